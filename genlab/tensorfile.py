@@ -1,0 +1,36 @@
+"""Named arrays with a JSON header in one safetensors file: opening one executes nothing, and a cut one is noticed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from genlab.errors import CorruptFile
+
+
+def pack(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bytes:
+    """One safetensors file as bytes. `header` is any JSON value by name; non-finite floats are allowed in it."""
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return safetensors.numpy.save(whole, metadata={"genlab": json.dumps(dict(header))})
+
+
+def unpack(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and header of a file that `pack` made; `name` is what an error calls it.
+
+    Raises:
+        CorruptFile: it is cut short, or was not made by `pack`.
+    """
+    try:
+        arrays = safetensors.numpy.load(data)
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["genlab"])
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CorruptFile(f"{name} is damaged or was not written by genlab ({error})") from error
+    if not isinstance(header, dict):
+        raise CorruptFile(f"{name} is damaged: its header is no mapping")
+    return arrays, header

@@ -1,0 +1,293 @@
+"""A sweep's records: its manifest and its numbered events. Only what an event names has happened.
+
+Events are written by the driver alone, in the order in which the scheduler decided:
+
+    {"event": "data",   "description": {...}}                            what the data sets were, once known
+    {"event": "trial",  "trial", "settings", "config", "distributions"}  a trial begins
+    {"event": "epoch",  "trial", "epoch", "part", "state", "objective", "ends"}
+    {"event": "error",  "trial", "epoch", "traceback"}                   a trial failed
+    {"event": "repair", "trial", "epoch", "part", "state"}               a damaged epoch was trained again
+    {"event": "end",    "summary": {...}}                                the sweep is done (it may be extended)
+
+`part` and `state` are file names with length and digest, `ends` is None, "completed", "pruned" or "diverged".
+Every event carries its number `n` and `time`, seconds since 1970.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from genlab.errors import CorruptFile, GenlabError
+from genlab.tracking.storage import FileName, Storage
+
+FORMAT = 1
+HEARTBEAT = 5.0  # seconds between two beats
+STALE = 30.0  # seconds after which a driver on another machine is taken for dead
+
+Event = dict[str, Any]
+
+
+@dataclass
+class EpochRecord:
+    """One committed epoch."""
+
+    epoch: int
+    part: FileName
+    state: FileName | None
+    objective: float | None
+    ends: str | None
+
+
+@dataclass
+class TrialRecord:
+    """What is known of one trial, folded from its events."""
+
+    name: str
+    settings: Mapping[str, Any]
+    config: Mapping[str, Any]
+    distributions: Mapping[str, str]
+    time: float
+    epochs: dict[int, EpochRecord] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def confirms(self) -> bool:
+        """Whether it trains a setting again on fresh seeds, out of the search's sight."""
+        return self.name.startswith("confirm")
+
+    @property
+    def last(self) -> EpochRecord | None:
+        """The last committed epoch."""
+        return self.epochs[max(self.epochs)] if self.epochs else None
+
+    @property
+    def ends(self) -> str | None:
+        """`completed`, `pruned`, `diverged`, `failed`, or None while it is unfinished."""
+        if self.error is not None:
+            return "failed"
+        return self.last.ends if self.last else None
+
+    @property
+    def objective(self) -> float | None:
+        """The objective of its last epoch; None if it diverged, failed, or has not got there."""
+        return self.last.objective if self.last and self.ends != "failed" else None
+
+    def best(self, mode: str) -> EpochRecord | None:
+        """The epoch with the best objective, `mode` being `min` or `max`."""
+        judged = [epoch for epoch in self.epochs.values() if epoch.objective is not None]
+        sign = 1 if mode == "min" else -1
+        return min(judged, key=lambda epoch: sign * (epoch.objective or 0.0), default=None)
+
+
+def fold(events: Iterable[Event]) -> dict[str, TrialRecord]:
+    """The trials that events tell of, by name, in the order in which they began."""
+    trials: dict[str, TrialRecord] = {}
+    for event in events:
+        apply(trials, event)
+    return trials
+
+
+def apply(trials: dict[str, TrialRecord], event: Event) -> None:
+    """Take one more event into `trials`."""
+    kind = event["event"]
+    if kind == "trial":
+        names = ("settings", "config", "distributions", "time")
+        trials[event["trial"]] = TrialRecord(event["trial"], **{name: event[name] for name in names})
+    elif kind == "epoch":
+        trials[event["trial"]].epochs[event["epoch"]] = EpochRecord(
+            event["epoch"], _file(event["part"]), _file(event["state"]), event["objective"], event["ends"]
+        )
+    elif kind == "repair":
+        epoch = trials[event["trial"]].epochs[event["epoch"]]
+        epoch.part, epoch.state = _file(event["part"]), _file(event["state"])
+    elif kind == "error":
+        trials[event["trial"]].error = event["traceback"]
+
+
+def _file(value: Any) -> Any:
+    return FileName(*value) if value is not None else None
+
+
+def rank(trials: Iterable[TrialRecord], mode: str) -> list[TrialRecord]:
+    """Best first: the trials that ran to the end by their objective, then the others by theirs, then those without."""
+    sign = 1 if mode == "min" else -1
+
+    def key(trial: TrialRecord) -> tuple[bool, bool, float]:
+        value = trial.objective
+        return trial.ends != "completed", value is None, sign * (value or 0.0)
+
+    return sorted(trials, key=key)
+
+
+class Records:
+    """The records of one sweep in its own folder below the storage."""
+
+    def __init__(self, storage: Storage, name: str, manifest: Mapping[str, Any], events: list[Event]) -> None:
+        self.name, self.manifest, self.events = name, manifest, events
+        self.storage = storage.below(name)
+        self.trials = fold(events)
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def create(storage: Storage, sweep: str, manifest: Mapping[str, Any]) -> Records:
+        """A new stamped folder with its manifest."""
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        name, again = f"{sweep}-{stamp}", 1
+        while storage.exists(name):
+            again += 1
+            name = f"{sweep}-{stamp}-{again}"
+        manifest = {"format": FORMAT, "name": name, "created": time.time(), **manifest}
+        storage.below(name).write("manifest.json", json.dumps(manifest, indent=1).encode())
+        return Records(storage, name, manifest, [])
+
+    @staticmethod
+    def open(storage: Storage, name: str) -> Records:
+        """The records in folder `name`.
+
+        Raises:
+            GenlabError: there are none.
+            CorruptFile: the manifest or an event is damaged. A damaged last event is taken as not written.
+        """
+        folder = storage.below(name)
+        try:
+            manifest = read_json(folder, "manifest.json")
+        except FileNotFoundError:
+            raise GenlabError(f"{folder.url} holds no sweep: it has no manifest.json") from None
+        if manifest.get("format") != FORMAT:
+            raise CorruptFile(f"{folder.where('manifest.json')} has format {manifest.get('format')}, not {FORMAT}")
+        numbers = sorted(int(n[:-5]) for n in folder.names("events") if re.fullmatch(r"\d{8}\.json", n))
+        if numbers != list(range(1, len(numbers) + 1)):
+            gaps = sorted(set(range(1, numbers[-1])) - set(numbers))
+            raise CorruptFile(f"{folder.where('events')} lacks the events {gaps[:5]}: it is not a whole sweep")
+        events = []
+        for number in numbers:
+            try:
+                events.append(read_event(folder, number))
+            except CorruptFile:
+                if number != numbers[-1]:  # a host that lost power may have cut its last event, no other
+                    raise
+        return Records(storage, name, manifest, events)
+
+    @staticmethod
+    def sweeps(storage: Storage) -> list[str]:
+        """Names of the sweeps in a storage, oldest first."""
+        found = [(re.search(r"(\d{8}-\d{6})(?:-(\d+))?$", name), name) for name in storage.names()]
+        stamped = [((m.group(1), int(m.group(2) or 1)), name) for m, name in found if m]
+        return [name for _, name in sorted(stamped) if storage.exists(f"{name}/manifest.json")]
+
+    def append(self, kind: str, **content: Any) -> Event:
+        """Commit one event; when this returns, it has happened."""
+        with self._lock:
+            event = {"n": len(self.events) + 1, "event": kind, "time": time.time(), **content}
+            self.storage.write(event_path(event["n"]), json.dumps(event).encode())
+            self.events.append(event)
+            apply(self.trials, event)
+            return event
+
+    def data(self) -> Mapping[str, Any] | None:
+        """What the data sets were, as the first lane that read them described them."""
+        return next((event["description"] for event in self.events if event["event"] == "data"), None)
+
+
+def event_path(number: int) -> str:
+    """The file of event `number`, counted from 1."""
+    return f"events/{number:08d}.json"
+
+
+def read_event(folder: Storage, number: int) -> Event:
+    """Event `number` of the sweep in `folder`.
+
+    Raises:
+        FileNotFoundError: it has not been written yet.
+        CorruptFile: it is damaged.
+    """
+    event = read_json(folder, event_path(number))
+    if event.get("n") != number or "event" not in event:
+        raise CorruptFile(f"{folder.where(event_path(number))} is not event {number}")
+    return event
+
+
+def read_json(folder: Storage, path: str) -> dict[str, Any]:
+    """A JSON mapping.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        CorruptFile: it is no JSON mapping.
+    """
+    try:
+        value = json.loads(folder.read(path))
+    except ValueError as error:
+        raise CorruptFile(f"{folder.where(path)} is damaged: it is no JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise CorruptFile(f"{folder.where(path)} is damaged: it is no JSON mapping")
+    return value
+
+
+class Heartbeat:
+    """Tells other drivers that this sweep has one: `driver.json`, written anew every few seconds."""
+
+    def __init__(self, folder: Storage) -> None:
+        """
+        Raises:
+            GenlabError: another driver's heartbeat is fresh.
+        """
+        self.folder = folder
+        self._refuse_second()
+        self._stop = threading.Event()
+        self._beat()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
+        self._thread.start()
+
+    @staticmethod
+    def myself() -> dict[str, Any]:
+        """This process, such that another one on the same machine can tell whether it still lives."""
+        process = psutil.Process()
+        boot = int(psutil.boot_time() / 60)  # a machine that started again has other processes under the same numbers
+        return {"host": socket.gethostname(), "boot": boot, "pid": os.getpid(), "started": process.create_time()}
+
+    def _refuse_second(self) -> None:
+        try:
+            other = read_json(self.folder, "driver.json")
+        except (FileNotFoundError, CorruptFile):
+            return
+        age = time.time() - float(other.get("time", 0.0))
+        if age > STALE:
+            return
+        here = self.myself()
+        if other.get("host") == here["host"]:
+            try:
+                alive = psutil.Process(other["pid"]).create_time() == other["started"]
+            except (psutil.Error, KeyError, TypeError, ValueError):
+                alive = False
+            if not alive:
+                return
+        raise GenlabError(
+            f"{self.folder.url} has a driver already: process {other.get('pid')} on {other.get('host')}, "
+            f"heard {age:.0f} s ago. Stop it first; a dead one is forgotten after {STALE:.0f} s."
+        )
+
+    def _beat(self) -> None:
+        self.folder.write("driver.json", json.dumps({**self.myself(), "time": time.time()}).encode())
+
+    def _run(self) -> None:
+        while not self._stop.wait(HEARTBEAT):
+            try:
+                self._beat()
+            except Exception:  # the driver's own writes will tell of a storage that fails
+                continue
+
+    def stop(self) -> None:
+        """End the beat and take the sign down."""
+        self._stop.set()
+        self._thread.join(HEARTBEAT)
+        self.folder.delete("driver.json")
