@@ -117,6 +117,16 @@ class Storage:
             return []
         return sorted(posixpath.basename(str(name).rstrip("/")) for name in listed)
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of each file in `folder`, by base name; none where there is no such folder."""
+        full = posixpath.join(self.root, folder)
+        self.filesystem.invalidate_cache(full)
+        try:
+            listed = self._patiently(lambda: self.filesystem.ls(full, detail=True), f"{full} cannot be listed")
+        except FileNotFoundError:
+            return {}
+        return {posixpath.basename(entry["name"]): entry["size"] for entry in listed if entry["type"] == "file"}
+
     def exists(self, path: str) -> bool:
         """Whether there is such a file or folder."""
         full = posixpath.join(self.root, path)

@@ -1,0 +1,25 @@
+"""Image sets and the streams of batches drawn from them.
+
+Importing this package does not import torch: a driver may check a name without waiting for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from genlab.data.names import NAMES, SPLITS, check_name
+
+if TYPE_CHECKING:
+    from genlab.data.image_set import ImageSet, load
+    from genlab.data.stream import Batch, Stream, shard
+
+__all__ = ["NAMES", "SPLITS", "Batch", "ImageSet", "Stream", "check_name", "load", "shard"]
+
+_LAZY = {"ImageSet": "image_set", "load": "image_set", "Batch": "stream", "Stream": "stream", "shard": "stream"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

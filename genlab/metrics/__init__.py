@@ -1,0 +1,26 @@
+"""Measures of a generator's samples; they take feature vectors and predictions, and train nothing."""
+
+from genlab.metrics.collapse import ClassCoverage, class_coverage
+from genlab.metrics.distribution import (
+    PRDC,
+    DensityCoverage,
+    PrecisionRecall,
+    density_coverage,
+    frechet_distance,
+    kernel_distance,
+    prdc,
+    precision_recall,
+)
+
+__all__ = [
+    "PRDC",
+    "ClassCoverage",
+    "DensityCoverage",
+    "PrecisionRecall",
+    "class_coverage",
+    "density_coverage",
+    "frechet_distance",
+    "kernel_distance",
+    "prdc",
+    "precision_recall",
+]

@@ -1,0 +1,67 @@
+"""A trial as Tune sees it: it holds settings, an epoch and where the last state lies. A lane does the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import ray
+from ray import tune
+
+OBJECTIVE = "objective"
+PLACEHOLDER = 0.0  # Tune wants a number in every result; where `kind` is not `ok`, nobody reads it
+
+
+class Client(tune.Trainable):
+    """Stateless: when its actor dies, another one asks the same questions and gets the same answers."""
+
+    def setup(self, config: dict[str, Any], mailbox: Any) -> None:
+        self.mailbox = mailbox
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self.trial = config
+        self.state, self.epoch = config["state"], config["at"]
+        self._name_life()
+
+    def _name_life(self) -> None:
+        origin = [self.trial["config"], self.trial["replicas"], self.state, self.epoch]
+        digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]
+        self.life = f"{self.trial['trial']}@{digest}"
+
+    def step(self) -> dict[str, Any]:
+        """Bring the trial to its next epoch."""
+        epoch, epochs = self.epoch + 1, self.trial["epochs"]
+        request = {
+            "id": f"{self.life}/{epoch}",
+            "life": self.life,
+            "trial": self.trial["trial"],
+            "config": self.trial["config"],
+            "replicas": self.trial["replicas"],
+            "state": self.state,
+            "epoch": epoch,
+            "test": self.trial["test"] and epoch == epochs,
+        }
+        answer = ray.get(self.mailbox.ask.remote(request))
+        kind, value = answer["kind"], answer["value"]
+        result = {"kind": kind, "value": value, "epoch": epoch, OBJECTIVE: PLACEHOLDER, "done": True}
+        if kind != "ok":
+            return result
+        objective = value["metrics"].get(self.trial["metric"])
+        if value["diverged"] or objective is None or objective != objective or abs(objective) == float("inf"):
+            return {**result, "kind": "diverged"}
+        self.epoch, self.state = epoch, value["state"]
+        return {**result, OBJECTIVE: objective, "done": epoch >= epochs}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Where the last state lies; a new life may begin there."""
+        return {"state": self.state, "epoch": self.epoch}
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        self.state, self.epoch = checkpoint["state"], checkpoint["epoch"]
+        self._name_life()

@@ -1,0 +1,89 @@
+"""Joining a Ray, or starting one, and how many lanes it has room for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import NamedTuple
+
+from genlab.errors import GenlabError
+
+QUIET = {
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the environment is on the nodes already
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_THRESHOLD_S": "10",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own records are never read
+}
+
+
+def connect(address: str | None) -> None:
+    """Join the Ray at `address`, at RAY_ADDRESS or on this machine, else start one.
+
+    Raises:
+        GenlabError: an address was named, and no Ray answers there.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        return
+    named = address or os.environ.get("RAY_ADDRESS")
+    options = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        ray.init(address=named or "auto", **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if named:
+            raise GenlabError(f"no Ray answers at {named} ({str(error).splitlines()[0]}): check --address") from None
+        ray.init(address="local", **options)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+
+
+class Room(NamedTuple):
+    """Lanes that train at once, and the resources of each worker in Ray's names."""
+
+    lanes: int
+    resources: dict[str, float]
+
+
+def room(workers: int, trials: int, lanes: int | None, cpus: int | None, gpus: float | None) -> Room:
+    """How the cluster is shared out. What is None follows from what there is.
+
+    Raises:
+        GenlabError: more than the cluster, or what its autoscaler may add, can ever give.
+    """
+    most = _most()
+    have_cpus, have_gpus = most.get("CPU", 0.0), most.get("GPU", 0.0)
+    if gpus is None:
+        gpus = 1.0 if have_gpus >= 1 else 0.0
+    fit = have_cpus / (workers * (cpus or 1))
+    if gpus:
+        fit = min(fit, have_gpus / (workers * gpus))
+    if lanes is None:
+        lanes = max(1, min(trials, int(fit)))
+    cpus = cpus or max(1, int(have_cpus // (lanes * workers)))
+    wanted = {"CPU": lanes * workers * cpus, "GPU": lanes * workers * gpus}
+    for kind, amount in wanted.items():
+        if amount > most.get(kind, 0.0):
+            raise GenlabError(
+                f"{lanes} lanes x {workers} workers need {amount:g} {kind}s, but there are {most.get(kind, 0.0):g}: "
+                f"ask for fewer --lanes, --workers or --{kind.lower()}s-per-worker"
+            )
+    return Room(lanes, {"CPU": cpus, **({"GPU": gpus} if gpus else {})})
+
+
+def _most() -> dict[str, float]:
+    """The most that the cluster, grown by its autoscaler, can ever give."""
+    import ray
+    from ray._private.state import state
+
+    present = ray.cluster_resources()
+    grown = state.get_max_resources_from_cluster_config() or {}
+    return {kind: max(present.get(kind, 0.0), float(grown.get(kind, 0.0))) for kind in ("CPU", "GPU")}

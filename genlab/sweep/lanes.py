@@ -1,0 +1,119 @@
+"""The driver's lanes: one long-lived Ray Train run each, in a supervised thread, started again should it end early."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+import threading
+import time
+from typing import Any
+
+import ray
+
+from genlab.sweep.mailbox import Mailbox
+from genlab.sweep.worker import LaneSettings, lane_loop
+
+QUICK = 20.0  # seconds: a run that ends sooner, without ever joining, did not come up
+GIVE_UP = 4  # runs in a row that do not come up
+
+
+class LanePool:
+    """Lanes and their mailbox. Nothing in it is detached: when the driver dies, all of it is gone."""
+
+    def __init__(
+        self, lanes: int, workers: int, resources: dict[str, float], settings: LaneSettings, deadline: float = 180.0
+    ) -> None:
+        """
+        Args:
+            resources: of one worker, in Ray's names.
+            settings: of a lane; its number and the mailbox are filled in here.
+            deadline: seconds after which "no lane is up" ends the sweep.
+        """
+        self.lanes, self.workers, self.resources, self.deadline = lanes, workers, resources, deadline
+        options: dict[str, Any] = {
+            "num_cpus": 0,
+            "max_concurrency": 10_000,
+            "max_restarts": -1,
+            "max_task_retries": -1,
+        }
+        self.mailbox: Any = ray.remote(Mailbox).options(**options).remote()
+        self.settings = dataclasses.replace(settings, mailbox=self.mailbox)
+        self.scratch = tempfile.TemporaryDirectory(prefix="genlab-lanes-", ignore_cleanup_errors=True)
+        self.closing = threading.Event()
+        self.problem: str | None = None
+        self.last_up = time.monotonic()
+        self.runs = 0
+        self.threads = [
+            threading.Thread(target=self._supervise, args=(lane,), daemon=True, name=f"lane {lane}")
+            for lane in range(lanes)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def _supervise(self, lane: int) -> None:
+        failures = 0
+        while not self.closing.is_set():
+            began, up = time.monotonic(), False
+            error: Exception | None = None
+            try:
+                self.runs += 1
+                self._trainer(lane).fit()
+            except Exception as raised:
+                error = raised
+            if self.closing.is_set():
+                return
+            with contextlib.suppress(Exception):
+                # a controller that died leaves its placement group behind
+                group = ray.get(self.mailbox.gone.remote(lane), timeout=30)
+                up = group is not None
+                if group is not None and group[0] is not None:
+                    ray.util.remove_placement_group(group[0])
+            failures = 0 if up or time.monotonic() - began > QUICK else failures + 1
+            if failures >= GIVE_UP:
+                self.problem = f"lane {lane} does not come up: {error}"
+                return
+            time.sleep(0.5 * failures)
+
+    def _trainer(self, lane: int) -> Any:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+        # not TorchTrainer: the workers join a process group of their own, which saves its back end's start
+        return DataParallelTrainer(
+            lane_loop,
+            train_loop_config={"settings": dataclasses.replace(self.settings, lane=lane)},
+            scaling_config=ScalingConfig(
+                num_workers=self.workers,
+                resources_per_worker=self.resources,
+                use_gpu=self.resources.get("GPU", 0) > 0,
+            ),
+            run_config=RunConfig(
+                name=f"lane-{lane}-{self.runs}",
+                storage_path=self.scratch.name,
+                failure_config=FailureConfig(max_failures=-1),
+            ),
+        )
+
+    def look(self) -> dict[str, Any]:
+        """The mailbox's view; notes a `problem` once no lane has been up for the deadline."""
+        seen = ray.get(self.mailbox.look.remote(), timeout=60)
+        now = time.monotonic()
+        if any(seen["lanes"].values()):
+            self.last_up = now
+        elif now - self.last_up > self.deadline:
+            self.problem = self.problem or (
+                f"no lane came up in {self.deadline:.0f} s: each needs {self.workers} x {self.resources}; "
+                f"free are {ray.available_resources()}"
+            )
+        return seen
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Send the workers home and wait for their runs to end."""
+        self.closing.set()
+        with contextlib.suppress(Exception):
+            ray.get(self.mailbox.close.remote(), timeout=5)
+        end = time.monotonic() + timeout
+        for thread in self.threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        self.scratch.cleanup()

@@ -1,0 +1,247 @@
+"""A sweep and a command line made into one checked plan: everything that can be refused is refused here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+
+from genlab.errors import GenlabError, nearest
+from genlab.sweep.sweep import Sweep
+from genlab.tasks import Config, Contract, build, config_class
+from genlab.tasks.config import as_dict, check_value, parse_value
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run.
+
+    Attributes:
+        kind: config class of the task.
+        task: the task's class where the script defines it, else None (it is imported where it trains).
+        base: the settings that all trials have in common.
+        space: distributions of the swept fields.
+        default: trial 0's values of the swept fields.
+        grid: settings of every trial in order, for `--grid`; None for a search.
+    """
+
+    sweep: Sweep
+    kind: type[Config]
+    task: type[Contract] | None
+    script: str | None
+    base: Settings
+    space: Mapping[str, BaseDistribution]
+    default: Settings
+    grid: list[Settings] | None
+    trials: int
+    scheduler: str
+    workers: int
+    seeds: int
+    confirm: int
+    options: Mapping[str, Any] = field(repr=False, default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs a trial trains if nothing ends it earlier."""
+        return build(self.kind, self.base).epochs
+
+    def config(self, settings: Mapping[str, Any]) -> Config:
+        """The full config of one trial."""
+        return build(self.kind, {**self.base, **settings})
+
+    def identity(self) -> Settings:
+        """What may not change when the sweep is resumed, since a trial's result follows from it; JSON."""
+        return {
+            "task": self.kind.__name__,
+            "metric": self.sweep.metric,
+            "mode": self.sweep.mode,
+            "settings": as_dict(build(self.kind, self.base)),
+            "space": {n: json.loads(optuna.distributions.distribution_to_json(d)) for n, d in self.space.items()},
+            "conditions": json.loads(json.dumps(self.sweep.conditions)),
+            "grid": self.grid,
+            "workers": self.workers,
+            "seeds": self.seeds,
+        }
+
+
+def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
+    """The plan for `options` (those of the command line that were given, by name).
+
+    Raises:
+        GenlabError: a name, a type, a value or a combination that cannot be run, and what would be right.
+    """
+    kind, task = _task(sweep)
+    fixed, choices = _parse_set(kind, options)
+    base = {**sweep.settings, **fixed}
+    space = {**sweep.space, **choices}
+    space = {name: distribution for name, distribution in space.items() if name not in fixed}
+    config = build(kind, base)
+    _check_space(sweep, kind, config, space)
+    workers = options.get("workers", 1)
+    _check_batches(config, space, workers)
+    reported = config.reports()
+    if sweep.metric not in reported:
+        raise GenlabError(
+            f"{kind.__name__} does not report the metric {sweep.metric!r}: {nearest(sweep.metric, reported)}"
+        )
+    if sweep.mode not in ("min", "max"):
+        raise GenlabError(f"the sweep's mode is {sweep.mode!r}: it must be min or max")
+    default = _default(config, space, choices)
+    grid = _grid(sweep, kind, base, fixed, options) if options.get("grid") else None
+    trials = len(grid) if grid is not None else options.get("trials", sweep.trials)
+    if grid is None and not space:
+        trials = 1
+    if config.epochs < sweep.grace_epochs:
+        raise GenlabError(
+            f"{config.epochs} epochs are fewer than the {sweep.grace_epochs} that ASHA lets every trial train"
+        )
+    return Plan(
+        sweep=sweep,
+        kind=kind,
+        task=task,
+        script=script if task is not None else None,
+        base=base,
+        space={} if grid is not None else space,
+        default=default if grid is None else {},
+        grid=grid,
+        trials=trials,
+        scheduler="fifo" if grid is not None else options.get("scheduler", "asha"),
+        workers=workers,
+        seeds=options.get("seeds", 1),
+        confirm=options.get("confirm", 0),
+        options=dict(options),
+    )
+
+
+def _task(sweep: Sweep) -> tuple[type[Config], type[Contract] | None]:
+    if isinstance(sweep.task, str):
+        return config_class(sweep.task), None
+    if not (isinstance(sweep.task, type) and issubclass(sweep.task, Contract)):
+        raise GenlabError(f"the sweep's task is {sweep.task!r}: name a task or give a class of one")
+    return sweep.task.Config, sweep.task
+
+
+def _parse_set(kind: type[Config], options: Mapping[str, Any]) -> tuple[Settings, dict[str, BaseDistribution]]:
+    """What --set and its kin fix, and what they make a choice."""
+    fixed: Settings = {}
+    choices: dict[str, BaseDistribution] = {}
+    for word in options.get("set", ()):
+        name, equals, text = word.partition("=")
+        if not equals or not text:
+            raise GenlabError(f"--set {word}: write it as KEY=VALUE or KEY=VALUE,VALUE")
+        if name in fixed or name in choices:
+            raise GenlabError(f"--set names {name} twice")
+        values = [parse_value(kind, name, one) for one in text.split(",")]
+        if len(values) == 1:
+            fixed[name] = values[0]
+        else:
+            choices[name] = CategoricalDistribution(list(dict.fromkeys(values)))
+    for name in ("dataset", "epochs", "seed"):
+        if name in options:
+            if name in fixed or name in choices:
+                raise GenlabError(f"{name} is given twice: by --{name} and by --set")
+            fixed[name] = check_value(kind, name, options[name])
+    return fixed, choices
+
+
+def _check_space(sweep: Sweep, kind: type[Config], config: Config, space: Mapping[str, BaseDistribution]) -> None:
+    for name, distribution in space.items():
+        for value in _samples(distribution):
+            try:
+                build(kind, {**as_dict(config), name: value})
+            except GenlabError as error:
+                raise GenlabError(f"the space of {sweep.name!r}: {error}") from None
+        if name in kind.fixed:
+            raise GenlabError(f"{name} cannot be swept: it must be the same in all trials (fix it: --set {name}=...)")
+    for name, needs in sweep.conditions.items():
+        for other, values in needs.items():
+            for value in values:
+                check_value(kind, other, value)
+        unknown = {name, *needs} - {*sweep.space, *space}
+        if unknown:
+            raise GenlabError(f"the conditions of {sweep.name!r} name {sorted(unknown)}, which the space does not hold")
+
+
+def _samples(distribution: BaseDistribution) -> list[Any]:
+    """The ends of a range, or every choice: what the config must accept of it."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    return [getattr(distribution, "low"), getattr(distribution, "high")]  # noqa: B009 - of both kinds of range
+
+
+def _check_batches(config: Config, space: Mapping[str, BaseDistribution], workers: int) -> None:
+    batch = config.global_batch()
+    if batch is None:
+        return
+    sizes = {batch}
+    distribution = space.get("batch_size")
+    if isinstance(distribution, CategoricalDistribution):
+        sizes = set(distribution.choices)
+    elif isinstance(distribution, IntDistribution):
+        sizes = {distribution.low, distribution.low + distribution.step}
+    for size in sizes:
+        if size % workers:
+            raise GenlabError(
+                f"batch_size={size} cannot be shared by {workers} workers: make it a multiple of {workers}"
+            )
+
+
+def _default(config: Config, space: Mapping[str, BaseDistribution], choices: Mapping[str, Any]) -> Settings:
+    default = {}
+    for name, distribution in space.items():
+        value = getattr(config, name)
+        if not distribution._contains(distribution.to_internal_repr(value)) if _fits(distribution, value) else True:
+            if name not in choices:
+                raise GenlabError(
+                    f"the default {name}={value!r} lies outside its range {distribution}: trial 0 is the default "
+                    f"setting, so widen the range or give the sweep another default in its settings"
+                )
+            value = choices[name].choices[0]
+        default[name] = value
+    return default
+
+
+def _fits(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether `distribution` can say at all where `value` lies."""
+    return isinstance(value, (int, float)) or (
+        isinstance(distribution, CategoricalDistribution) and value in distribution.choices
+    )
+
+
+def _grid(
+    sweep: Sweep, kind: type[Config], base: Settings, fixed: Settings, options: Mapping[str, Any]
+) -> list[Settings]:
+    if "trials" in options:
+        raise GenlabError("--grid runs the sweep's own list of settings: --trials has no say in it")
+    if not sweep.grid:
+        raise GenlabError(f"the sweep {sweep.name!r} has no grid")
+    swept = list(dict.fromkeys(name for settings in sweep.grid for name in settings))
+    common = as_dict(build(kind, base))
+    rows = []
+    for settings in sweep.grid:
+        for name, value in settings.items():
+            if name in kind.fixed:
+                raise GenlabError(f"the grid of {sweep.name!r} sets {name}, which must be the same in all trials")
+            if name in fixed:
+                raise GenlabError(f"--set {name} contradicts the grid of {sweep.name!r}, which sets it")
+            check_value(kind, name, value)
+        build(kind, {**base, **settings})
+        rows.append({name: settings.get(name, common[name]) for name in swept})
+    default = {name: common[name] for name in swept}
+    return [default, *(row for row in rows if row != default)]
+
+
+def as_json(value: Any) -> Any:
+    """`value` as it comes back from a JSON file."""
+    return json.loads(json.dumps(value))
+
+
+def describe_resources(resources: Mapping[str, float]) -> str:
+    """Say, `2 CPUs and 1 GPU`."""
+    return " and ".join(f"{amount:g} {kind}{'s' * (amount != 1)}" for kind, amount in resources.items())

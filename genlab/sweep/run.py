@@ -1,0 +1,310 @@
+"""One life of a sweep's driver: lanes up, what was cut off first, then the search, then what confirms it."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import ray
+
+from genlab.errors import GenlabError, StorageError
+from genlab.sweep.cluster import Room
+from genlab.sweep.lanes import LanePool
+from genlab.sweep.plan import Plan
+from genlab.sweep.view import View
+from genlab.sweep.worker import LaneSettings
+from genlab.tasks.config import as_dict
+from genlab.tracking.drain import Drain
+from genlab.tracking.records import EpochRecord, Records, TrialRecord, rank
+from genlab.tracking.storage import Storage
+
+CONFIRM_SEEDS = 3  # at least so many, since one seed confirms nothing
+
+
+class Stop(Exception):
+    """The sweep ends before its time; it can be resumed."""
+
+
+class Run:
+    """The driver's part of a sweep. Its truth is in the records: what it holds itself may be lost at any time."""
+
+    def __init__(self, plan: Plan, records: Records, storage: Storage, drain: Drain, view: View) -> None:
+        self.plan, self.records, self.storage, self.drain, self.view = plan, records, storage, drain, view
+        self.why: str | None = None  # it stops before its time
+        self.refused: str | None = None  # it could not even begin
+        self.prepared = threading.Event()
+        self.files: dict[str, str] = {}
+        self.doomed: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.ended = threading.Event()
+
+    # ---- from outside
+
+    def stop(self, why: str) -> None:
+        """End soon, keep what is done. Called from any thread, and from a signal's handler."""
+        if self.why is None:
+            self.why = why
+            self.pool.mailbox.cut.remote(why)
+
+    def stopped(self) -> bool:
+        """Whether the sweep is about to end before its time."""
+        return self.why is not None
+
+    def execute(self, room: Room, data_root: str | None) -> None:
+        """Run until all trials have ended, or `stop`.
+
+        Raises:
+            GenlabError: what must be prepared could not be, or the data are not those of before.
+            Stop: it ended before its time.
+        """
+        plan = self.plan
+        settings = LaneSettings(
+            lane=0,
+            mailbox=None,
+            kind=plan.kind,
+            task=plan.task,
+            script=plan.script,
+            storage=self.storage.url,
+            folder=self.records.name,
+            data_root=data_root,
+            threads=int(room.resources["CPU"]),
+            epoch_deadline=plan.sweep.epoch_deadline,
+        )
+        self.pool = LanePool(room.lanes, plan.workers, room.resources, settings)
+        threads = [
+            threading.Thread(target=work, daemon=True, name=work.__name__)
+            for work in (self._prepare, self._watch, self._sweep_away)
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            self._repair()
+            self._fit(search=True)
+            self._confirm()
+        finally:
+            self.ended.set()
+            self.doomed.put(None)
+            self.pool.close()
+        if self.refused:
+            raise GenlabError(self.refused)
+        if self.why:
+            raise Stop(self.why)
+
+    # ---- in threads of their own
+
+    def _prepare(self) -> None:
+        """One lane builds what all trials need; they wait at the mailbox meanwhile."""
+        config = self.plan.config({})
+        request = {
+            "id": "prepare@/0",
+            "life": "prepare@",
+            "trial": "prepare",
+            "epoch": 0,
+            "config": as_dict(config),
+        }
+        try:
+            answer = ray.get(self.pool.mailbox.ask.remote(request))
+            kind, value = answer["kind"], answer["value"]
+            if kind == "ok":
+                self._check_data(value["data"])
+                self.files = value["prepared"]
+                ray.get(self.pool.mailbox.go.remote(self.files))
+                self.prepared.set()
+                return
+            if kind in ("error", "lost"):
+                self.refused = f"what the trials need could not be prepared: {value}"
+        except GenlabError as error:
+            self.refused = str(error)
+        except Exception as error:  # Ray is gone
+            self.refused = f"what the trials need could not be prepared: {error}"
+        self.stop(self.refused or "cut")
+        self.prepared.set()
+
+    def _check_data(self, data: dict[str, Any]) -> None:
+        known = self.records.data()
+        if known is None:
+            self._append("data", description=data)
+        elif known != data:
+            changed = [name for name in {*known, *data} if known.get(name) != data.get(name)]
+            raise GenlabError(
+                f"the data are not those that the sweep began with ({', '.join(sorted(changed))}): "
+                f"{known} then, {data} now. Resume with the same --data-root, or start a new sweep."
+            )
+
+    def _watch(self) -> None:
+        """Tell a mailbox that was started again what it must know; notice lanes that do not come up."""
+        while not self.ended.wait(1.0):
+            try:
+                seen = self.pool.look()
+                if self.pool.problem:
+                    self.stop(self.pool.problem)
+                if seen["cut"] and not self.why:
+                    self.why = seen["cut"]
+                if self.why and not seen["cut"]:
+                    self.pool.mailbox.cut.remote(self.why)
+                if self.files and not seen["ready"]:
+                    self.pool.mailbox.go.remote(self.files)
+            except Exception as error:  # the whole Ray is gone: nothing will ever answer
+                if not ray.is_initialized() or isinstance(error, ray.exceptions.RaySystemError):
+                    self.why = self.why or f"Ray is gone: {error}"
+                    return
+
+    def _sweep_away(self) -> None:
+        """Delete states that nothing needs any more."""
+        while (path := self.doomed.get()) is not None:
+            with contextlib.suppress(StorageError):  # it lies there until a resume looks for orphans
+                self.records.storage.delete(path)
+
+    # ---- what Tune tells
+
+    def commit(self, name: str, result: dict[str, Any]) -> None:
+        """A trial's result, with the scheduler's decision: from now on it has happened."""
+        record, kind, value = self.records.trials[name], result["kind"], result["value"]
+        if kind in ("cut", "storage"):
+            self.why = self.why or str(value)
+        if self.why or record.ends is not None or (kind != "error" and result["epoch"] in record.epochs):
+            return
+        if kind in ("error", "lost"):
+            self._append("error", trial=name, epoch=result["epoch"], traceback=value)
+            self.view.ended(record, value.strip().splitlines()[-1])
+        else:
+            diverged = kind == "diverged"
+            ends = "diverged" if diverged else None
+            if not diverged and result["done"]:
+                ends = "completed" if result["epoch"] >= self.plan.epochs else "pruned"
+            self._append(
+                "epoch",
+                trial=name,
+                epoch=result["epoch"],
+                part=value["part"],
+                state=value["state"],
+                objective=None if diverged else result["objective"],
+                ends=ends,
+            )
+            self._spare_states(record)
+            (self.view.ended if ends else self.view.advanced)(record)
+        if record.ends is not None:
+            self.pool.mailbox.forget.remote(name)
+
+    def _append(self, kind: str, **content: Any) -> None:
+        if self.why is not None:
+            return
+        try:
+            self.drain.notify(self.records.append(kind, **content)["n"])
+        except StorageError as error:
+            self.stop(str(error))
+
+    def _spare_states(self, record: TrialRecord) -> None:
+        """Best and last stay."""
+        keep = [record.best(self.plan.sweep.mode), record.last]
+        for epoch in record.epochs.values():
+            if epoch.state is not None and not any(epoch is kept for kept in keep):
+                self.doomed.put(epoch.state.path)
+                epoch.state = None
+
+    def _begin(self, record: TrialRecord) -> dict[str, Any]:
+        """What Tune hands to a trial's client."""
+        last = record.last
+        return {
+            "trial": record.name,
+            "config": dict(record.config),
+            "replicas": max(self.plan.seeds, CONFIRM_SEEDS) if record.confirms else self.plan.seeds,
+            "state": list(last.state) if last and last.state else None,
+            "at": last.epoch if last else 0,
+            "epochs": self.plan.epochs,
+            "metric": self.plan.sweep.metric,
+            "test": record.confirms,
+        }
+
+    # ---- phases
+
+    def _fit(self, search: bool) -> None:
+        """Let Tune run the search, or the trials that confirm it."""
+        unfinished = [t for t in self.records.trials.values() if t.confirms != search and t.ends is None]
+        known = sum(not trial.confirms for trial in self.records.trials.values())
+        count = len(unfinished) + (max(0, self.plan.trials - known) if search else 0)
+        if count == 0 or self.why:
+            return
+        from genlab.sweep import search as searching
+        from genlab.sweep import tuning
+
+        if search:
+            searcher: Any = searching.Search(
+                self.plan, self.records, unfinished, self._begin, self.stopped, self._append
+            )
+            scheduler = searching.scheduler(self.plan, self.records)
+        else:
+            searcher, scheduler = searching.Confirmation(unfinished, self._begin, self.stopped), None
+        tuning.fit(self, searcher, scheduler, count)
+
+    def _confirm(self) -> None:
+        """Train the best settings again on fresh seeds; only there are the test data read."""
+        plan = self.plan
+        if not plan.confirm or self.why:
+            return
+        searched = [trial for trial in self.records.trials.values() if not trial.confirms]
+        completed = [trial for trial in rank(searched, plan.sweep.mode) if trial.ends == "completed"]
+        for trial in completed[: plan.confirm]:
+            name = f"confirm-{trial.name}"
+            if name not in self.records.trials:
+                config = {**trial.config, "seed": trial.config["seed"] + plan.seeds}
+                self._append(
+                    "trial",
+                    trial=name,
+                    settings=dict(trial.settings),
+                    config=config,
+                    distributions=dict(trial.distributions),
+                )
+        self._fit(search=False)
+
+    def _repair(self) -> None:
+        """On resume: delete files that no event names, and train again the epochs whose files are damaged."""
+        damaged = list(self._inspect())
+        if not damaged:
+            return
+        while not self.prepared.wait(0.2):
+            continue
+        if self.why:
+            return
+        self.view.say(f"{len(damaged)} epochs have damaged files: training them again")
+        asked = [(record, epoch, self._repair_request(record, epoch)) for record, epoch in damaged]
+        answers = ray.get([self.pool.mailbox.ask.remote(request) for *_, request in asked])
+        for (record, epoch, _), answer in zip(asked, answers, strict=True):
+            if answer["kind"] != "ok":
+                self.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {answer['value']}")
+                return
+            value = answer["value"]
+            self._append("repair", trial=record.name, epoch=epoch.epoch, part=value["part"], state=value["state"])
+            self._spare_states(record)
+            ray.get(self.pool.mailbox.forget.remote(record.name))
+
+    def _inspect(self) -> Iterable[tuple[TrialRecord, EpochRecord]]:
+        folder = self.records.storage
+        for name in folder.names("trials"):
+            record, sizes = self.records.trials.get(name), folder.sizes(f"trials/{name}")
+            epochs = record.epochs.values() if record else ()
+            if record is not None:
+                self._spare_states(record)
+            named = {file.path.rpartition("/")[2] for e in epochs for file in (e.part, e.state) if file is not None}
+            for orphan in sizes.keys() - named:
+                self.doomed.put(f"trials/{name}/{orphan}")
+        for record in self.records.trials.values():
+            sizes = folder.sizes(f"trials/{record.name}") if record.epochs else {}
+            for epoch in record.epochs.values():
+                files = [file for file in (epoch.part, epoch.state) if file is not None]
+                if any(sizes.get(file.path.rpartition("/")[2]) != file.bytes for file in files):
+                    yield record, epoch
+
+    def _repair_request(self, record: TrialRecord, epoch: EpochRecord) -> dict[str, Any]:
+        begun = self._begin(record)
+        life = f"{record.name}@repair-{epoch.epoch}"
+        return {
+            **begun,
+            "id": f"{life}/{epoch.epoch}",
+            "life": life,
+            "state": None,
+            "epoch": epoch.epoch,
+            "test": begun["test"] and epoch.epoch == self.plan.epochs,
+        }

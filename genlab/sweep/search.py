@@ -1,0 +1,269 @@
+"""Optuna by ask and tell, and ASHA by a trial's lasting name: both can be rebuilt from a sweep's events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from genlab.sweep.client import OBJECTIVE
+from genlab.sweep.plan import Plan
+from genlab.tasks.config import as_dict
+from genlab.tracking.records import Records, TrialRecord
+
+STARTUP = 10  # Optuna's own number of random trials before TPE; never more than a quarter of the trials
+
+
+def trial_name(number: int) -> str:
+    """The lasting name of trial `number`; sorts as it counts."""
+    return f"{number:04d}"
+
+
+def new_study(plan: Plan, records: Records) -> optuna.Study:
+    """A study that knows every ended trial of the records."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(
+        n_startup_trials=max(1, min(STARTUP, plan.trials // 4)),
+        multivariate=True,
+        group=bool(plan.sweep.conditions),
+        constant_liar=True,
+        seed=plan.config({}).seed + len(records.trials),
+    )
+    study = optuna.create_study(direction="minimize" if plan.sweep.mode == "min" else "maximize", sampler=sampler)
+    for trial in records.trials.values():
+        if not trial.confirms and trial.ends is not None:
+            study.add_trial(_frozen(trial))
+    return study
+
+
+def _frozen(trial: TrialRecord) -> optuna.trial.FrozenTrial:
+    curve = {n: epoch.objective for n, epoch in trial.epochs.items() if epoch.objective is not None}
+    kinds = {"completed": TrialState.COMPLETE, "failed": TrialState.FAIL}
+    return create_trial(
+        params=dict(trial.settings),
+        distributions=_distributions(trial),
+        intermediate_values=curve,
+        state=kinds.get(trial.ends or "", TrialState.PRUNED),
+        value=trial.objective if trial.ends == "completed" else None,
+    )
+
+
+def _distributions(trial: TrialRecord) -> dict[str, BaseDistribution]:
+    return {
+        name: optuna.distributions.json_to_distribution(json.dumps(kept)) for name, kept in trial.distributions.items()
+    }
+
+
+def suggest(trial: optuna.Trial, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of one more trial, and the distributions they come from (JSON)."""
+    settings: dict[str, Any] = {}
+    used: dict[str, Any] = {}
+    conditional = [name for name in plan.space if name in plan.sweep.conditions]
+    for name in [*(name for name in plan.space if name not in conditional), *conditional]:
+        needs = plan.sweep.conditions.get(name, {})
+        known = {**plan.base, **settings}
+        if any(known.get(other) not in values for other, values in needs.items()):
+            continue
+        settings[name] = _value(trial, name, plan.space[name])
+        used[name] = json.loads(optuna.distributions.distribution_to_json(plan.space[name]))
+    return settings, used
+
+
+def _value(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, CategoricalDistribution)
+    return trial.suggest_categorical(name, distribution.choices)
+
+
+class Search(Searcher):
+    """Hands Tune what was cut off, then new settings: of Optuna, or the plan's grid, row by row."""
+
+    def __init__(
+        self, plan: Plan, records: Records, unfinished: Iterable[TrialRecord], begin: Any, stopped: Any, append: Any
+    ) -> None:
+        """
+        Args:
+            begin: called with a trial's record (its last committed epoch is where it goes on); returns what Tune gives
+                to the trial's client.
+            stopped: says whether the sweep is about to end.
+            append: commits an event.
+        """
+        super().__init__(metric=OBJECTIVE, mode=plan.sweep.mode)
+        self.plan, self.records, self.begin, self.append = plan, records, begin, append
+        self.unfinished = list(unfinished)
+        self.study = new_study(plan, records)
+        self.asked: dict[str, optuna.Trial] = {}
+        self.reported: set[tuple[int, int]] = set()  # Optuna trial, epoch
+        self.stopped = stopped
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles what it is given; nothing of that is ever read
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        if self.stopped():
+            return Searcher.FINISHED
+        if self.unfinished:
+            record = self.unfinished.pop(0)
+            asked = self._ask(record.settings)
+            for epoch, known in record.epochs.items():
+                if known.objective is not None:
+                    self._report(asked, epoch, known.objective)
+        else:
+            number = sum(not trial.confirms for trial in self.records.trials.values())
+            if number >= self.plan.trials:
+                return Searcher.FINISHED
+            if self.plan.grid is not None:
+                asked, settings, used = self._ask({}), self.plan.grid[number], {}
+            else:
+                asked = self._ask(self.plan.default if number == 0 else None)
+                settings, used = suggest(asked, self.plan)
+            name = trial_name(number)
+            config = as_dict(self.plan.config(settings))
+            self.append("trial", trial=name, settings=settings, config=config, distributions=used)
+            if name not in self.records.trials:  # the storage failed, and the sweep stops
+                return Searcher.FINISHED
+            record = self.records.trials[name]
+        self.asked[trial_id] = asked
+        return self.begin(record)
+
+    def _ask(self, settings: Mapping[str, Any] | None) -> optuna.Trial:
+        if settings is not None:
+            self.study.enqueue_trial(dict(settings))
+        asked = self.study.ask()
+        if settings is not None:
+            suggest(asked, self.plan)
+        return asked
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if result["kind"] == "ok":
+            self._report(self.asked[trial_id], result["epoch"], result[OBJECTIVE])
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        asked = self.asked.pop(trial_id)
+        kind = "error" if error or result is None else result["kind"]
+        if kind == "cut":  # it is not over: whoever resumes the sweep goes on with it
+            return
+        if kind in ("ok", "diverged") and result is not None:
+            if kind == "ok":
+                self._report(asked, result["epoch"], result[OBJECTIVE])
+            if kind == "ok" and result["epoch"] >= self.plan.epochs:
+                self.study.tell(asked, result[OBJECTIVE])
+            else:
+                self.study.tell(asked, state=TrialState.PRUNED)
+        else:
+            self.study.tell(asked, state=TrialState.FAIL)
+
+    def _report(self, asked: optuna.Trial, epoch: int, objective: float) -> None:
+        if (asked.number, epoch) not in self.reported:  # a trial whose actor died tells its epochs again
+            self.reported.add((asked.number, epoch))
+            asked.report(objective, epoch)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the records hold all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise RuntimeError("a search is rebuilt from a sweep's events")
+
+
+class Confirmation(Searcher):
+    """Hands Tune a list of trials, in order."""
+
+    def __init__(self, trials: Iterable[TrialRecord], begin: Any, stopped: Any) -> None:
+        super().__init__(metric=OBJECTIVE, mode="min")
+        self.trials, self.begin, self.stopped = list(trials), begin, stopped
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        if self.stopped() or not self.trials:
+            return Searcher.FINISHED
+        return self.begin(self.trials.pop(0))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: it searches nothing."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the records hold all."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise RuntimeError("a confirmation is rebuilt from a sweep's events")
+
+
+class _Named:
+    """A trial by its lasting name, which its Tune id is not: a resumed trial has another one."""
+
+    def __init__(self, name: str) -> None:
+        self.trial_id = name
+
+
+class Asha(AsyncHyperBandScheduler):
+    """ASHA (Li et al. 2020). The first trial is never stopped, so a sweep can say what it gained over the defaults."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(
+            time_attr="epoch",
+            metric=OBJECTIVE,
+            mode=plan.sweep.mode,
+            max_t=plan.epochs,
+            grace_period=plan.sweep.grace_epochs,
+            reduction_factor=plan.sweep.reduction_factor,
+        )
+
+    def rungs(self) -> dict[int, dict[str, float]]:
+        """The objective of each trial at each rung, by epoch and name."""
+        bracket = self._brackets[0]
+        sign = self._metric_op or 1.0
+        return {int(epoch): {name: sign * value for name, value in own.items()} for epoch, own in bracket._rungs}
+
+    def feed(self, records: Records) -> None:
+        """Take in what the events tell, in their order."""
+        for event in records.events:
+            name = event.get("trial", "")
+            if name.startswith("confirm"):
+                continue
+            if event["event"] == "trial":
+                self._trial_info[name] = self._brackets[0]
+            elif event["event"] == "epoch" and event["objective"] is not None:
+                result = {"epoch": event["epoch"], OBJECTIVE: event["objective"]}
+                take = super().on_trial_complete if event["ends"] else super().on_trial_result
+                take(None, _Named(name), result)  # type: ignore[arg-type]
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._trial_info[trial.config["trial"]] = self._brackets[0]
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if result["kind"] != "ok":
+            return TrialScheduler.STOP
+        name = trial.config["trial"]
+        decision = super().on_trial_result(tune_controller, _Named(name), result)  # type: ignore[arg-type]
+        return TrialScheduler.CONTINUE if name == trial_name(0) else decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if result["kind"] == "ok" and trial.config["trial"] in self._trial_info:
+            super().on_trial_complete(tune_controller, _Named(trial.config["trial"]), result)  # type: ignore[arg-type]
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        self._trial_info.pop(trial.config["trial"], None)
+
+
+def scheduler(plan: Plan, records: Records) -> FIFOScheduler:
+    """The plan's scheduler, knowing what the records know."""
+    if plan.scheduler == "fifo":
+        return FIFOScheduler()
+    asha = Asha(plan)
+    asha.feed(records)
+    return asha

@@ -1,0 +1,130 @@
+"""What a sweep says at its end: the best trial, what it gained, where everything lies, what is still to be done."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shlex
+from typing import Any
+
+from genlab.errors import GenlabError
+from genlab.report.contact_sheet import contact_sheet
+from genlab.sweep.plan import Plan
+from genlab.sweep.view import View, show
+from genlab.tracking.drain import Drain
+from genlab.tracking.records import Records, TrialRecord, rank
+from genlab.tracking.storage import Storage
+
+SHEET = "contact_sheet.png"
+
+
+def summarize(
+    plan: Plan,
+    records: Records,
+    storage: Storage,
+    drain: Drain,
+    view: View,
+    stopped: str | None,
+    tracking_uri: str,
+    script: str,
+) -> int:
+    """Commit and print the end of a run; the exit code. `stopped` says why it ended before its time, if it did."""
+    trials = list(records.trials.values())
+    searched = [trial for trial in trials if not trial.confirms]
+    completed = [trial for trial in rank(searched, plan.sweep.mode) if trial.ends == "completed"]
+    confirmed = [trial for trial in rank(trials, plan.sweep.mode) if trial.confirms and trial.ends == "completed"]
+    with contextlib.suppress(GenlabError):
+        sheet = io.BytesIO()
+        contact_sheet(records).save(sheet, "PNG")
+        records.storage.write(SHEET, sheet.getvalue())
+    again = f"{script} --storage {shlex.quote(storage.url)}"
+    summary = _summary(plan, records, searched, completed, confirmed, again)
+    if stopped is None:
+        with contextlib.suppress(GenlabError):
+            drain.notify(records.append("end", summary=summary)["n"])
+    view.say("")
+    _tell(plan, records, view, searched, summary, confirmed)
+    left = drain.close()
+    if left:
+        why = f" ({drain.problem})" if drain.problem else ""
+        view.say(f"MLflow at {tracking_uri} has not taken {left} events{why}. The records keep them; send them by")
+        view.say(f"  genlab replay {shlex.quote(storage.url)} --sweep {records.name}")
+    else:
+        view.say(f"review: {_review(tracking_uri)}")
+    if stopped is not None:
+        view.say(f"stopped: {stopped}")
+        view.say(f"go on with: {again} --resume {records.name}")
+        return 130 if stopped == "interrupted" else 1
+    return 0 if completed else 1
+
+
+def _summary(
+    plan: Plan,
+    records: Records,
+    searched: list[TrialRecord],
+    completed: list[TrialRecord],
+    confirmed: list[TrialRecord],
+    again: str,
+) -> dict[str, Any]:
+    summary: dict[str, Any] = {
+        "metric": plan.sweep.metric,
+        "mode": plan.sweep.mode,
+        "trials": len(searched),
+        "ends": {kind: sum(t.ends == kind for t in searched) for kind in sorted({t.ends or "cut" for t in searched})},
+        "best": None,
+        "objective": None,
+        "gain": None,
+        "command": "",
+        "checkpoint": "",
+        "confirmed": [{"trial": trial.name, "objective": trial.objective} for trial in confirmed],
+    }
+    if not completed:
+        return summary
+    best, default = completed[0], next((trial for trial in completed if trial.name == searched[0].name), None)
+    summary |= {"best": best.name, "objective": best.objective}
+    settings = " ".join(f"{name}={value}" for name, value in best.settings.items())
+    summary["command"] = f"{again} --trials 1 --set {settings}" if settings else f"{again} --trials 1"
+    if best.last and best.last.state:
+        summary["checkpoint"] = records.storage.where(best.last.state.path)
+    if default is not None and default.objective is not None and best.objective is not None:
+        sign = 1 if plan.sweep.mode == "max" else -1
+        summary["gain"] = sign * (best.objective - default.objective)
+        summary["default_objective"] = default.objective
+    return summary
+
+
+def _tell(
+    plan: Plan,
+    records: Records,
+    view: View,
+    searched: list[TrialRecord],
+    summary: dict[str, Any],
+    confirmed: list[TrialRecord],
+) -> None:
+    ends = ", ".join(f"{count} {kind}" for kind, count in summary["ends"].items())
+    view.say(f"{records.name}: {len(searched)} trials ({ends})")
+    for trial in searched:
+        if trial.ends == "failed" and trial.error:
+            view.say(f"trial {trial.name} failed: {trial.error.strip().splitlines()[-1]}")
+    metric = plan.sweep.metric
+    if summary["best"] is None:
+        view.say(f"no trial ran to the end: there is no best {metric}")
+        return
+    view.say(f"best: trial {summary['best']}, {metric} {show(summary['objective'])}")
+    if summary["gain"] is not None:
+        default = summary["default_objective"]
+        share = f" ({100 * summary['gain'] / abs(default):.0f} %)" if default else ""
+        view.say(
+            f"gain over the default setting, trained as long: {show(summary['gain'])}{share}, from {show(default)}"
+        )
+    for trial in confirmed:
+        view.say(f"confirmed on fresh seeds: trial {trial.name}, {metric} {show(trial.objective)}")
+    view.say(f"train it again: {summary['command']}")
+    view.say(f"checkpoint: {summary['checkpoint']}")
+    view.say(f"contact sheet: {records.storage.where(SHEET)}")
+
+
+def _review(tracking_uri: str) -> str:
+    if tracking_uri.startswith("sqlite"):
+        return f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
+    return tracking_uri

@@ -1,0 +1,68 @@
+"""What a sweep script says: what is swept, over what, judged by what. Free of torch and Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from genlab.tasks import Contract
+
+
+def uniform(low: float, high: float) -> FloatDistribution:
+    """Any float in [low, high]."""
+    return FloatDistribution(low, high)
+
+
+def log_uniform(low: float, high: float) -> FloatDistribution:
+    """Any float in [low, high], each decade as likely as the next."""
+    return FloatDistribution(low, high, log=True)
+
+
+def integer(low: int, high: int, step: int = 1) -> IntDistribution:
+    """low, low + step, ... up to high."""
+    return IntDistribution(low, high, step=step)
+
+
+def choice(*values: Any) -> CategoricalDistribution:
+    """One of `values`."""
+    return CategoricalDistribution(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Many trials of one task.
+
+    Attributes:
+        name: what its folders and its MLflow experiment are called.
+        task: name of a task, or the class of one that the script defines.
+        metric, mode: what judges a trial (its last epoch counts), and whether `min` or `max` is best.
+        space: distributions by config field.
+        settings: what all trials have in common where that is not the config's default.
+        conditions: `{"ngf": {"spectral_norm": ["none", "both"]}}` searches ngf only where spectral_norm is one of
+            these, and leaves it at its default elsewhere.
+        grid: partial settings that `--grid` runs instead of a search.
+        trials: how many, unless `--trials` says otherwise.
+        grace_epochs, reduction_factor: of ASHA (Li et al. 2020): the first rung, and the share 1/factor that goes on.
+        epoch_deadline: seconds after which an epoch is taken to hang; its lane is started again.
+    """
+
+    name: str
+    task: str | type[Contract]
+    metric: str
+    mode: str = "min"
+    space: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    conditions: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    grid: Sequence[Mapping[str, Any]] = ()
+    trials: int = 12
+    grace_epochs: int = 1
+    reduction_factor: int = 3
+    epoch_deadline: float = 3600.0

@@ -1,0 +1,74 @@
+"""Ray Tune over the lanes: it decides which trials run and which stop, and tells the run what it decided."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from genlab.sweep.client import Client
+
+if TYPE_CHECKING:
+    from genlab.sweep.run import Run
+
+ACTOR_DEATHS = 3  # of one trial's actor, which holds nothing: another one takes its place
+
+
+class Notes(tune.Callback):
+    """Hears results in the scheduler's order, with its decision, and hands them to the run."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles what it is given; nothing of that is ever read
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self.run.commit(trial.config["trial"], result)
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        error = f"the trial's actor died {ACTOR_DEATHS + 1} times: {trial.get_error()}"
+        self.run.commit(trial.config["trial"], {"kind": "error", "value": error, "epoch": None})
+
+
+class Stopping(tune.Stopper):
+    """Ends all trials once the run is about to end."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.run.stopped()
+
+
+def fit(run: Run, searcher: Any, scheduler: Any, count: int) -> None:
+    """Let Tune run `count` trials that `searcher` hands out, as many at once as there are lanes."""
+    # a sliver of the head: a trial's actor must not wait for a CPU that the lanes hold
+    sliver = tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
+    client = tune.with_parameters(Client, mailbox=run.pool.mailbox)
+    with tempfile.TemporaryDirectory(prefix="genlab-tune-", ignore_cleanup_errors=True) as scratch:
+        tune.Tuner(
+            tune.with_resources(client, sliver),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=count,
+                reuse_actors=True,
+                max_concurrent_trials=run.pool.lanes,
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[Notes(run)],
+                stop=Stopping(run),
+                failure_config=tune.FailureConfig(max_failures=ACTOR_DEATHS),
+            ),
+        ).fit()

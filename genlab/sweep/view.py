@@ -1,0 +1,105 @@
+"""What a person sees while a sweep runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from genlab.sweep.plan import Plan
+from genlab.tracking.records import Records, TrialRecord, rank
+
+ROWS = 15
+
+
+class View:
+    """Trials, objective, epoch and time left."""
+
+    def __init__(self, plan: Plan, records: Records, console: Console | None = None) -> None:
+        self.plan, self.records = plan, records
+        self.console = console or Console(highlight=False)
+        self.began = time.monotonic()
+        self.at_start = self._epochs_done()
+        self.live: Live | None = None
+
+    def __enter__(self) -> View:
+        if self.console.is_terminal:
+            self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def say(self, text: str) -> None:
+        """One line, above the table."""
+        self.console.print(text, soft_wrap=True, markup=False)
+
+    def advanced(self, record: TrialRecord) -> None:
+        """A trial ended an epoch and goes on. The table shows it by itself."""
+
+    def ended(self, record: TrialRecord, why: str = "") -> None:
+        """A trial ended."""
+        if self.live is None:
+            self.say(self.line(record, why))
+
+    def line(self, record: TrialRecord, why: str = "") -> str:
+        """A trial in one line of plain text."""
+        epoch = record.last.epoch if record.last else 0
+        words = [
+            f"{self._count():>9}  trial {record.name}  {record.ends or 'running':9}  epoch {epoch}/{self.plan.epochs}"
+        ]
+        words.append(f"{self.plan.sweep.metric} {show(record.objective)}")
+        words.append(why or " ".join(f"{name}={show(value)}" for name, value in record.settings.items()))
+        words.append(self._left())
+        return "  ".join(word for word in words if word)
+
+    def _trials(self) -> list[TrialRecord]:
+        with_confirmation = list(self.records.trials.values())
+        return [trial for trial in with_confirmation if not trial.confirms]
+
+    def _count(self) -> str:
+        ended = sum(trial.ends is not None for trial in self._trials())
+        return f"{ended}/{max(self.plan.trials, len(self._trials()))}"
+
+    def _epochs_done(self) -> int:
+        return sum(len(trial.epochs) for trial in list(self.records.trials.values()))
+
+    def _left(self) -> str:
+        """A guess: trials to come train as many epochs as those that ended did on average."""
+        trials = self._trials()
+        ended = [len(trial.epochs) for trial in trials if trial.ends is not None]
+        done = self._epochs_done() - self.at_start
+        if not ended or not done:
+            return ""
+        mean = max(1.0, sum(ended) / len(ended))
+        to_come = mean * max(0, self.plan.trials - len(trials))
+        to_come += sum(max(1.0, mean - len(trial.epochs)) for trial in trials if trial.ends is None)
+        if not to_come:
+            return ""
+        seconds = (time.monotonic() - self.began) / done * to_come
+        return f"about {int(seconds // 60)}:{int(seconds % 60):02d} left"
+
+    def _table(self) -> Table:
+        metric = self.plan.sweep.metric
+        table = Table(title=f"{self.records.name}  {self._count()} trials  {self._left()}", title_justify="left")
+        for column in ("trial", "epoch", metric, "", "settings"):
+            table.add_column(column, justify="right" if column in ("epoch", metric) else "left", overflow="ellipsis")
+        trials = list(self.records.trials.values())
+        running = [trial for trial in trials if trial.ends is None]
+        ended = rank([trial for trial in trials if trial.ends is not None], self.plan.sweep.mode)
+        for trial in [*running, *ended][:ROWS]:
+            settings = " ".join(f"{name}={show(value)}" for name, value in trial.settings.items())
+            epoch = f"{trial.last.epoch if trial.last else 0}/{self.plan.epochs}"
+            table.add_row(trial.name, epoch, show(trial.objective), trial.ends or "running", settings)
+        return table
+
+
+def show(value: Any) -> str:
+    """A value in few characters."""
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)

@@ -1,0 +1,243 @@
+"""One rank of a lane: a Ray Train worker that outlives trials. It asks the mailbox what to do, and does it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import faulthandler
+import gc
+import os
+import socket
+import sys
+import traceback
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from genlab.errors import CorruptFile, GenlabError, StorageError
+from genlab.tasks import Config, Contract
+from genlab.tracking.storage import FileName, Storage
+
+COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)  # a stuck peer is noticed by the mailbox long before
+PEER_LOST = ("gloo", "nccl", "connection closed", "connection reset", "connection refused", "socket timeout")
+
+
+@dataclasses.dataclass(frozen=True)
+class LaneSettings:
+    """What a lane's workers are told once.
+
+    Attributes:
+        kind, task: config class of the task, and its class where a script defines it.
+        storage, folder: where the records lie.
+        threads: of torch, on a CPU.
+    """
+
+    lane: int
+    mailbox: Any
+    kind: type[Config]
+    task: type[Contract] | None
+    script: str | None
+    storage: str
+    folder: str
+    data_root: str | None
+    threads: int
+    epoch_deadline: float
+
+
+def lane_loop(arguments: dict[str, Any]) -> None:
+    """What Ray Train runs on every rank of a lane."""
+    import ray
+    import ray.train
+    import torch
+
+    settings: LaneSettings = arguments["settings"]
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(settings.threads)
+    device = "cpu"
+    if torch.cuda.is_available() and ray.get_gpu_ids():
+        device = "cuda:0"
+        torch.cuda.set_device(0)
+    attempt = _join_group(rank, world, device)
+    mailbox = settings.mailbox
+    if rank == 0:
+        group = ray.util.get_current_placement_group()
+        ray.get(mailbox.join.remote(settings.lane, attempt, world, [group]))
+    _warm_up(device)
+    rank_worker = Rank(settings, rank, world, device, attempt)
+    last = outcome = None
+    while True:
+        request = ray.get(mailbox.exchange.remote(settings.lane, attempt, rank, world, rank_worker.life, last, outcome))
+        if request is None:
+            return
+        if "restart" in request:
+            raise RuntimeError(f"rank {rank} of lane {settings.lane}: the others did not end the epoch; starting again")
+        last, outcome = request["id"], rank_worker.serve(request)
+
+
+def _join_group(rank: int, world: int, device: str) -> str:
+    """Join the lane's process group; returns the name of this worker group, alike on all ranks."""
+    attempt = uuid.uuid4().hex[:8]
+    if world == 1:
+        return attempt
+    import ray
+    import torch.distributed as dist
+    from ray.train.collective import broadcast_from_rank_zero
+
+    address = ray.util.get_node_ip_address()
+    store = None
+    if rank == 0:
+        store = dist.TCPStore(address, 0, is_master=True, wait_for_workers=False)
+    attempt, host, port = broadcast_from_rank_zero((attempt, address, store.port if store else 0))
+    store = store or dist.TCPStore(host, port, is_master=False)
+    backend = "gloo"
+    if device != "cpu" and float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0)) >= 1:
+        backend = "nccl"  # which refuses two ranks on one GPU
+    else:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(address))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=COLLECTIVE_TIMEOUT)
+    return attempt
+
+
+def _interface(address: str) -> str:
+    """The network interface that has `address`: gloo would take the one that the host's name resolves to."""
+    import psutil
+
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.family == socket.AF_INET and one.address == address for one in addresses):
+            return name
+    return "lo"
+
+
+def _warm_up(device: str) -> None:
+    """One step of a throwaway network, so that the first trial does not pay for what torch does once a process."""
+    import torch
+    import torch.distributed as dist
+
+    network: torch.nn.Module = torch.nn.Conv2d(1, 1, 3).to(device)
+    if dist.is_initialized():
+        network = torch.nn.parallel.DistributedDataParallel(network)
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+    network(torch.zeros(2, 1, 8, 8, device=device)).sum().backward()
+    optimizer.step()
+    gc.collect()
+    gc.freeze()  # the libraries' objects live for ever: later collections need not walk them
+
+
+class Rank:
+    """One rank: the trial that it holds, and how it serves requests."""
+
+    def __init__(self, settings: LaneSettings, rank: int, world: int, device: str, attempt: str) -> None:
+        self.settings, self.rank, self.world, self.device, self.attempt = settings, rank, world, device, attempt
+        self.storage = Storage(settings.storage)
+        self.records = self.storage.below(settings.folder)
+        self.trial: Any = None
+        self.life: str | None = None
+
+    def serve(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do what is asked; whatever goes wrong is the outcome."""
+        try:
+            with self._deadline():
+                if request["trial"] == "prepare":
+                    value = self._prepare(request)
+                else:
+                    value = self._advance(request)
+            return {"kind": "ok", "value": value}
+        except StorageError as error:
+            self._drop()
+            return {"kind": "storage", "value": str(error)}
+        except Exception as error:
+            self._drop()
+            text = str(error) if isinstance(error, GenlabError) else traceback.format_exc()
+            return {"kind": "error", "value": text, "collateral": _is_collateral(error)}
+
+    def _advance(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Bring the life to the epoch; rank 0 writes part and state before it answers."""
+        if self.life != request["life"] or self.trial.epoch >= request["epoch"]:
+            self._build(request)
+        reports = []
+        while self.trial.epoch < request["epoch"]:
+            reports = self.trial.advance()
+            if any(report.diverged for report in reports):
+                break
+        part = self.trial.part(
+            request["trial"], reports, self._where(), test=request["test"] and self.trial.epoch == request["epoch"]
+        )
+        if self.rank > 0:
+            return None
+        stem = f"trials/{request['trial']}/epoch_{part.epoch:04d}-{self.attempt}"
+        written = self.records.write(f"{stem}.part.safetensors", part.encode())
+        state: FileName | None = None
+        if not part.diverged:
+            state = self.records.write(f"{stem}.state.safetensors", self.trial.checkpoint().encode())
+        return {
+            "epoch": part.epoch,
+            "part": written,
+            "state": state,
+            "metrics": part.metrics(),
+            "diverged": part.diverged,
+        }
+
+    def _build(self, request: dict[str, Any]) -> None:
+        from genlab.tasks import Place, build
+        from genlab.training import Checkpoint, Trial, prepared_networks
+
+        self._drop()
+        place = Place(self.rank, self.world, self.device, self.settings.data_root)
+        place = dataclasses.replace(place, prepared=prepared_networks(request["prepared"], place, self.storage))
+        config = build(self.settings.kind, request["config"])
+        trial = Trial(self._task(), config, place, replicas=request["replicas"], script=self.settings.script)
+        if request["state"] is not None:
+            state = FileName(*request["state"])
+            with contextlib.suppress(CorruptFile):  # then all epochs are trained again
+                trial.load(Checkpoint.decode(self.records.read_named(state), self.records.where(state.path)))
+        self.trial, self.life = trial, request["life"]
+
+    def _task(self) -> type[Contract]:
+        from genlab.training import implementation
+
+        return self.settings.task or implementation(self.settings.kind)
+
+    def _drop(self) -> None:
+        """Forget the trial, whole."""
+        if self.trial is None:
+            return
+        self.trial = self.life = None
+        gc.collect()
+
+    def _prepare(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """On one rank alone, so that what is prepared does not depend on the number of workers."""
+        if self.rank > 0:
+            return None
+        from genlab.tasks import Place, build
+        from genlab.training import prepare
+
+        place = Place(device=self.device, data_root=self.settings.data_root)
+        config = build(self.settings.kind, request["config"])
+        files, data = prepare(self._task(), config, place, self.storage)
+        return {"prepared": files, "data": data}
+
+    def _where(self) -> dict[str, Any]:
+        import torch
+
+        name = torch.cuda.get_device_name(0) if self.device != "cpu" else f"cpu, {torch.get_num_threads()} threads"
+        return {"host": socket.gethostname(), "device": name, "lane": self.settings.lane, "workers": self.world}
+
+    @contextlib.contextmanager
+    def _deadline(self) -> Iterator[None]:
+        """An epoch that hangs ends its process, also one that holds the interpreter's lock; the lane comes back."""
+        faulthandler.dump_traceback_later(self.settings.epoch_deadline, exit=True, file=sys.__stderr__)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _is_collateral(error: Exception) -> bool:
+    """Whether a rank only noticed that another one is gone."""
+    import torch.distributed as dist
+
+    if isinstance(error, (dist.DistNetworkError, dist.DistBackendError)):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in PEER_LOST)

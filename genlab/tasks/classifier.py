@@ -1,0 +1,99 @@
+"""The classifier task: labels, or rotations where a set has none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from genlab.data import ImageSet, load, shard
+from genlab.models import Classifier
+from genlab.randomness import generator as seeded
+from genlab.tasks.base import AdamSettings, Draw, Phase, PhasedTask, Place, Report
+from genlab.tasks.config import ClassifierConfig
+
+if TYPE_CHECKING:
+    from genlab.tasks.base import Networks
+
+CHUNK = 500  # images judged at once
+
+
+class ClassifierTask(PhasedTask):
+    """Cross-entropy on labels or, without any, on which of four rotations each image was given."""
+
+    Config = ClassifierConfig
+    config: ClassifierConfig
+
+    def __init__(self, config: ClassifierConfig, place: Place) -> None:
+        super().__init__(config, place)
+        self.train = self._load("train")
+        self.rotate = config.target == "rotation" or (config.target == "auto" and self.train.labels is None)
+
+    def _load(self, split: str) -> ImageSet:
+        return load(self.config.dataset, split, image_size=self.config.image_size, data_root=self.place.data_root)
+
+    def data(self) -> dict[str, Any]:
+        return {"labelled": self.train.describe()}
+
+    def networks(self) -> dict[str, torch.nn.Module]:
+        classes = 4 if self.rotate else len(self.train.classes)
+        c = self.config
+        return {
+            "classifier": Classifier(
+                classes=classes,
+                channels=self.train.channels,
+                image_size=c.image_size,
+                width=c.width,
+                features=c.features,
+            )
+        }
+
+    def streams(self) -> dict[str, ImageSet]:
+        return {"labelled": self.train}
+
+    def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(4, (count,), generator=generator, device=generator.device)
+
+    def phases(self) -> list[Phase]:
+        c = self.config
+        return [
+            Phase(
+                "classifier",
+                {"classifier": AdamSettings(c.lr, c.beta1, c.beta2)},
+                label_loss,
+                draws=("labelled", "noise") if self.rotate else ("labelled",),
+            )
+        ]
+
+    def evaluate(self, networks: Networks, split: str) -> Report:
+        held = self._load(split)
+        mine, mask = shard(len(held), self.place.rank, self.place.world)
+        labels = held.labels
+        if self.rotate or labels is None:
+            labels = torch.randint(4, (len(held),), generator=seeded(self.config.seed, "evaluation"))
+        right = []
+        for part in mine.split(CHUNK):
+            images = held.images[part].to(self.place.device).float() / 255
+            truth = labels[part].to(self.place.device)
+            if self.rotate:
+                images = rotate(images, truth)
+            right.append(networks["classifier"](images).argmax(1) == truth)
+        keep = self.place.gather(mask.to(self.place.device))
+        accuracy = self.place.gather(torch.cat(right))[keep].float().mean()
+        return Report({"accuracy/clean": float(accuracy)})
+
+
+def label_loss(networks: Networks, draw: Draw, config: ClassifierConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy; noise, where there is some, says by how many quarter turns each image is rotated first."""
+    images, labels = draw.batch["labelled"]
+    if draw.noise is not None:
+        images, labels = rotate(images, draw.noise), draw.noise
+    return cross_entropy(networks["classifier"](images), labels), {}
+
+
+def rotate(images: Tensor, turns: Tensor) -> Tensor:
+    """Image i of [N, C, S, S] turned by turns[i] · 90°, turns in {0, 1, 2, 3}."""
+    every = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
+    return every[turns, torch.arange(len(images), device=images.device)]

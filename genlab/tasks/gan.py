@@ -1,0 +1,153 @@
+"""The GAN task: a DCGAN against its discriminator, judged by a classifier's features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from genlab.data import Batch, ImageSet, load, shard
+from genlab.losses import ADVERSARIAL
+from genlab.metrics import class_coverage, frechet_distance, kernel_distance, prdc
+from genlab.models import Discriminator, Generator
+from genlab.models import noise as draw_noise
+from genlab.randomness import generator as seeded
+from genlab.tasks.base import AdamSettings, Draw, Phase, PhasedTask, Place, Report
+from genlab.tasks.config import GANConfig
+
+if TYPE_CHECKING:
+    from genlab.tasks.base import Networks
+
+SHOWN = 64  # images kept an epoch
+CHUNK = 250  # images that pass through a network at once while judging
+
+
+class GAN(PhasedTask):
+    """Images in [-1, 1] inside, [0, 1] outside. Radford et al. 2016; losses in `genlab.losses`."""
+
+    Config = GANConfig
+    config: GANConfig
+
+    def __init__(self, config: GANConfig, place: Place) -> None:
+        super().__init__(config, place)
+        self.train = self._load("train")
+        self._real: dict[str, Tensor] = {}
+
+    def _load(self, split: str) -> ImageSet:
+        return load(self.config.dataset, split, image_size=self.config.image_size, data_root=self.place.data_root)
+
+    def data(self) -> dict[str, Any]:
+        return {"real": self.train.describe()}
+
+    def networks(self) -> dict[str, torch.nn.Module]:
+        c = self.config
+        common: dict[str, Any] = {"channels": self.train.channels, "image_size": c.image_size, "init": c.init}
+        return {
+            "generator": Generator(nz=c.nz, ngf=c.ngf, spectral_norm=c.spectral_norm == "both", **common),
+            "discriminator": Discriminator(ndf=c.ndf, spectral_norm=c.spectral_norm != "none", **common),
+        }
+
+    def streams(self) -> dict[str, ImageSet]:
+        return {"real": self.train}
+
+    def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        return draw_noise(count, self.config.nz, self.config.noise, generator=generator, device=generator.device)
+
+    def phases(self) -> list[Phase]:
+        c = self.config
+        fresh: dict[str, Any] = {"draws": ("noise",)}
+        reused: dict[str, Any] = {"reuses": "discriminator", "shares": _fakes}
+        return [
+            Phase(
+                "discriminator",
+                {"discriminator": AdamSettings(c.lr_discriminator, c.beta1, c.beta2)},
+                discriminator_loss,
+                draws=("real", "noise"),
+                repeats=c.discriminator_steps,
+            ),
+            Phase(
+                "generator",
+                {"generator": AdamSettings(c.lr_generator, c.beta1, c.beta2)},
+                generator_loss,
+                **(reused if c.reuse_fakes else fresh),
+            ),
+        ]
+
+    def evaluate(self, networks: Networks, split: str) -> Report:
+        """Fréchet distance, KID, precision, recall, density and coverage between the judge's features of all images
+        of `split` and of `evaluation_samples` drawn ones, and which classes the judge sees in these."""
+        judge: Any = self.place.prepared["judge"]["classifier"]
+        c, place = self.config, self.place
+        real = self._real_features(judge, split)
+        rng = seeded(c.seed, "evaluation", device=place.device)
+        noise = self.noise(c.evaluation_samples, rng)
+        mine, mask = shard(c.evaluation_samples, place.rank, place.world)
+        features, predictions, shown = [], [], []
+        for chunk in noise[mine.to(noise.device)].split(CHUNK):
+            images = to_unit(networks["generator"](chunk))
+            features.append(judge.features(images))
+            predictions.append(judge.head(features[-1]).argmax(1))
+            shown.append(images)
+        keep = place.gather(mask.to(noise.device))
+        fake = place.gather(torch.cat(features))[keep]
+        predicted = place.gather(torch.cat(predictions))[keep]
+        images = networks["generator"](noise[:SHOWN]) if place.world > 1 else torch.cat(shown)[:SHOWN] * 2 - 1
+        metrics = {
+            "frechet_distance": frechet_distance(real, fake),
+            "kid": kernel_distance(real, fake),
+            **prdc(real, fake)._asdict(),
+            "evaluation/real": len(real),
+            "evaluation/generated": len(fake),
+            "evaluation/features": real.shape[1],
+        }
+        if self.train.labels is not None:
+            covered, entropy = class_coverage(predicted, len(self.train.classes))
+            metrics |= {"classes_covered": covered, "class_entropy": entropy}
+        return Report({name: float(value) for name, value in metrics.items()}, {"samples": to_uint8(images)})
+
+    def _real_features(self, judge: Any, split: str) -> Tensor:
+        if split not in self._real:
+            images = self._load(split).images
+            mine, mask = shard(len(images), self.place.rank, self.place.world)
+            chunks = [judge.features(chunk.to(self.place.device).float() / 255) for chunk in images[mine].split(CHUNK)]
+            keep = self.place.gather(mask.to(self.place.device))
+            self._real[split] = self.place.gather(torch.cat(chunks))[keep]
+        return self._real[split]
+
+
+def discriminator_loss(networks: Networks, draw: Draw, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """The discriminator's loss on real images and on fakes; `score/real` is the mean of D(x), a probability."""
+    fake = draw.shared["fake"] if draw.shared else _fakes(networks, draw.batch, draw.noise)["fake"]
+    on_real = networks["discriminator"](draw.batch["real"].images * 2 - 1)
+    on_fake = networks["discriminator"](fake)
+    loss = ADVERSARIAL[config.loss].discriminator(on_real, on_fake)
+    return loss, {"score/real": score(on_real, config.loss)}
+
+
+def generator_loss(networks: Networks, draw: Draw, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """The generator's loss; `score/fake` is the mean of D(G(z))."""
+    fake = draw.shared["fake"] if draw.shared else _fakes(networks, draw.batch, draw.noise)["fake"]
+    on_fake = networks["discriminator"](fake)
+    return ADVERSARIAL[config.loss].generator(on_fake), {"score/fake": score(on_fake, config.loss)}
+
+
+def score(logits: Tensor, loss: str) -> Tensor:
+    """The discriminator's mean verdict: a probability for the losses that are defined on one, else its raw output."""
+    logits = logits.detach()
+    return (logits.sigmoid() if loss in ("non_saturating", "saturating") else logits).mean()
+
+
+def _fakes(networks: Networks, batch: Mapping[str, Batch], noise: Tensor | None) -> dict[str, Tensor]:
+    return {"fake": networks["generator"](noise)}
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """From [-1, 1] to [0, 1]."""
+    return ((images + 1) / 2).clamp(0, 1)
+
+
+def to_uint8(images: Tensor) -> Any:
+    """Images [N, C, H, W] in [-1, 1] as a uint8 array [N, H, W, C]."""
+    return (to_unit(images) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

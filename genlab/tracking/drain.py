@@ -1,0 +1,246 @@
+"""The drain: a process beside the driver that sends what events name to MLflow, and slows nothing down.
+
+The driver tells it numbers of events, one a line; the drain reads the events themselves from the records. It keeps no
+state: started anew, it passes by what is there already. A driver that is gone without `close` may be followed by
+another one with a drain of its own, so this one then stops at once.
+
+    driver → drain   {"folder", "tracking_uri", …}, then `<n>` for each event, at last `close <n>`
+    drain → driver   {"left", "problem"} at the end, nothing before
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from typing import IO, Any
+
+from genlab.errors import CorruptFile, StorageError
+from genlab.tracking.records import Records, read_event, read_json
+from genlab.tracking.server import Refused, Unreachable, is_http, quiet_mlflow, shown
+from genlab.tracking.storage import Storage
+
+PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)  # seconds between tries while a server is unreachable; the last one stays
+GRACE = 30.0  # seconds after `close` in which a backlog may go on being sent
+PATIENCE = 8.0  # seconds after `close` without any progress; making a new SQLite database takes longer, and has GRACE
+RESTART = 5.0  # seconds at least between two starts of a drain that dies
+
+
+class Drain:
+    """The driver's side. No method but `close` ever waits, and none raises because of a server."""
+
+    def __init__(self, records: Records, tracking_uri: str, grace: float = GRACE, patience: float = PATIENCE) -> None:
+        """Starts nothing yet.
+
+        Args:
+            records: the sweep's.
+            tracking_uri: http(s)://… or a database such as sqlite:///….
+            grace: seconds that `close` gives a backlog at most.
+            patience: seconds that `close` waits for any progress.
+        """
+        self.problem: str | None = None  # after `close`: why not all was sent
+        self._records, self._uri, self._grace, self._patience = records, tracking_uri, grace, patience
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._started = 0.0
+        self._newest = 0
+
+    @property
+    def pid(self) -> int | None:
+        """The process that sends, if one has been started."""
+        return self._process.pid if self._process else None
+
+    def notify(self, n: int) -> None:
+        """Events up to number `n` are committed: send them."""
+        self._newest = max(self._newest, n)
+        if self._alive() or self._process is None or time.monotonic() - self._started > RESTART:
+            self._tell(str(self._newest))
+
+    def close(self) -> int:
+        """Send what is left, as long as the server takes it, and end. Returns how many events could not be sent."""
+        if not self._newest:
+            return 0
+        left = self._newest
+        for _ in range(3):  # a drain that is killed in its last seconds is started again
+            self._tell(f"close {self._newest}")
+            report = self._last_words() if self._process else None
+            if report is not None:
+                left, self.problem = report["left"], report["problem"]
+                break
+        self._release()
+        self._process = None
+        self._newest = self._newest if left else 0
+        return left
+
+    def _alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _tell(self, line: str) -> None:
+        try:
+            if not self._alive():
+                self._start()
+            assert self._process is not None and self._process.stdin is not None
+            os.write(self._process.stdin.fileno(), f"{line}\n".encode())  # whole or not at all: shorter than PIPE_BUF
+        except OSError as error:  # it sleeps or has just died, or cannot be started: a later line says more than this
+            self.problem = f"the drain cannot be told: {error}"
+
+    def _start(self) -> None:
+        self._release()
+        self._started = time.monotonic()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "genlab.tracking.drain"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,  # Ctrl-C is the driver's: it says `close`
+        )
+        assert self._process.stdin is not None
+        order = {"folder": self._records.storage.url, "tracking_uri": self._uri}  # not in argv: it may hold a password
+        order |= {"driver": os.getpid(), "grace": self._grace, "patience": self._patience}
+        os.write(self._process.stdin.fileno(), f"{json.dumps(order)}\n".encode())
+        os.set_blocking(self._process.stdin.fileno(), False)
+
+    def _last_words(self) -> dict[str, Any] | None:
+        """What the drain reports at its end; None if it was killed."""
+        assert self._process is not None and self._errors is not None
+        try:
+            said, _ = self._process.communicate(timeout=self._grace + self._patience + 10)
+        except subprocess.TimeoutExpired:  # its own watch should have ended it
+            self._process.kill()
+            said, _ = self._process.communicate()
+        try:
+            return json.loads(said.splitlines()[-1])
+        except (IndexError, ValueError):
+            self._errors.seek(0)
+            told = self._errors.read().decode(errors="replace").strip().splitlines()
+            self.problem = f"the drain ended with code {self._process.returncode}: {told[-1] if told else 'no message'}"
+            return None
+
+    def _release(self) -> None:
+        if self._process is not None:
+            for pipe in (self._process.stdin, self._process.stdout, self._errors):
+                if pipe is not None:
+                    pipe.close()
+
+
+class _Worker:
+    """The process's side: one thread listens, one watches the clock, the main one sends."""
+
+    def __init__(self, lines: Iterable[str], answer: IO[str]) -> None:
+        self.lines, self.answer = iter(lines), answer
+        order = json.loads(next(self.lines))
+        self.folder, self.tracking_uri = Storage(order["folder"]), str(order["tracking_uri"])
+        self.driver, self.grace, self.patience = order["driver"], float(order["grace"]), float(order["patience"])
+        self.newest = self.done = self.unsent = 0
+        self.problem: str | None = None
+        self.closing: float | None = None  # when `close` came
+        self.progress = time.monotonic()
+        self.opened = is_http(self.tracking_uri)
+        self.news = threading.Condition()
+        self.last = threading.Lock()
+
+    def listen(self) -> None:
+        """Lines from the driver. Always read, so that its pipe never fills."""
+        for line in self.lines:
+            word, _, number = line.strip().rpartition(" ")
+            with self.news:
+                self.newest = max(self.newest, int(number))
+                if word == "close":
+                    self.closing = time.monotonic()
+                self.news.notify_all()
+        if self.closing is None:
+            os._exit(1)  # the driver died
+
+    def watch(self) -> None:
+        """Give up when time is over, even if a request hangs; and when the driver is gone though its pipe is open."""
+        while True:
+            time.sleep(0.1)
+            now = time.monotonic()
+            if self.closing is None:
+                if os.getppid() != self.driver:
+                    os._exit(1)
+            elif now > self.closing + self.grace:
+                self.end(f"{shown(self.tracking_uri)} did not take everything within {self.grace:.0f} s")
+            elif self.opened and now > max(self.closing, self.progress) + self.patience:
+                self.end(f"{shown(self.tracking_uri)} does not answer")
+
+    def end(self, otherwise: str | None = None) -> None:
+        """Report and stop. Sending again leaves nothing doubled, so this may cut off anything."""
+        with self.last:  # never left: the process ends in it
+            left = self.newest - self.done + self.unsent
+            report = {"left": left, "problem": (self.problem or otherwise) if left else None}
+            self.answer.write(f"{json.dumps(report)}\n")
+            self.answer.flush()
+            os._exit(0)
+
+    def send(self) -> None:
+        """All events in their order, as they come, until `close`."""
+        quiet_mlflow()
+        from genlab.tracking.mlflow_runs import Publisher
+
+        publisher, event, tries = None, {}, 0
+        while self._wait_for_news():
+            try:
+                if publisher is None:
+                    manifest = read_json(self.folder, "manifest.json")
+                    publisher = Publisher(self.folder, str(manifest["name"]), manifest, self.tracking_uri)
+                try:
+                    event = read_event(self.folder, self.done + 1)
+                    publisher.publish(event)
+                except CorruptFile as error:
+                    publisher.unsent["", self.done + 1] = str(error)
+            except (Unreachable, StorageError, FileNotFoundError) as error:
+                self.problem = str(error)
+                self._pause(PAUSES[min(tries, len(PAUSES) - 1)])
+                tries += 1
+                continue
+            self.done, self.opened, tries, self.progress = self.done + 1, True, 0, time.monotonic()
+            self.unsent, self.problem = len(publisher.unsent), next(iter(publisher.unsent.values()), None)
+        if publisher is not None and event.get("event") != "end":
+            publisher.interrupted(time.time())
+
+    def run(self) -> None:
+        """Until the driver is gone, all is sent after `close`, or its grace is over."""
+        for thread in (self.listen, self.watch):
+            threading.Thread(target=thread, daemon=True).start()
+        try:
+            self.send()
+        except Exception as error:  # refused for good, or a fault of ours: said at `close`, never tried in a loop
+            self.problem = (
+                str(error) if isinstance(error, Refused | Unreachable) else f"{type(error).__name__}: {error}"
+            )
+            with self.news:
+                self.news.wait_for(lambda: self.closing is not None)
+        self.end()
+
+    def _wait_for_news(self) -> bool:
+        """False when `close` has come and all is sent."""
+        with self.news:
+            self.news.wait_for(lambda: self.newest > self.done or self.closing is not None)
+            return self.newest > self.done
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but when `close` comes try at once, and then every second."""
+        with self.news:
+            closing = self.closing is not None
+            self.news.wait_for(
+                lambda: self.closing is not None and not closing, min(seconds, 1.0 if closing else seconds)
+            )
+
+
+def main() -> None:
+    """The process. Its standard output is for the report alone, so what libraries print goes to the errors."""
+    os.nice(5)  # the lanes come first
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    _Worker(sys.stdin, answer).run()
+
+
+if __name__ == "__main__":
+    main()

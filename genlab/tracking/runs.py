@@ -1,0 +1,203 @@
+"""The runs of one experiment: found, made and written to within MLflow's limits. What it all means is the publisher's.
+
+Only `MlflowClient` and run ids: the fluent calls keep a run in a thread and write into the working folder.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from genlab.tracking.points import Point, legal
+from genlab.tracking.server import Refused, artifact_location, quiet_mlflow, shown, sqlite_file
+from genlab.tracking.storage import Storage
+
+METRICS, FIELDS = 800, 100  # a call takes 1000 entities in all, of these 100 params and 100 tags
+PARAM, TAG = 6000, 5000  # characters that a value may have
+KIND = "custom_model_development"  # the UI then opens on runs and charts, not on traces of language models
+SENT, MISSING = "genlab.sent_epoch", "genlab.missing_epochs"
+
+
+@dataclass
+class Run:
+    """A run as it stands on the server. `clean` says that nothing half sent can be in it."""
+
+    id: str
+    status: str
+    tags: dict[str, str] = field(default_factory=dict)
+    clean: bool = False
+
+    @property
+    def sent(self) -> int:
+        """The last epoch that is wholly there; 0 once params and config are, -1 before."""
+        return int(self.tags.get(SENT, -1))
+
+    @property
+    def missing(self) -> set[int]:
+        """Earlier epochs that could not be sent."""
+        return {int(epoch) for epoch in self.tags.get(MISSING, "").split(",") if epoch}
+
+
+class Runs:
+    """One experiment on one tracking server. Every method may raise whatever MLflow, requests or SQLAlchemy raise."""
+
+    def __init__(self, tracking_uri: str, experiment: str, folder: Storage) -> None:
+        """
+        Args:
+            tracking_uri: http(s)://… or a database such as sqlite:///….
+            experiment: its name; made if it is not there.
+            folder: the sweep's own, beside which the artifacts go if the database is no SQLite file.
+
+        Raises:
+            Refused: the experiment was deleted on the server.
+        """
+        if database := sqlite_file(tracking_uri):
+            os.makedirs(os.path.dirname(database), exist_ok=True)
+        self.tracking_uri = tracking_uri
+        self._client = quiet_mlflow().MlflowClient(tracking_uri=tracking_uri)
+        self._experiment = self._find(experiment, folder)
+
+    def search(self, sweep: str) -> Iterator[Run]:
+        """The runs of this sweep that were not deleted, newest first (should one be there twice, the oldest is it)."""
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment],
+                f"tags.`genlab.sweep` = '{sweep}'",
+                max_results=1000,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            for run in page:
+                yield Run(run.info.run_id, run.info.status, dict(run.data.tags))
+            token = page.token
+            if not token:
+                return
+
+    def create(self, name: str, time: float, tags: Mapping[str, str]) -> Run:
+        """A new run, RUNNING since `time` (seconds since 1970)."""
+        tags = {legal(key): value[:TAG] for key, value in tags.items()}
+        run = self._client.create_run(self._experiment, int(time * 1000), tags, run_name=name)
+        return Run(run.info.run_id, "RUNNING", dict(tags), clean=True)
+
+    def set_status(self, run: Run, status: str, time: float | None = None) -> None:
+        """FINISHED, FAILED or KILLED at `time` (seconds since 1970), or RUNNING again."""
+        if time is None:
+            self._client.update_run(run.id, status=status)
+        else:
+            self._client.set_terminated(run.id, status, int(time * 1000))
+        run.status = status
+
+    def delete_tag(self, run: Run, tag: str) -> None:
+        """Remove a tag, if it is there."""
+        if tag in run.tags:
+            self._client.delete_tag(run.id, tag)
+            del run.tags[tag]
+
+    def log(
+        self,
+        run: Run,
+        metrics: list[Point] | None = None,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Points (name, value, milliseconds, step), params and tags in as few calls as the limits allow, tags last."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        every = {legal(key): value[:TAG] for key, value in (tags or {}).items()}
+        settings = [Param(legal(key), value[:PARAM]) for key, value in (params or {}).items()]
+        calls = [
+            {"metrics": list(some or []), "params": list(others or [])}
+            for some, others in zip_longest(
+                _batched([Metric(*point) for point in metrics or []], METRICS), _batched(settings, FIELDS)
+            )
+        ] or [{}]
+        noted = _batched([RunTag(key, value) for key, value in every.items()], FIELDS)
+        calls[-1]["tags"] = next(noted, [])
+        calls += [{"tags": some} for some in noted]
+        for call in calls:
+            self._client.log_batch(run.id, **call)
+        run.tags |= every
+
+    def text(self, run: Run, text: str, name: str) -> None:
+        """One text artifact; written again it replaces what is there."""
+        self.file(run, text.encode(), name)
+
+    def file(self, run: Run, data: bytes, name: str, folder: str | None = None) -> None:
+        """One artifact; written again it replaces what is there."""
+        with tempfile.TemporaryDirectory() as temporary:
+            path = os.path.join(temporary, name)
+            with open(path, "wb") as file:
+                file.write(data)
+            self._client.log_artifact(run.id, path, folder)
+
+    def image(self, run: Run, image: np.ndarray, key: str, step: int, time: float, look: bool) -> None:
+        """An image under the UI's step slider.
+
+        Args:
+            run: where.
+            image: uint8 [H, W, 3].
+            key: its name, the same for all steps.
+            step: an epoch.
+            time: of the epoch, seconds since 1970.
+            look: whether an earlier, cut-off try may have sent it: then it is looked for, and written over in place.
+        """
+        key = legal(key).replace(":", "_")
+        there = self._image_there(run, key, step) if look else None
+        if there is None:
+            self._client.log_image(run.id, image, key=key, step=step, timestamp=int(time * 1000), synchronous=True)
+            return
+        from mlflow.tracking.multimedia import compress_image_size
+        from PIL import Image
+
+        # Of the two files that `log_image` writes, either may be torn or absent.
+        whole, (stem, sep) = Image.fromarray(image), there
+        for picture, name in ((whole, f"{stem}.png"), (compress_image_size(whole), f"{stem}{sep}compressed.webp")):
+            buffer = io.BytesIO()
+            picture.save(buffer, name.rpartition(".")[2])
+            self.file(run, buffer.getvalue(), name, "images")
+        self.log(run, tags={"mlflow.loggedImages": "True"})
+
+    def _image_there(self, run: Run, key: str, step: int) -> tuple[str, str] | None:
+        """Name without its end, and separator, of the image that `log_image` made of `key` at `step`, if it did.
+
+        Names are `images/<key with ~ for />+step+<n>+timestamp+<ms>+<uuid>.png`; before MLflow 3.11 # and % for ~
+        and +.
+        """
+        pattern = re.compile(
+            re.escape(key).replace("/", "[~#]") + rf"(?P<sep>[+%])step(?P=sep){step}(?P=sep)timestamp(?P=sep)[^.]*"
+        )
+        for info in self._client.list_artifacts(run.id, "images"):
+            name = info.path.rpartition("/")[2]
+            if match := pattern.match(name):
+                return re.sub(r"[+%]compressed$", "", name.rpartition(".")[0]), match["sep"]
+        return None
+
+    def _find(self, name: str, folder: Storage) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                where = artifact_location(self.tracking_uri, folder)
+                return self._client.create_experiment(name, where, tags={"mlflow.experimentKind": KIND})
+            except Exception:  # two sweeps of one name started together: the other one made it
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise Refused(
+                f"the experiment {name!r} was deleted on {shown(self.tracking_uri)}: restore it there "
+                f"(mlflow experiments restore -x {found.experiment_id}), or name another server by --tracking-uri"
+            )
+        return found.experiment_id
+
+
+def _batched(items: list[Any], size: int) -> Iterator[list[Any]]:
+    return (items[i : i + size] for i in range(0, len(items), size))

@@ -1,0 +1,110 @@
+"""Where MLflow is, how it is imported quietly, and what its many errors mean to us."""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+import re
+from types import ModuleType
+
+from genlab.errors import CorruptFile, GenlabError, StorageError
+from genlab.tracking.storage import Storage
+
+# No retry inside one request: a POST repeated blindly can make a run twice, so the caller looks, then sends again.
+# Nor may a silent server hold a request for two minutes, MLflow's own default.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Unreachable(Exception):
+    """The server, its database or the storage does not answer now; it may later."""
+
+
+class Refused(GenlabError):
+    """The server answers and refuses: another try would end the same way."""
+
+
+class EventRefused(Exception):
+    """This one event cannot be sent, others can."""
+
+
+def default_tracking_uri(storage: Storage) -> str:
+    """Where a sweep goes whose user named no tracking server: `<storage>/mlflow.db`, one for all sweeps of a storage.
+
+    SQLite needs a disk: beside a storage that is a URL it is `./results/mlflow.db`, the default storage's place. The
+    records are the truth wherever they lie, so `genlab replay` fills such a database anew on any other machine.
+    """
+    folder = storage.root if storage.local else os.path.abspath("results")
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+def artifact_location(tracking_uri: str, folder: Storage) -> str | None:
+    """Where a new experiment keeps its artifacts: a server decides itself (None), a SQLite file has them beside it, in
+    `mlartifacts`, and for any other database they lie in the storage. `folder` is a sweep's own. Always absolute, so
+    that `mlflow server --backend-store-uri <uri>` finds them from anywhere and no `mlruns` appears."""
+    if database := sqlite_file(tracking_uri):
+        return posixpath.join(os.path.dirname(database), "mlartifacts")
+    if re.match(r"[a-z]+(\+[a-z0-9]+)?://", tracking_uri) and not is_http(tracking_uri):
+        return posixpath.join(posixpath.dirname(folder.url), "mlartifacts")
+    return None
+
+
+def sqlite_file(tracking_uri: str) -> str | None:
+    """The absolute path of a SQLite tracking database; None for any other URI."""
+    match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", tracking_uri)
+    return os.path.abspath(match[1]) if match else None
+
+
+def is_http(tracking_uri: str) -> bool:
+    """Whether it names a server."""
+    return tracking_uri.startswith(("http://", "https://"))
+
+
+def shown(tracking_uri: str) -> str:
+    """The URI without a password, for messages."""
+    return re.sub(r"(?<=://)[^/@]*@", "", tracking_uri)
+
+
+def quiet_mlflow() -> ModuleType:
+    """Import mlflow (1.5 s) without telemetry, banners or log lines below a warning. What the user set stays."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow
+
+
+def fault(error: Exception, tracking_uri: str) -> Exception:
+    """What an exception out of MLflow, requests or SQLAlchemy means: Unreachable, Refused, EventRefused or itself."""
+    if isinstance(error, StorageError):
+        return Unreachable(str(error))
+    if isinstance(error, Unreachable | Refused | EventRefused | CorruptFile):
+        return error
+    from mlflow.exceptions import MlflowException
+    from requests import HTTPError
+
+    said = f"{shown(tracking_uri)}: {' '.join(str(error).split())[:500]}"
+    if isinstance(error, MlflowException):
+        status = int(error.get_http_status_code())
+    elif isinstance(error, HTTPError) and error.response is not None:
+        status = error.response.status_code
+    elif isinstance(error, OSError) or type(error).__module__.startswith(("sqlalchemy", "urllib3", "botocore")):
+        return Unreachable(said)
+    else:
+        return EventRefused(f"{type(error).__name__}: {said}")
+    foreign = status == 404 and getattr(error, "error_code", "") == "ENDPOINT_NOT_FOUND"
+    if status in (401, 403) or foreign:
+        return Refused(said)
+    if status >= 500 or status in (408, 409, 425, 429, 499):
+        return Unreachable(said)
+    return EventRefused(said)

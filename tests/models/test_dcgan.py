@@ -1,0 +1,284 @@
+"""DCGAN: the layer table, its start values, what it refuses, and that each network learns."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from genlab.losses import non_saturating
+from genlab.models import Discriminator, Generator, noise
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+def make_generator(**changes):
+    return Generator(**{"nz": 100, "ngf": 32, "channels": 1, "image_size": 32} | changes)
+
+
+def make_discriminator(**changes):
+    return Discriminator(**{"ndf": 32, "channels": 1, "image_size": 32} | changes)
+
+
+MAKE = {"generator": make_generator, "discriminator": make_discriminator}
+
+
+def convolutions(network):
+    return [module for module in network.modules() if isinstance(module, CONVOLUTIONS)]
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def table(network):
+    """Every layer in words, so that a test reads like the report's table."""
+    words = []
+    for layer in network.layers:
+        if isinstance(layer, CONVOLUTIONS):
+            kind = "conv" if isinstance(layer, nn.Conv2d) else "transposed"
+            assert layer.bias is None
+            words.append(
+                f"{kind} {layer.in_channels}-{layer.out_channels} k{layer.kernel_size[0]} s{layer.stride[0]} "
+                f"p{layer.padding[0]}"
+            )
+        elif isinstance(layer, nn.BatchNorm2d):
+            words.append(f"norm {layer.num_features}")
+        elif isinstance(layer, nn.LeakyReLU):
+            words.append(f"leaky {layer.negative_slope}")
+        else:
+            words.append(type(layer).__name__)
+    return words
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_generator_of_32_pixels_is_the_reports_table(channels):
+    assert table(make_generator(channels=channels)) == [
+        "transposed 100-128 k4 s1 p0",
+        "norm 128",
+        "ReLU",
+        "transposed 128-64 k4 s2 p1",
+        "norm 64",
+        "ReLU",
+        "transposed 64-32 k4 s2 p1",
+        "norm 32",
+        "ReLU",
+        f"transposed 32-{channels} k4 s2 p1",
+        "Tanh",
+    ]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_discriminator_of_32_pixels_is_the_reports_table(channels):
+    assert table(make_discriminator(channels=channels)) == [
+        f"conv {channels}-32 k4 s2 p1",
+        "norm 32",
+        "leaky 0.2",
+        "conv 32-64 k4 s2 p1",
+        "norm 64",
+        "leaky 0.2",
+        "conv 64-128 k4 s2 p1",
+        "norm 128",
+        "leaky 0.2",
+        "conv 128-1 k4 s1 p0",
+    ]
+
+
+def test_parameter_counts_by_hand():
+    norms = 2 * (32 + 64 + 128)
+    assert count(make_generator()) == 16 * (100 * 128 + 128 * 64 + 64 * 32 + 32 * 1) + norms == 369_600
+    assert count(make_generator(channels=3)) == 370_624
+    assert count(make_discriminator()) == 16 * (1 * 32 + 32 * 64 + 64 * 128 + 128 * 1) + norms == 166_848
+    assert count(make_discriminator(channels=3)) == 167_872
+    assert count(make_generator(image_size=64, channels=3)) == 1_100_224
+    assert count(make_discriminator(image_size=64, channels=3)) == 694_720
+
+
+@pytest.mark.parametrize(("image_size", "widths"), [(64, [8, 16, 32, 64]), (128, [8, 16, 32, 64, 128])])
+def test_each_doubling_of_the_side_adds_one_layer_of_twice_the_width(image_size, widths):
+    made = make_generator(ngf=8, image_size=image_size)
+    assert [layer.out_channels for layer in convolutions(made)] == [*reversed(widths), 1]
+    made = make_discriminator(ndf=8, image_size=image_size)
+    assert [layer.out_channels for layer in convolutions(made)] == [*widths, 1]
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+@pytest.mark.parametrize("image_size", [32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes_and_ranges(image_size, channels, spectral_norm):
+    shared = {"channels": channels, "image_size": image_size, "spectral_norm": spectral_norm}
+    generator, discriminator = make_generator(nz=7, ngf=4, **shared), make_discriminator(ndf=4, **shared)
+    images = generator(100 * noise(3, 7))
+    assert images.shape == (3, channels, image_size, image_size)
+    assert images.min() >= -1
+    assert images.max() <= 1
+    logits = discriminator(images)
+    assert logits.shape == (3,)
+    assert logits.isfinite().all()
+    assert discriminator(images[:1]).shape == (1,)
+
+
+@pytest.mark.parametrize("which", MAKE)
+def test_no_biases_but_those_of_batchnorm(which):
+    network = MAKE[which](spectral_norm=True)
+    owners = {id(m.bias) for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
+    assert {id(p) for name, p in network.named_parameters() if name.endswith("bias")} == owners
+
+
+@pytest.mark.parametrize("which", MAKE)
+def test_spectral_norm_is_on_every_convolution_and_nothing_else(which):
+    plain, normed = MAKE[which](), MAKE[which](spectral_norm=True)
+    assert not any(parametrize.is_parametrized(module) for module in plain.modules())
+    parametrized = [module for module in normed.modules() if parametrize.is_parametrized(module)]
+    assert parametrized == convolutions(normed)
+    assert len(parametrized) == 4
+    assert count(plain) == count(normed)
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in normed.modules()) == 3
+
+
+@pytest.mark.parametrize("which", MAKE)
+def test_spectral_norm_bounds_the_matrix_with_a_row_an_output_channel(which):
+    torch.manual_seed(0)
+    network = MAKE[which](spectral_norm=True)
+    for layer in convolutions(network):
+        for _ in range(50):  # in train mode each read of the weight is one power iteration
+            weight = layer.weight
+        rows = weight.detach().transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight.detach()
+        assert torch.linalg.matrix_norm(rows.flatten(1), 2).item() == pytest.approx(1, abs=2e-2)
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+@pytest.mark.parametrize("which", MAKE)
+def test_dcgan_start_values(which, spectral_norm):
+    torch.manual_seed(0)
+    state = MAKE[which](spectral_norm=spectral_norm).state_dict()
+    kernels = [value for name, value in state.items() if value.ndim == 4]
+    scales = [value for name, value in state.items() if name.endswith("weight") and value.ndim == 1]
+    shifts = [value for name, value in state.items() if name.endswith("bias")]
+    assert (len(kernels), len(scales), len(shifts)) == (4, 3, 3)
+    for kernel in kernels:
+        error = 0.02 / math.sqrt(kernel.numel())
+        assert kernel.mean().item() == pytest.approx(0, abs=5 * error)
+        assert kernel.std().item() == pytest.approx(0.02, abs=5 * error)
+    for scale in scales:
+        error = 0.02 / math.sqrt(scale.numel())
+        assert scale.mean().item() == pytest.approx(1, abs=5 * error)
+        assert scale.std().item() == pytest.approx(0.02, abs=5 * error)
+    assert all((shift == 0).all() for shift in shifts)
+
+
+@pytest.mark.parametrize("which", MAKE)
+def test_default_start_values_are_torchs(which):
+    torch.manual_seed(3)
+    network = MAKE[which](init="default")
+    torch.manual_seed(3)
+    for layer in convolutions(network):  # in order of construction; BatchNorm draws nothing
+        again = type(layer)(
+            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, bias=False
+        )
+        assert torch.equal(layer.weight, again.weight)
+    assert all((m.weight == 1).all() for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+@pytest.mark.parametrize("init", ["dcgan", "default"])
+@pytest.mark.parametrize("spectral_norm", [False, True])
+@pytest.mark.parametrize("which", MAKE)
+def test_start_values_follow_from_torchs_seed(which, spectral_norm, init):
+    def state(seed):
+        torch.manual_seed(seed)
+        return MAKE[which](spectral_norm=spectral_norm, init=init).state_dict()
+
+    first, again, other = state(0), state(0), state(1)
+    assert all(isinstance(value, torch.Tensor) for value in first.values())
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@pytest.mark.parametrize("which", MAKE)
+def test_state_comes_back_from_safe_tensors_only_loading(which, tmp_path):
+    network = MAKE[which](spectral_norm=True)
+    torch.save(network.state_dict(), tmp_path / "state.pt")
+    other = MAKE[which](spectral_norm=True)
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    sample = noise(4, 100) if which == "generator" else torch.rand(4, 1, 32, 32)
+    assert torch.equal(network.eval()(sample), other.eval()(sample))
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+@pytest.mark.parametrize("init", ["dcgan", "default"])
+def test_one_step_lowers_each_loss_and_changes_every_parameter(init, spectral_norm):
+    torch.manual_seed(0)
+    shared = {"init": init, "spectral_norm": spectral_norm}
+    generator, discriminator = make_generator(ngf=8, nz=16, **shared), make_discriminator(ndf=8, **shared)
+    latent, real = noise(16, 16), torch.rand(16, 1, 32, 32) * 2 - 1
+
+    def discriminator_loss():
+        return non_saturating.discriminator(discriminator(real), discriminator(generator(latent).detach()))
+
+    def generator_loss():
+        return non_saturating.generator(discriminator(generator(latent)))
+
+    for network, loss in ((discriminator, discriminator_loss), (generator, generator_loss)):
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        optimizer = torch.optim.Adam(network.parameters(), 5e-4, betas=(0.5, 0.999))
+        optimizer.zero_grad()
+        start = loss()
+        start.backward()
+        optimizer.step()
+        assert loss() < start
+        assert not any(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("which", MAKE)
+def test_refusals_name_the_valid_values(which):
+    make = MAKE[which]
+    with pytest.raises(ValueError, match="32, 64, 128"):
+        make(image_size=28)
+    with pytest.raises(ValueError, match="dcgan, default"):
+        make(init="xavier")
+    with pytest.raises(ValueError, match="channels is 0"):
+        make(channels=0)
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"\[N, 100\]"):
+        make_generator()(torch.zeros(2, 100, 1, 1))
+    with pytest.raises(ValueError, match=r"\[N, 1, 32, 32\]"):  # would otherwise give 25 logits an image
+        make_discriminator()(torch.zeros(2, 1, 64, 64))
+
+
+def test_noise_shapes_kinds_and_ranges():
+    torch.manual_seed(0)
+    assert noise(5, 3).shape == (5, 3)
+    assert noise((2, 5), 3, "uniform").shape == (2, 5, 3)
+    normal, uniform = noise(20_000, 2), noise(20_000, 2, "uniform")
+    assert normal.dtype == uniform.dtype == torch.float32
+    assert normal.mean().item() == pytest.approx(0, abs=0.03)
+    assert normal.std().item() == pytest.approx(1, abs=0.03)
+    assert -1 <= uniform.min() < -0.99
+    assert 0.99 < uniform.max() <= 1
+    assert uniform.std().item() == pytest.approx(1 / math.sqrt(3), abs=0.02)
+    with pytest.raises(ValueError, match="normal, uniform"):
+        noise(5, 3, "gaussian")
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_noise_follows_from_its_generator_alone(kind):
+    def draw():
+        return noise(4, 8, kind, torch.Generator().manual_seed(7), "cpu")
+
+    torch.manual_seed(0)
+    first = draw()
+    untouched = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(untouched, torch.rand(1))
+    assert torch.equal(first, draw())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cpu_generator_gives_every_device_the_same_noise():
+    drawn = [noise(4, 8, "normal", torch.Generator().manual_seed(7), device) for device in ("cpu", "cuda")]
+    assert drawn[1].device.type == "cuda"
+    assert torch.equal(drawn[0], drawn[1].cpu())

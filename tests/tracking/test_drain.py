@@ -1,0 +1,140 @@
+"""The drain beside a driver: it slows nothing, survives its own death and the server's, and stops with the driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import psutil
+from test_mlflow_runs import Seen, assert_complete
+
+from genlab.tracking.drain import Drain
+
+
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def sent_epochs(sweep: Any, uri: str, trial: str = "00000") -> int:
+    try:
+        return int(Seen(sweep, uri).children[trial].data.tags.get("genlab.sent_epoch", 0))
+    except (AttributeError, KeyError, AssertionError):
+        return 0
+
+
+def test_nothing_is_started_without_news(make_sweep: Any, database: str) -> None:
+    drain = Drain(make_sweep().records, database)
+    assert drain.pid is None and drain.close() == 0 and drain.pid is None
+
+
+def test_killed_in_the_middle_and_started_anew(make_sweep: Any, database: str) -> None:
+    sweep = make_sweep()
+    drain = Drain(sweep.records, database, grace=60, patience=60)
+    sweep.whole_trial("00000", 12)
+    started = time.perf_counter()
+    drain.notify(sweep.n)
+    assert time.perf_counter() - started < 1  # the driver goes on at once
+    first = drain.pid
+    assert first is not None
+    wait_for(lambda: sent_epochs(sweep, database) >= 2)
+    os.kill(first, signal.SIGKILL)
+    assert sent_epochs(sweep, database) < 12
+    sweep.whole_trial("00001", 2)
+    sweep.end()
+    drain.notify(sweep.n)
+    assert drain.close() == 0 and drain.problem is None
+    assert assert_complete(sweep, database).parent.info.status == "FINISHED"
+    assert drain.close() == 0  # once more does no harm
+
+
+def test_an_interrupted_sweep_is_marked(make_sweep: Any, database: str) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000")
+    sweep.epoch("00000", 1)
+    drain = Drain(sweep.records, database, grace=60, patience=60)
+    drain.notify(sweep.n)
+    assert drain.close() == 0
+    seen = assert_complete(sweep, database)
+    assert seen.parent.info.status == seen.children["00000"].info.status == "KILLED"
+
+
+def test_the_server_goes_down_and_comes_up(make_sweep: Any, mlflow_server: Any) -> None:
+    sweep = make_sweep("down_and_up")
+    drain = Drain(sweep.records, mlflow_server.uri, grace=60, patience=60)
+    sweep.whole_trial("00000", 6)
+    drain.notify(sweep.n)
+    wait_for(lambda: sent_epochs(sweep, mlflow_server.uri) >= 2)
+    mlflow_server.stop()
+    try:
+        sweep.whole_trial("00001", 2)
+        sweep.end()
+        started = time.perf_counter()
+        for n in range(1000):
+            drain.notify(n)
+        drain.notify(sweep.n)
+        assert time.perf_counter() - started < 1
+    finally:
+        mlflow_server.start()
+    assert drain.close() == 0 and drain.problem is None
+    assert assert_complete(sweep, mlflow_server.uri).parent.info.status == "FINISHED"
+
+
+def test_close_gives_up_on_a_server_that_is_not_there(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    drain = Drain(sweep.records, "http://127.0.0.1:9", patience=1.0)
+    drain.notify(1)
+    drain.notify(sweep.n)
+    assert drain.close() == sweep.n == 3
+    assert drain.problem is not None and "127.0.0.1:9" in drain.problem
+
+
+def test_what_is_refused_for_good_is_said_at_close(make_sweep: Any, database: str) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    path = sweep.records.trials["00000"].epochs[1].part.path
+    sweep.records.storage.write(path, b"cut")
+    drain = Drain(sweep.records, database, grace=60, patience=60)
+    drain.notify(sweep.n)
+    assert drain.close() == 1
+    assert drain.problem is not None and path in drain.problem
+    assert Seen(sweep, database).images("00000") == [("samples", 2)]  # the epoch after it is there
+
+
+def test_a_dead_drivers_drain_stops_before_it_sends_more(make_sweep: Any, mlflow_server: Any) -> None:
+    sweep = make_sweep("dead_driver")
+    sweep.whole_trial("00000", 1)
+    driver = f"""
+import time
+from genlab.tracking.drain import Drain
+from genlab.tracking.records import Records
+from genlab.tracking.storage import Storage
+drain = Drain(Records.open(Storage({sweep.storage.url!r}), {sweep.records.name!r}), {mlflow_server.uri!r})
+drain.notify(1)
+print(drain.pid, flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", driver], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        drain = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+    started = time.monotonic()
+    wait_for(lambda: not drain.is_running() or drain.status() == psutil.STATUS_ZOMBIE, 30)
+    assert time.monotonic() - started < 15
+    assert sent_epochs(sweep, mlflow_server.uri) == 0
+
+
+def test_neither_ray_nor_torch_is_imported() -> None:
+    code = (
+        "import sys, genlab.tracking.drain, genlab.tracking.replay, genlab.tracking.mlflow_runs, genlab.cli.replay;"
+        "import genlab.report.contact_sheet;"
+        "assert not {'ray', 'torch', 'mlflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,300 @@
+"""What arrives in MLflow: found by tag, complete, once, whatever cut the sending off."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genlab.tracking.mlflow_runs import Publisher
+from genlab.tracking.parts import Part, ReplicaPart
+from genlab.tracking.points import legal, part_points, thin
+from genlab.tracking.server import Refused, Unreachable, quiet_mlflow
+
+
+def publisher(sweep: Any, uri: str) -> Publisher:
+    return Publisher(sweep.records.storage, sweep.records.name, sweep.records.manifest, uri)
+
+
+def send(sweep: Any, uri: str, first: int = 1) -> Publisher:
+    sender = publisher(sweep, uri)
+    for event in sweep.records.events[first - 1 :]:
+        sender.publish(event)
+    return sender
+
+
+class Seen:
+    """What is on the server."""
+
+    def __init__(self, sweep: Any, uri: str) -> None:
+        self.client = quiet_mlflow().MlflowClient(tracking_uri=uri)
+        experiment = self.client.get_experiment_by_name(sweep.records.manifest["sweep"])
+        runs = self.client.search_runs([experiment.experiment_id], f"tags.`genlab.sweep` = '{sweep.records.name}'")
+        self.parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+        self.children = {run.data.tags["genlab.trial"]: run for run in children}
+        assert len(self.parents) == 1 and len(self.children) == len(children)
+        self.parent = self.parents[0]
+
+    def images(self, trial: str) -> list[tuple[str, int]]:
+        """Key and step of each image, sorted; both files of each must be there once."""
+        files = [info.path for info in self.client.list_artifacts(self.children[trial].info.run_id, "images")]
+        found = []
+        for ending in (r"\.png", r"\+compressed\.webp"):
+            matches = [
+                re.fullmatch(rf"images/(.+)\+step\+(\d+)\+timestamp\+\d+\+[0-9a-f-]{{36}}{ending}", f) for f in files
+            ]
+            found.append(sorted((m[1].replace("~", "/"), int(m[2])) for m in matches if m))
+        assert found[0] == found[1] and len(files) == 2 * len(found[0])
+        return found[0]
+
+    def points(self, trial: str) -> Counter[tuple[str, float, int, int]]:
+        run = self.children[trial]
+        histories = [self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics]
+        return Counter((m.key, m.value, m.timestamp, m.step) for history in histories for m in history)
+
+
+def assert_complete(sweep: Any, uri: str) -> Seen:
+    """Every committed epoch of every trial is there once, with all its points and images."""
+    seen = Seen(sweep, uri)
+    assert set(seen.children) == set(sweep.records.trials)
+    for name, trial in sweep.records.trials.items():
+        parts = [Part.decode(sweep.records.storage.read_named(e.part), e.part.path) for e in trial.epochs.values()]
+        assert seen.points(name) == Counter(point for part in parts for point in part_points(part))
+        keys = [("samples", p.epoch) for p in parts] + [
+            (f"samples/seed_{seed}", p.epoch) for p in parts for seed in p.seeds[1:]
+        ]
+        assert seen.images(name) == sorted(keys)
+    return seen
+
+
+def test_a_sweep_becomes_a_parent_and_children(
+    make_sweep: Any, database: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    sweep = make_sweep("lsgan", created=1_760_000_000.5)
+    sweep.records.append("data", description={"mnist": {"n": 60000}})
+    sweep.whole_trial("00000", lr=0.1)
+    sweep.whole_trial("00001", 2, "pruned", lr=0.2)
+    sweep.whole_trial("00002", 1, "diverged", lr=0.3)
+    sweep.trial("00003", lr=0.4)
+    sweep.epoch("00003", 1)
+    sweep.error("00003", 2)
+    sweep.whole_trial("confirm-00000-0", lr=0.1)
+    sweep.records.storage.write("contact_sheet.png", b"\x89PNG made up")
+    sweep.end()
+    assert not send(sweep, database).unsent
+    seen = assert_complete(sweep, database)
+    assert {name: run.info.status for name, run in seen.children.items()} == {
+        "00000": "FINISHED",
+        "00001": "FINISHED",
+        "00002": "FAILED",
+        "00003": "FAILED",
+        "confirm-00000-0": "FINISHED",
+    }
+    ends = {name: run.data.tags["genlab.ends"] for name, run in seen.children.items()}
+    assert ends["00001"] == "pruned" and ends["00002"] == "diverged" and ends["00003"] == "failed"
+    child = seen.children["00000"]
+    assert child.data.params == {"lr": "0.1"}  # only what is swept
+    tags = {"genlab.host": "node-a", "genlab.env.git_commit": "0123abcd", "mlflow.user": "someone"}
+    tags |= {"mlflow.source.git.commit": "0123abcd", "mlflow.parentRunId": seen.parent.info.run_id}
+    assert tags.items() <= child.data.tags.items()
+    assert child.info.start_time == int(sweep.records.trials["00000"].time * 1000)
+    assert child.info.run_name == "00000" and "genlab.confirms" not in child.data.tags
+    assert seen.children["confirm-00000-0"].data.tags["genlab.confirms"] == "true"
+    config = Path(seen.client.download_artifacts(child.info.run_id, "config.json", str(tmp_path))).read_text()
+    assert json.loads(config)["epochs"] == 3
+    failed = seen.children["00003"]
+    assert failed.data.tags["genlab.error"] == "ValueError: the loss has no gradient"
+    assert {info.path for info in seen.client.list_artifacts(failed.info.run_id)} >= {"traceback.txt", "config.json"}
+    parent = seen.parent
+    assert parent.info.status == "FINISHED" and parent.info.start_time == 1_760_000_000_500
+    assert parent.info.end_time == int(sweep.records.events[-1]["time"] * 1000)
+    assert parent.data.metrics == {"best/objective": 33.4, "gain": 1.5}
+    assert parent.data.tags["genlab.best_run_id"] == child.info.run_id
+    assert {"manifest.json", "summary.json", "contact_sheet.png", "data.json"} == {
+        info.path for info in seen.client.list_artifacts(parent.info.run_id)
+    }
+    assert (tmp_path / "results" / "mlartifacts").is_dir() and os.listdir() == []  # no mlruns here
+
+
+def test_sending_again_changes_nothing(make_sweep: Any, database: str, monkeypatch: Any) -> None:
+    sweep = make_sweep(seeds=(3, 4))
+    sweep.whole_trial("00000")
+    sweep.end()
+    send(sweep, database)
+    monkeypatch.setattr(type(sweep.storage), "read_named", lambda *_: pytest.fail("a sent part was read again"))
+    send(sweep, database)
+    monkeypatch.undo()
+    seen = assert_complete(sweep, database)
+    assert seen.parent.info.status == "FINISHED"
+    assert "step/score/real/seed_4" in seen.children["00000"].data.metrics
+
+
+@pytest.mark.parametrize(("call", "after"), [*((i, True) for i in range(1, 21)), (6, False), (11, False), (13, False)])
+def test_cut_off_at_any_call_then_sent_again(
+    call: int, after: bool, make_sweep: Any, database: str, monkeypatch: Any
+) -> None:
+    """The answer to one call is lost, after the server did what was asked or before."""
+    import mlflow
+
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    sweep.end()
+    count = 0
+    names = ("create_experiment", "create_run", "log_batch", "log_artifact", "set_terminated", "set_tag")
+
+    def breaking(real: Any) -> Any:
+        def method(self: Any, *args: Any, **keywords: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == call and not after:
+                raise ConnectionError("cut off before")
+            result = real(self, *args, **keywords)
+            if count == call:
+                raise ConnectionError("cut off after")
+            return result
+
+        return method
+
+    with monkeypatch.context() as patched:
+        for name in names:
+            patched.setattr(mlflow.MlflowClient, name, breaking(getattr(mlflow.MlflowClient, name)))
+        with pytest.raises(Unreachable):
+            send(sweep, database)
+    send(sweep, database)
+    seen = assert_complete(sweep, database)
+    assert seen.parent.info.status == "FINISHED" and seen.children["00000"].info.status == "FINISHED"
+    assert "manifest.json" in {info.path for info in seen.client.list_artifacts(seen.parent.info.run_id)}
+
+
+def test_a_torn_image_is_written_over(make_sweep: Any, database: str, tmp_path: Path) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    send(sweep, database)
+    (image,) = (tmp_path / "results" / "mlartifacts").rglob("*.png")
+    (small,) = (tmp_path / "results" / "mlartifacts").rglob("*.webp")
+    whole = image.read_bytes()
+    image.write_bytes(whole[:100])
+    small.unlink()
+    client, run = Seen(sweep, database).client, Seen(sweep, database).children["00000"]
+    client.set_tag(run.info.run_id, "genlab.sent_epoch", "0")  # as if it had been cut off there
+    send(sweep, database)
+    assert_complete(sweep, database)
+    assert image.read_bytes() == whole and small.stat().st_size > 100
+
+
+def test_a_damaged_part_is_told_and_sent_once_repaired(make_sweep: Any, database: str) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000")
+    name = sweep.records.trials["00000"].epochs[2].part
+    sweep.records.storage.write(name.path, b"\x80\x04cos\nsystem\n(S'false'\ntR.")
+    sender = send(sweep, database)
+    assert list(sender.unsent) == [("00000", 2)]
+    assert name.path in sender.unsent["00000", 2]
+    seen = Seen(sweep, database)
+    assert [step for _, step in seen.images("00000")] == [1, 3]
+    assert seen.children["00000"].info.status == "FINISHED"
+    part = sweep.records.storage.write("parts/00000/000002-b.safetensors", sweep.part("00000", 2).encode())
+    sweep.records.append("repair", trial="00000", epoch=2, part=part, state=None)
+    sender.publish(sweep.records.events[-1])
+    assert not sender.unsent
+    assert assert_complete(sweep, database).children["00000"].info.status == "FINISHED"
+    assert not send(sweep, database).unsent  # the first, damaged part is not asked for any more
+    assert_complete(sweep, database)
+
+
+def test_a_trial_that_goes_on_is_running_again(make_sweep: Any, database: str) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000", lr=0.1)
+    sweep.epoch("00000", 1)
+    sweep.error("00000", 2)
+    sender = send(sweep, database)
+    sender.interrupted(1_760_000_100.0)
+    assert Seen(sweep, database).parent.info.status == "KILLED"
+    sweep.epoch("00000", 2)
+    send(sweep, database)
+    seen = Seen(sweep, database)
+    assert seen.parent.info.status == seen.children["00000"].info.status == "RUNNING"
+    assert not {"genlab.ends", "genlab.error"} & set(seen.children["00000"].data.tags)
+    sweep.epoch("00000", 3, "completed")
+    sweep.end()
+    send(sweep, database)
+    send(sweep, database)  # the error is in the past
+    seen = Seen(sweep, database)
+    assert seen.parent.info.status == seen.children["00000"].info.status == "FINISHED"
+    sweep.whole_trial("00001")
+    send(sweep, database)
+    assert Seen(sweep, database).parent.info.status == "RUNNING"
+    sweep.end(best="00001", objective=12.0)
+    send(sweep, database)
+    parent = Seen(sweep, database).parent
+    assert (parent.info.status, parent.data.metrics["best/objective"]) == ("FINISHED", 12.0)
+
+
+def test_limits_of_mlflow(make_sweep: Any, database: str) -> None:
+    sweep = make_sweep(environment={f"package_{i}": "1.0" for i in range(150)} | {"long": "x" * 9000})
+    settings = {f"setting_{i}": i for i in range(120)} | {"long": "y" * 9000}
+    sweep.trial("00000", **settings)
+    metrics = {"accuracy/pgd/eps_0.03": 0.5, "odd=name(%)": 1.0, "nan": float("nan"), "inf": float("inf")}
+    curves = {f"curve_{i}": np.linspace(0, 1, 500, dtype=np.float32) for i in range(12)}
+    replica = ReplicaPart({"frechet_distance": 1.0, **metrics}, curves, {"samples": np.zeros((2, 4, 4, 3), np.uint8)})
+    sweep.epoch("00000", 1, "completed", Part("00000", 1, 1_760_000_000.0, 0, (0,), [replica]))
+    assert not send(sweep, database).unsent
+    seen = assert_complete(sweep, database)
+    run = seen.children["00000"]
+    assert len(run.data.params) == 121 and len(run.data.params["long"]) == 6000
+    assert "settings.json" in {info.path for info in seen.client.list_artifacts(run.info.run_id)}
+    assert run.data.tags["genlab.env.package_149"] == "1.0"
+    assert len([key for key in run.data.metrics if key.startswith("step/")]) == 12
+    assert "odd_name___" in run.data.metrics and not {"nan", "inf"} & set(run.data.metrics)
+
+
+def test_a_deleted_experiment_is_refused_with_the_remedy(make_sweep: Any, database: str) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    send(sweep, database)
+    client = quiet_mlflow().MlflowClient(tracking_uri=database)
+    client.delete_experiment(client.get_experiment_by_name("made").experiment_id)
+    with pytest.raises(Refused, match="restore"):
+        send(sweep, database)
+
+
+def test_over_http(make_sweep: Any, mlflow_server: Any) -> None:
+    sweep = make_sweep("over_http")
+    sweep.whole_trial("00000", 2)
+    sweep.end()
+    send(sweep, mlflow_server.uri)
+    assert assert_complete(sweep, mlflow_server.uri).parent.info.status == "FINISHED"
+
+
+def test_an_unreachable_server_is_said_at_once(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000")
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
+        send(sweep, "http://127.0.0.1:9")
+
+
+def test_thin_keeps_every_spike() -> None:
+    curve = np.sin(np.arange(5000) / 300).astype(np.float32)
+    curve[[17, 2503]], curve[4000] = [40.0, -40.0], np.nan
+    chosen = thin(curve)
+    assert len(chosen) <= 100 and {17, 2503} <= set(chosen) and 4000 not in chosen
+    assert (np.diff(chosen) > 0).all()
+    assert list(thin(np.array([1.0, np.inf, 2.0]))) == [0, 2]
+
+
+@pytest.mark.parametrize("name", ["a=b", "/x//y/", "../z", "", "é", "a" * 400, "accuracy/pgd/eps_0.3", "x:y z"])
+def test_legal_names_are_taken_by_mlflow(name: str) -> None:
+    quiet_mlflow()
+    from mlflow.utils.validation import _validate_metric_name, _validate_param_name
+
+    _validate_metric_name(legal(name))
+    _validate_param_name(legal(name))
