@@ -1,151 +1,31 @@
-"""Fixtures that several folders share: made-up sweeps with real parts, and MLflow databases and servers."""
+"""What all tests share: a cache of their own, and one Ray."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from genlab.tracking.parts import Part, ReplicaPart
-from genlab.tracking.records import Records
-from genlab.tracking.storage import Storage
 
-START = 1_760_000_000.0  # seconds since 1970, when made-up sweeps begin
-
-
-class MadeSweep:
-    """A sweep's records as a driver writes them, epoch by epoch, without training anything."""
-
-    def __init__(self, folder: Path, sweep: str = "made", seeds: tuple[int, ...] = (0,), **manifest: Any) -> None:
-        manifest = {"sweep": sweep, "metric": "frechet_distance", "mode": "min"} | manifest
-        manifest.setdefault("environment", {"git_commit": "0123abcd", "user": "someone", "source": "sweeps/made.py"})
-        self.storage = Storage(str(folder))
-        self.records = Records.create(self.storage, sweep, manifest)
-        self.seeds = seeds
-
-    @property
-    def n(self) -> int:
-        """The number of the newest event."""
-        return len(self.records.events)
-
-    def part(self, trial: str, epoch: int, steps: int = 12, images: np.ndarray | None = None) -> Part:
-        """A part whose numbers follow from trial, epoch and seed."""
-        replicas = []
-        for seed in self.seeds:
-            rng = np.random.default_rng([*trial.encode(), epoch, seed])
-            if images is None:
-                images = rng.integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
-            metrics = {"frechet_distance": 100 / epoch + float(rng.random()), "kid": float(rng.random()), "lambda": 0.5}
-            curves = {name: rng.random(steps).astype(np.float32) for name in ("loss/generator", "score/real")}
-            replicas.append(ReplicaPart(metrics, curves, {"samples": images}))
-        place = {"host": "node-a", "device": "cpu", "lane": 0}
-        return Part(trial, epoch, START + epoch, (epoch - 1) * steps, self.seeds, replicas, place=place)
-
-    def trial(self, name: str, **settings: Any) -> None:
-        config = {"lr": 0.1, "ngf": 8, "epochs": 3, **settings}
-        self.records.append("trial", trial=name, settings=settings, config=config, distributions={})
-
-    def epoch(self, trial: str, epoch: int, ends: str | None = None, part: Part | None = None, **more: Any) -> None:
-        part = part or self.part(trial, epoch, **more)
-        name = self.records.storage.write(f"parts/{trial}/{epoch:06d}-a.safetensors", part.encode())
-        objective = None if ends == "diverged" else part.metrics()["frechet_distance"]
-        self.records.append("epoch", trial=trial, epoch=epoch, part=name, state=None, objective=objective, ends=ends)
-
-    def whole_trial(self, name: str, epochs: int = 3, ends: str = "completed", **settings: Any) -> None:
-        self.trial(name, **settings)
-        for epoch in range(1, epochs + 1):
-            self.epoch(name, epoch, ends if epoch == epochs else None)
-
-    def error(self, trial: str, epoch: int) -> None:
-        trace = 'Traceback (most recent call last):\n  File "task.py", line 3\nValueError: the loss has no gradient\n'
-        self.records.append("error", trial=trial, epoch=epoch, traceback=trace)
-
-    def end(self, **summary: Any) -> None:
-        best = {"best": "00000", "objective": 33.4, "gain": 1.5, "metric": "frechet_distance", "mode": "min"}
-        best |= {"command": "uv run sweeps/made.py", "checkpoint": "states/00000.safetensors"}
-        self.records.append("end", summary=best | summary)
-
-
-@pytest.fixture
-def make_sweep(tmp_path: Path) -> Callable[..., MadeSweep]:
-    """Makes a MadeSweep in `<tmp_path>/results`; keywords go to its manifest."""
-    return lambda *args, **keywords: MadeSweep(tmp_path / "results", *args, **keywords)
+@pytest.fixture(scope="session", autouse=True)
+def genlab_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cached sets go to a folder of this session; set before Ray starts, so that its workers see it, too."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["GENLAB_CACHE"] = str(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def migrated(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database. Making one takes 10 s, so it is kept from run to run; copying it takes nothing."""
-    from genlab.tracking.server import quiet_mlflow
+def shared_ray(genlab_cache: Path) -> Iterator[str]:
+    """The address of the one Ray that all tests share; this process is connected to it."""
+    from genlab.sweep.cluster import QUIET
 
-    mlflow = quiet_mlflow()
-    kept = pytestconfig.cache.mkdir("mlflow") / f"{mlflow.__version__}.db"
-    if not kept.exists():
-        path = tmp_path_factory.mktemp("template") / "mlflow.db"
-        mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-        partial = kept.with_suffix(f".{os.getpid()}.tmp")
-        shutil.copy(path, partial)
-        partial.replace(kept)
-    return kept
+    os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"} | QUIET)
+    import ray
 
-
-@pytest.fixture
-def database(migrated: Path, tmp_path: Path) -> str:
-    """The URI of a fresh database at the place where a storage `<tmp_path>/results` has its own."""
-    (tmp_path / "results").mkdir(exist_ok=True)
-    shutil.copy(migrated, tmp_path / "results" / "mlflow.db")
-    return f"sqlite:///{tmp_path}/results/mlflow.db"
-
-
-class MlflowServer:
-    """A real tracking server that can go down and come up again."""
-
-    def __init__(self, folder: Path, migrated: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri, self.folder = f"http://127.0.0.1:{self.port}", folder
-        shutil.copy(migrated, folder / "server.db")
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db", "--workers", "1"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts"), "--serve-artifacts"]
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with open(self.folder / "server.log", "ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-        deadline = time.monotonic() + 100
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=1)
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise RuntimeError((self.folder / "server.log").read_text()[-2000:])
-
-    def stop(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, 9)
-            self.process.wait()
-            self.process = None
-
-
-@pytest.fixture(scope="session")
-def mlflow_server(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """One server for all tests; a test that stops it starts it again."""
-    server = MlflowServer(tmp_path_factory.mktemp("server"), migrated)
-    server.start()
-    yield server
-    server.stop()
+    context = ray.init(address="local", num_cpus=4, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+    os.environ.pop("RAY_ADDRESS")
+    yield context.address_info["address"]
+    ray.shutdown()

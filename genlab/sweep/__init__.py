@@ -1,6 +1,23 @@
-"""How many trials run: sweeps over lanes, by Tune and Optuna, resumed from their own records."""
+"""How many trials run: sweeps over lanes, by Tune and Optuna, resumed from their own records.
 
-from genlab.sweep.main import main
-from genlab.sweep.sweep import Sweep, choice, integer, log_uniform, uniform
+The names below are imported when they are asked for: lanes and trials import modules of this package, and must not
+wait for what only a driver needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genlab.sweep.command import main
+    from genlab.sweep.sweep import Sweep, choice, integer, log_uniform, uniform
 
 __all__ = ["Sweep", "choice", "integer", "log_uniform", "main", "uniform"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "genlab.sweep.command" if name == "main" else "genlab.sweep.sweep"
+    return getattr(import_module(module), name)

@@ -23,8 +23,8 @@ QUIET = {
 }
 
 
-def connect(address: str | None) -> None:
-    """Join the Ray at `address`, at RAY_ADDRESS or on this machine, else start one.
+def connect(address: str | None) -> bool:
+    """Join the Ray at `address`, at RAY_ADDRESS or on this machine, else start one. False: this process had one.
 
     Raises:
         GenlabError: an address was named, and no Ray answers there.
@@ -34,7 +34,7 @@ def connect(address: str | None) -> None:
     import ray
 
     if ray.is_initialized():
-        return
+        return False
     named = address or os.environ.get("RAY_ADDRESS")
     options = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
@@ -44,6 +44,7 @@ def connect(address: str | None) -> None:
             raise GenlabError(f"no Ray answers at {named} ({str(error).splitlines()[0]}): check --address") from None
         ray.init(address="local", **options)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    return True
 
 
 class Room(NamedTuple):

@@ -21,8 +21,7 @@ class View:
     def __init__(self, plan: Plan, records: Records, console: Console | None = None) -> None:
         self.plan, self.records = plan, records
         self.console = console or Console(highlight=False)
-        self.began = time.monotonic()
-        self.at_start = self._epochs_done()
+        self.first: tuple[float, int] | None = None  # when the first epoch came, and how many there were then
         self.live: Live | None = None
 
     def __enter__(self) -> View:
@@ -42,9 +41,11 @@ class View:
 
     def advanced(self, record: TrialRecord) -> None:
         """A trial ended an epoch and goes on. The table shows it by itself."""
+        self.first = self.first or (time.monotonic(), self._epochs_done())
 
     def ended(self, record: TrialRecord, why: str = "") -> None:
         """A trial ended."""
+        self.advanced(record)
         if self.live is None:
             self.say(self.line(record, why))
 
@@ -74,15 +75,14 @@ class View:
         """A guess: trials to come train as many epochs as those that ended did on average."""
         trials = self._trials()
         ended = [len(trial.epochs) for trial in trials if trial.ends is not None]
-        done = self._epochs_done() - self.at_start
-        if not ended or not done:
+        if not ended or self.first is None or self._epochs_done() == self.first[1]:
             return ""
         mean = max(1.0, sum(ended) / len(ended))
         to_come = mean * max(0, self.plan.trials - len(trials))
         to_come += sum(max(1.0, mean - len(trial.epochs)) for trial in trials if trial.ends is None)
         if not to_come:
             return ""
-        seconds = (time.monotonic() - self.began) / done * to_come
+        seconds = (time.monotonic() - self.first[0]) / (self._epochs_done() - self.first[1]) * to_come
         return f"about {int(seconds // 60)}:{int(seconds % 60):02d} left"
 
     def _table(self) -> Table:

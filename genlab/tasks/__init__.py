@@ -1,7 +1,7 @@
 """What one trial does. The contract and the configs are free of torch; a task is imported where it trains."""
 
 from genlab.tasks.base import AdamSettings, Contract, Draw, Phase, PhasedTask, Place, Report, State, Task
-from genlab.tasks.config import CONFIGS, ClassifierConfig, Config, GANConfig, build, config_class
+from genlab.tasks.config import CONFIGS, ClassifierConfig, Config, GANConfig, PhasedConfig, build, config_class
 
 __all__ = [
     "CONFIGS",
@@ -12,6 +12,7 @@ __all__ = [
     "Draw",
     "GANConfig",
     "Phase",
+    "PhasedConfig",
     "PhasedTask",
     "Place",
     "Report",

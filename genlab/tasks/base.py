@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from genlab.tasks.config import Config
+from genlab.tasks.config import Config, PhasedConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,6 +173,8 @@ class Phase:
 
 class PhasedTask(Contract, abc.ABC):
     """A task that trains networks in phases: what to train, by which losses, judged how. `training.Loop` drives it."""
+
+    Config: ClassVar[type[Config]] = PhasedConfig
 
     @abc.abstractmethod
     def networks(self) -> dict[str, nn.Module]:

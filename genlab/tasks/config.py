@@ -66,17 +66,39 @@ class Config:
                 raise GenlabError(f"{name}={getattr(self, name)} must be positive")
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhasedConfig(Config):
+    """What every task that trains in phases can be told.
+
+    Attributes:
+        batch_size: images a step and stream, over all ranks together.
+        epoch_steps: steps an epoch; None for one pass over the first stream.
+        augment: what is done to images on the device: `none`, `flip` or `crop_flip`.
+    """
+
+    batch_size: int = 64
+    epoch_steps: int | None = None
+    augment: Literal["none", "flip", "crop_flip"] = "none"
+
+    def check(self) -> None:
+        super().check()
+        self._at_least(2, "batch_size")  # BatchNorm has no variance of a single image
+        if self.epoch_steps is not None:
+            self._at_least(1, "epoch_steps")
+
+    def global_batch(self) -> int:
+        return self.batch_size
+
+
 ImageSize = Literal[32, 64, 128]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GANConfig(Config):
+class GANConfig(PhasedConfig):
     """A DCGAN: Radford et al. 2016, with the adversarial loss as a setting.
 
     Attributes:
         dataset: see `genlab.data.NAMES`; brought to `image_size` pixels a side.
-        batch_size: images a step, over all ranks together.
-        epoch_steps: generator steps an epoch; None for one pass over the data.
         loss: a name in `genlab.losses.ADVERSARIAL`.
         nz, noise: length and distribution of the generator's input.
         ngf, ndf: width of the generator's and the discriminator's layer next to the image.
@@ -85,7 +107,6 @@ class GANConfig(Config):
         init: `dcgan` for N(0, 0.02), `default` for torch's own.
         discriminator_steps: discriminator steps before each generator step, on fresh batches.
         reuse_fakes: the generator's step judges the very images that the last discriminator step saw, drawn once.
-        augment: what is done to real images on the device: `none`, `flip` or `crop_flip`.
         evaluation_samples: images drawn an epoch, from noise that stays the same, to be judged and shown.
         judge_steps: training steps of the classifier whose features judge the images.
     """
@@ -95,8 +116,6 @@ class GANConfig(Config):
 
     dataset: str = "digits"
     image_size: ImageSize = 32
-    batch_size: int = 64
-    epoch_steps: int | None = None
     loss: Literal["non_saturating", "saturating", "least_squares", "hinge"] = "non_saturating"
     nz: int = 100
     noise: Literal["normal", "uniform"] = "normal"
@@ -110,18 +129,14 @@ class GANConfig(Config):
     init: Literal["dcgan", "default"] = "dcgan"
     discriminator_steps: int = 1
     reuse_fakes: bool = False
-    augment: Literal["none", "flip", "crop_flip"] = "none"
     evaluation_samples: int = 1000
     judge_steps: int = 600
 
     def check(self) -> None:
         super().check()
         check_name(self.dataset)
-        self._at_least(2, "batch_size")  # BatchNorm has no variance of a single image
         self._at_least(1, "nz", "ngf", "ndf", "discriminator_steps", "judge_steps")
         self._at_least(64, "evaluation_samples")
-        if self.epoch_steps is not None:
-            self._at_least(1, "epoch_steps")
         self._positive("lr_generator", "lr_discriminator")
         self._within(0.0, 1.0, "beta1", "beta2")
 
@@ -150,12 +165,9 @@ class GANConfig(Config):
             )
         }
 
-    def global_batch(self) -> int:
-        return self.batch_size
-
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig(Config):
+class ClassifierConfig(PhasedConfig):
     """A small convolutional classifier.
 
     Attributes:
@@ -169,31 +181,22 @@ class ClassifierConfig(Config):
 
     dataset: str = "digits"
     image_size: ImageSize = 32
-    batch_size: int = 64
-    epoch_steps: int | None = None
     target: Literal["auto", "labels", "rotation"] = "auto"
     lr: float = 1e-3
     beta1: float = 0.9
     beta2: float = 0.999
     width: int = 32
     features: int = 64
-    augment: Literal["none", "flip", "crop_flip"] = "none"
 
     def check(self) -> None:
         super().check()
         check_name(self.dataset)
-        self._at_least(2, "batch_size")
         self._at_least(1, "width", "features")
-        if self.epoch_steps is not None:
-            self._at_least(1, "epoch_steps")
         self._positive("lr")
         self._within(0.0, 1.0, "beta1", "beta2")
 
     def reports(self) -> tuple[str, ...]:
         return "loss/label", "accuracy/clean", "images_per_second", "epoch_seconds"
-
-    def global_batch(self) -> int:
-        return self.batch_size
 
 
 CONFIGS: Mapping[str, type[Config]] = {"gan": GANConfig, "classifier": ClassifierConfig}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from genlab.tasks.base import Networks
 
 SHOWN = 64  # images kept an epoch
+REFERENCE = 2000  # real images at most that drawn ones are compared with: neighbours cost the square
 CHUNK = 250  # images that pass through a network at once while judging
 
 
@@ -76,8 +77,8 @@ class GAN(PhasedTask):
         ]
 
     def evaluate(self, networks: Networks, split: str) -> Report:
-        """Fréchet distance, KID, precision, recall, density and coverage between the judge's features of all images
-        of `split` and of `evaluation_samples` drawn ones, and which classes the judge sees in these."""
+        """Fréchet distance, KID, precision, recall, density and coverage between the judge's features of images
+        of `split` (2,000 at most) and of `evaluation_samples` drawn ones, and which classes the judge sees in these."""
         judge: Any = self.place.prepared["judge"]["classifier"]
         c, place = self.config, self.place
         real = self._real_features(judge, split)
@@ -110,6 +111,8 @@ class GAN(PhasedTask):
     def _real_features(self, judge: Any, split: str) -> Tensor:
         if split not in self._real:
             images = self._load(split).images
+            if len(images) > REFERENCE:
+                images = images[torch.randperm(len(images), generator=seeded(0, "reference"))[:REFERENCE]]
             mine, mask = shard(len(images), self.place.rank, self.place.world)
             chunks = [judge.features(chunk.to(self.place.device).float() / 255) for chunk in images[mine].split(CHUNK)]
             keep = self.place.gather(mask.to(self.place.device))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import psutil
 
 from genlab.errors import CorruptFile, GenlabError, nearest
 from genlab.tracking.mlflow_runs import Publisher
@@ -109,11 +112,14 @@ def _pauses() -> Iterator[float | None]:
 
 
 def _has_driver(folder: Storage) -> bool:
-    """Whether a driver's heartbeat is fresh. Two senders at once could make a trial's run twice."""
+    """Whether a driver's heartbeat is fresh, its process alive. Two senders at once could make a run twice."""
     try:
-        return time.time() - float(read_json(folder, "driver.json").get("time", 0.0)) < STALE
+        driver = read_json(folder, "driver.json")
     except (FileNotFoundError, CorruptFile):
         return False
+    if time.time() - float(driver.get("time", 0.0)) > STALE:
+        return False
+    return driver.get("host") != socket.gethostname() or psutil.pid_exists(int(driver.get("pid", 0)))
 
 
 def _none(storage: Storage) -> str:

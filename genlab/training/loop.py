@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class Loop(Task):
                 rank=place.rank,
                 world=place.world,
                 device=place.device,
-                augment=getattr(config, "augment", "none"),
+                augment=config.augment,
                 name=name,
             )
             for name, images in task.streams().items()
@@ -43,7 +44,7 @@ class Loop(Task):
         self.batch_size = self.streams[first].global_batch
         self.draws_per_step = {name: sum(p.repeats for p in self.phases if name in p.draws) for name in self.streams}
         passing = self.streams[first].steps_per_pass // max(1, self.draws_per_step[first])
-        self.steps = getattr(config, "epoch_steps", None) or max(1, passing)
+        self.steps = config.epoch_steps or max(1, passing)
         self.step = 0
         wrapped = {name: self._distribute(network) for name, network in self.networks.items()}
         self.views = {
@@ -93,9 +94,8 @@ class Loop(Task):
         steps = {name: column.numpy() for name, column in zip(names, table.float().cpu().T.contiguous(), strict=True)}
         report = Report(steps=steps, first_step=first_step, diverged=not finite)
         if not finite:
-            whole = torch.isfinite(table).all(1).nonzero().flatten().cpu()
-            if len(whole):
-                report.metrics = {name: float(curve[whole[-1]]) for name, curve in steps.items()}
+            finite_parts = {name: curve[np.isfinite(curve)] for name, curve in steps.items()}
+            report.metrics = {name: float(curve[-1]) for name, curve in finite_parts.items() if len(curve)}
             return report
         self._agree_on_buffers()
         judged = self._evaluate("validation")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,9 @@ def test_a_running_sweep_is_left_to_its_driver(make_sweep: Any, database: str, t
     (result,) = replay(str(tmp_path / "results"))
     heartbeat.stop()
     assert result.left == 0 and result.problem is not None and "running" in result.problem
+    sweep.records.storage.write(  # a driver that was killed just now
+        "driver.json", json.dumps({**Heartbeat.myself(), "pid": 2**22 + 1, "time": time.time()}).encode()
+    )
     (result,) = replay(str(tmp_path / "results"))
     assert result.problem is None
     assert_complete(sweep, database)

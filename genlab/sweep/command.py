@@ -56,18 +56,20 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
         return 0
     from genlab.sweep.cluster import connect, room
 
-    connect(options.address)
-    space = room(
-        plan.workers, plan.trials, given.get("lanes"), given.get("cpus_per_worker"), given.get("gpus_per_worker")
-    )
-    records = earlier or Records.create(storage, sweep.name, _manifest(plan, storage, script))
-    heartbeat = Heartbeat(records.storage)
+    own_ray = connect(options.address)
     try:
-        return _run(plan, records, storage, space, script)
+        shares = [given.get(name) for name in ("lanes", "cpus_per_worker", "gpus_per_worker")]
+        space = room(plan.workers, plan.trials, *shares)
+        records = earlier or Records.create(storage, sweep.name, _manifest(plan, storage, script))
+        heartbeat = Heartbeat(records.storage)
+        try:
+            return _run(plan, records, storage, space, script)
+        finally:
+            with contextlib.suppress(GenlabError):
+                heartbeat.stop()
     finally:
-        with contextlib.suppress(GenlabError):
-            heartbeat.stop()
-        _leave_ray()
+        if own_ray:
+            _leave_ray()
 
 
 def _earlier(sweep: Sweep, options: Options, storage: Storage) -> Records:

@@ -1,0 +1,50 @@
+"""Running sweeps in this process, on the shared Ray."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import toys
+
+from genlab.sweep import Sweep, log_uniform
+from genlab.tracking.records import Records
+from genlab.tracking.storage import Storage
+
+Runner = Callable[..., tuple[int, Records]]
+
+
+def toy_sweep(**changes: Any) -> Sweep:
+    """A sweep of the toy task."""
+    values: dict[str, Any] = {
+        "name": "toy",
+        "task": toys.Toy,
+        "metric": "loss",
+        "space": {"lr": log_uniform(1e-4, 1e-1)},
+        "settings": {"epochs": 3},
+        "trials": 4,
+    }
+    return Sweep(**values | changes)
+
+
+@pytest.fixture
+def run_sweep(shared_ray: str, tmp_path: Path) -> Runner:
+    """Run a sweep with these options; returns its exit code and its records."""
+    import ray.cloudpickle
+
+    from genlab.sweep.command import execute
+    from genlab.sweep.options import Options
+
+    ray.cloudpickle.register_pickle_by_value(toys)
+
+    def run(sweep: Sweep, **options: Any) -> tuple[int, Records]:
+        storage = Storage(str(tmp_path / "results"))
+        code = execute(sweep, Options(storage=storage.url, **options), __file__)
+        return code, Records.open(storage, Records.sweeps(storage)[-1])
+
+    return run

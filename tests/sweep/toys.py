@@ -1,0 +1,136 @@
+"""Small tasks that tests put on real lanes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genlab.data import ImageSet
+from genlab.errors import GenlabError
+from genlab.tasks import AdamSettings, Config, Draw, Phase, PhasedConfig, PhasedTask, Place, Report, State, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig(Config):
+    """A quantity that decays, and the ways in which a trial can go wrong."""
+
+    lr: float = 1e-2
+    sleep: float = 0.0
+    trace: str = ""
+    megabytes: int = 0
+    fail_at: int = 0
+    fail_rank: int = -1
+    nan_at: int = 0
+    hang_at: int = 0
+    batch: int = 2
+
+    def reports(self) -> tuple[str, ...]:
+        return ("loss",)
+
+
+class Toy(Task):
+    """Trains nothing by gradient. Leaves a line in `trace` for each epoch that it really works on."""
+
+    Config = ToyConfig
+
+    def __init__(self, config: ToyConfig, place: Place) -> None:
+        super().__init__(config, place)
+        generator = torch.Generator().manual_seed(config.seed)
+        self.x = torch.rand(3, generator=generator)
+        self.ballast = torch.ones(config.megabytes * 250_000)
+
+    def advance(self, epoch: int) -> Report:
+        c: Any = self.config
+        if c.trace and self.place.rank == 0:
+            with open(c.trace, "a") as file:
+                line = {"lr": c.lr, "seed": c.seed, "epoch": epoch, "time": time.time(), "pid": os.getpid()}
+                file.write(json.dumps(line) + "\n")
+        time.sleep(c.sleep)
+        if epoch == c.hang_at:
+            time.sleep(1000)
+        if epoch == c.fail_at and c.fail_rank in (-1, self.place.rank):
+            raise ZeroDivisionError("the toy breaks")
+        self.place.mean(self.x)  # all ranks meet, as in any real training
+        self.x = self.x * (1 - c.lr)
+        steps = {"loss/toy": self.x.repeat(10).numpy()}
+        if epoch == c.nan_at:
+            return Report({"loss": 1.0}, steps=steps, first_step=30 * (epoch - 1), diverged=True)
+        image = (self.x[:, None, None, None] * torch.ones(3, 4, 4, 1) * 255).to(torch.uint8).numpy()
+        metrics = {"loss": float(self.x.sum()), "pid": float(os.getpid())}
+        return Report(metrics, {"samples": image}, steps, first_step=30 * (epoch - 1))
+
+    def judge(self, split: str) -> dict[str, float]:
+        return {"loss": float(self.x.sum()) + (100 if split == "test" else 0)}
+
+    def save(self) -> State:
+        return State({"x": self.x, "ballast": self.ballast}, {})
+
+    def load(self, state: State) -> None:
+        self.x, self.ballast = state.tensors["x"], state.tensors["ballast"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpreparedConfig(ToyConfig):
+    """Of a task whose data are not there."""
+
+
+class Unprepared(Toy):
+    """Cannot be prepared."""
+
+    Config = UnpreparedConfig
+
+    def data(self) -> dict[str, Any]:
+        raise GenlabError("the folder 'nowhere' lacks the file 'anything.gz'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairConfig(PhasedConfig):
+    """Two domains, as in domain adaptation (Ganin et al. 2016)."""
+
+    batch_size: int = 8
+    lr: float = 1e-2
+
+    def reports(self) -> tuple[str, ...]:
+        return ("loss/all",)
+
+
+class Pair(PhasedTask):
+    """Two streams and three networks in one phase."""
+
+    Config = PairConfig
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"features": nn.Linear(16, 4), "label": nn.Linear(4, 2), "domain": nn.Linear(4, 1)}
+
+    def streams(self) -> dict[str, ImageSet]:
+        generator = torch.Generator().manual_seed(0)
+        pixels = torch.randint(256, (64, 1, 4, 4), generator=generator, dtype=torch.uint8)
+        labels = (pixels.float().mean((1, 2, 3)) > 127).long()
+        return {
+            "source": ImageSet("pair", "train", pixels[:32], labels[:32], ("dark", "light")),
+            "target": ImageSet("pair", "train", pixels[32:56], labels[32:56], ("dark", "light")),
+        }
+
+    def phases(self) -> list[Phase]:
+        adam = AdamSettings(self.config.lr)
+        return [Phase("all", dict.fromkeys(("features", "label", "domain"), adam), pair_loss, ("source", "target"))]
+
+    def evaluate(self, networks: Any, split: str) -> Report:
+        total = sum(parameter.double().sum() for network in networks.values() for parameter in network.parameters())
+        return Report({"weights": float(total)})
+
+
+def pair_loss(networks: Any, draw: Draw, config: PairConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """Label loss on the source, domain loss on both."""
+    source = networks["features"](draw.batch["source"].images.flatten(1))
+    target = networks["features"](draw.batch["target"].images.flatten(1))
+    on_label = nn.functional.cross_entropy(networks["label"](source), draw.batch["source"].labels)
+    domain = nn.functional.softplus(networks["domain"](source)).mean()
+    domain = domain + nn.functional.softplus(-networks["domain"](target)).mean()
+    return on_label + domain, {"score/domain": domain.detach()}

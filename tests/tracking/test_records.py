@@ -1,0 +1,191 @@
+"""Records: only what an event names has happened, the order tells the rest, and one driver writes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_parts import Bomb
+
+from genlab.errors import CorruptFile, GenlabError
+from genlab.tracking.records import (
+    STALE,
+    EpochRecord,
+    Heartbeat,
+    Records,
+    TrialRecord,
+    event_path,
+    fold,
+    rank,
+    read_event,
+)
+from genlab.tracking.storage import FileName, Storage
+
+
+def test_events_fold_into_trials(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.records.append("data", description={"mnist": 1})
+    sweep.whole_trial("00000", 3, lr=0.1)
+    sweep.trial("00001", lr=0.2)
+    sweep.epoch("00001", 1)
+    sweep.trial("00002", lr=0.3)
+    sweep.epoch("00002", 1)
+    sweep.error("00002", 2)
+    sweep.whole_trial("confirm-00000-0", 1)
+    part = FileName("parts/00001/000001-b.safetensors", 5, "f" * 64)
+    sweep.records.append("repair", trial="00001", epoch=1, part=part, state=part)
+    sweep.end()
+    again = Records.open(sweep.storage, sweep.records.name)
+    assert again.trials == sweep.records.trials == fold(again.events)
+    assert again.data() == {"mnist": 1} and again.manifest["sweep"] == "made"
+    assert {name: trial.ends for name, trial in again.trials.items()} == {
+        "00000": "completed",
+        "00001": None,
+        "00002": "failed",
+        "confirm-00000-0": "completed",
+    }
+    assert again.trials["00001"].epochs[1].part == part
+    assert again.trials["00002"].objective is None and "no gradient" in (again.trials["00002"].error or "")
+    assert [trial.confirms for trial in again.trials.values()] == [False, False, False, True]
+    assert [event["n"] for event in again.events] == list(range(1, len(again.events) + 1))
+    best = again.trials["00000"].best("min")
+    assert best is not None and best.epoch == 3
+
+
+def trial(name: str, objective: float | None, ends: str | None) -> TrialRecord:
+    """A trial of one epoch."""
+    record = TrialRecord(name, {}, {}, {}, 0.0, error="no" if ends == "failed" else None)
+    part = FileName("p", 1, "0")
+    record.epochs[1] = EpochRecord(1, part, None, objective, None if ends == "failed" else ends)
+    return record
+
+
+TRIALS = st.lists(
+    st.tuples(
+        st.one_of(st.none(), st.floats(-10, 10)),
+        st.sampled_from(["completed", "pruned", "diverged", "failed", None]),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TRIALS, st.sampled_from(["min", "max"]))
+def test_rank_puts_the_best_of_those_that_ran_to_the_end_first(found: list[Any], mode: str) -> None:
+    ranked = rank([trial(str(i), *item) for i, item in enumerate(found)], mode)
+    assert len(ranked) == len(found)
+    for above, below in itertools.pairwise(ranked):
+        assert (above.ends == "completed") >= (below.ends == "completed")
+        if (above.ends == "completed") == (below.ends == "completed"):
+            assert (above.objective is not None) >= (below.objective is not None)
+            if above.objective is not None and below.objective is not None:
+                assert above.objective <= below.objective if mode == "min" else above.objective >= below.objective
+
+
+def test_a_cut_last_event_has_not_happened_any_other_is_an_error(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 3)
+    folder = sweep.records.storage
+    whole = folder.read(event_path(4))
+    for length in range(len(whole)):
+        folder.write(event_path(4), whole[:length])
+        assert len(Records.open(sweep.storage, sweep.records.name).events) == 3
+    again = Records.open(sweep.storage, sweep.records.name)
+    assert again.append("error", trial="00000", epoch=3, traceback="x")["n"] == 4  # its number is free
+    folder.write(event_path(2), whole[:10])
+    with pytest.raises(CorruptFile, match=r"00000002\.json"):
+        Records.open(sweep.storage, sweep.records.name)
+    folder.delete(event_path(2))
+    with pytest.raises(CorruptFile, match=r"lacks the events \[2\]"):
+        Records.open(sweep.storage, sweep.records.name)
+
+
+def test_an_event_under_a_wrong_number_is_noticed(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    folder = sweep.records.storage
+    folder.write(event_path(1), folder.read(event_path(2)))
+    with pytest.raises(CorruptFile, match="is not event 1"):
+        read_event(folder, 1)
+    with pytest.raises(FileNotFoundError):
+        read_event(folder, 9)
+
+
+@pytest.mark.parametrize("path", ["manifest.json", event_path(1)])
+@pytest.mark.parametrize("junk", [b"", b"[1]", b"\xff\xfe", b"{", b"12", pickle.dumps({"format": 1})])
+def test_junk_is_refused_by_name(make_sweep: Any, path: str, junk: bytes) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    sweep.records.storage.write(path, junk)
+    with pytest.raises(CorruptFile, match=path):
+        Records.open(sweep.storage, sweep.records.name)
+
+
+def test_a_pickle_in_any_place_is_not_run(make_sweep: Any, tmp_path: Path) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    for path in ("manifest.json", event_path(1)):
+        before = sweep.records.storage.read(path)
+        sweep.records.storage.write(path, pickle.dumps(Bomb(tmp_path / "ran")))
+        with pytest.raises(CorruptFile):
+            Records.open(sweep.storage, sweep.records.name)
+        sweep.records.storage.write(path, before)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_other_formats_and_no_sweep(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    manifest = json.dumps({**sweep.records.manifest, "format": 99}).encode()
+    sweep.records.storage.write("manifest.json", manifest)
+    with pytest.raises(CorruptFile, match="format 99"):
+        Records.open(sweep.storage, sweep.records.name)
+    with pytest.raises(GenlabError, match="holds no sweep"):
+        Records.open(sweep.storage, "nothing")
+
+
+def test_sweeps_are_listed_oldest_first(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    names = ["b-20250101-000000", "a-20250102-000000", "a-20250102-000000-2", "a-20250102-000000-10"]
+    for name in [*reversed(names), "mlartifacts", "not-a-sweep"]:
+        storage.write(f"{name}/{'manifest.json' if name in names else 'other'}", b"{}")
+    assert Records.sweeps(storage) == names
+    first, second = Records.create(storage, "x", {}), Records.create(storage, "x", {})
+    assert first.name != second.name and Records.sweeps(storage)[-2:] == [first.name, second.name]
+
+
+def test_a_second_driver_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    first = Heartbeat(storage)
+    with pytest.raises(GenlabError, match="has a driver already"):
+        Heartbeat(storage)
+    first.stop()
+    Heartbeat(storage).stop()
+    assert storage.names() == []
+
+
+def test_a_dead_driver_is_forgotten(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    code = (
+        "import os, sys; from genlab.tracking.records import Heartbeat; from genlab.tracking.storage import Storage;"
+        "Heartbeat(Storage(sys.argv[1])); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert storage.exists("driver.json")
+    Heartbeat(storage).stop()  # at once: its process is gone from this machine
+    other = {"host": "another", "pid": 1, "started": 0.0}
+    storage.write("driver.json", json.dumps({**other, "time": time.time() - 3}).encode())
+    with pytest.raises(GenlabError, match="on another"):
+        Heartbeat(storage)
+    storage.write("driver.json", json.dumps({**other, "time": time.time() - STALE - 1}).encode())
+    Heartbeat(storage).stop()
+    storage.write("driver.json", b"\x80\x04junk")
+    Heartbeat(storage).stop()

@@ -1,0 +1,192 @@
+"""The loop against what it promises: phases, draws, resumption, and DDP's equality with one process."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from genlab.tasks import GANConfig, PhasedTask, Place, Report, build
+from genlab.tasks.base import Draw
+from genlab.tasks.gan import GAN
+from genlab.training import Loop, Trial
+from genlab.training.checkpoints import Checkpoint
+
+SMALL: dict[str, Any] = {
+    "ngf": 4,
+    "ndf": 4,
+    "nz": 8,
+    "batch_size": 16,
+    "epoch_steps": 3,
+    "lr_generator": 1e-3,
+    "lr_discriminator": 1e-3,
+}
+
+
+class Unjudged(GAN):
+    """A GAN whose evaluation needs no judge."""
+
+    def evaluate(self, networks: Any, split: str) -> Report:
+        return Report({"kid": 0.0})
+
+
+class Plain(Unjudged):
+    """Without BatchNorm, so that a sample's gradient does not depend on the batch that it is in."""
+
+    def networks(self) -> dict[str, nn.Module]:
+        networks = super().networks()
+        for network in networks.values():
+            for owner in list(network.modules()):
+                for name, child in owner.named_children():
+                    if isinstance(child, nn.BatchNorm2d):
+                        setattr(owner, name, nn.Identity())
+        return networks
+
+
+def loop(task: type[PhasedTask] = Unjudged, place: Place | None = None, **settings: Any) -> Loop:
+    return Loop(task(build(GANConfig, SMALL | settings), place or Place()))
+
+
+def weights(loop: Loop) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in loop.save().tensors.items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("settings", [{}, {"spectral_norm": "both"}, {"discriminator_steps": 2}, {"reuse_fakes": True}])
+def test_resumed_training_is_uninterrupted_training(settings: dict[str, Any]) -> None:
+    whole = loop(**settings)
+    for epoch in (1, 2, 3):
+        whole.advance(epoch)
+    first = loop(**settings)
+    first.advance(1)
+    encoded = Checkpoint("gan", None, {}, {}, 1, [0], [first.save()]).encode()
+    second = loop(**settings)
+    second.load(Checkpoint.decode(encoded, "state").states[0])
+    for epoch in (2, 3):
+        second.advance(epoch)
+    assert same(weights(whole), weights(second))
+
+
+def test_a_pass_that_epochs_cut_in_two_goes_on() -> None:
+    """Four epochs of 25 steps draw what two of 50 do: shuffling goes by pass, whatever an epoch is."""
+    short, long = loop(epoch_steps=25), loop(epoch_steps=50)
+    seen: list[list[float]] = [[], []]
+    for i, (one, epochs) in enumerate(((short, 4), (long, 2))):
+        stream, batch = one.streams["real"], one.streams["real"].batch
+        stream.batch = lambda step, i=i, batch=batch: (seen[i].append(float(batch(step).images.sum())), batch(step))[1]  # type: ignore[method-assign]
+        for epoch in range(1, epochs + 1):
+            one.advance(epoch)
+    assert seen[0] == seen[1]
+
+
+def test_seeds_shift_replicas() -> None:
+    config = build(GANConfig, SMALL)
+    trial = Trial(Unjudged, config, Place(), replicas=2)
+    alone = Trial(Unjudged, dataclasses.replace(config, seed=1), Place())
+    trial.advance()
+    alone.advance()
+    replica, other = trial.replicas[1], alone.replicas[0]
+    assert isinstance(replica, Loop) and isinstance(other, Loop)
+    assert same(weights(replica), weights(other))
+    first = trial.replicas[0]
+    assert isinstance(first, Loop) and not same(weights(first), weights(other))
+
+
+def test_only_the_networks_of_a_phase_learn_in_it() -> None:
+    """A discriminator phase leaves the generator alone, and the other way round."""
+    one = loop(discriminator_steps=2)
+    learned: list[str] = []
+    for name, optimizer in one.optimizers.items():
+        step = optimizer.step
+
+        def spy(*arguments: Any, name: str = name, step: Any = step) -> Any:
+            on = {n for n, own in one.parameters.items() if all(p.requires_grad for p in own)}
+            off = {n for n, own in one.parameters.items() if not any(p.requires_grad for p in own)}
+            assert on == {name} and off == {"generator", "discriminator"} - {name}
+            learned.append(name)
+            return step(*arguments)
+
+        optimizer.step = spy  # type: ignore[method-assign]
+    one.advance(1)
+    assert learned == ["discriminator", "discriminator", "generator"] * 3
+
+
+def test_every_repetition_draws_afresh() -> None:
+    one = loop(discriminator_steps=2, epoch_steps=2)
+    drawn: list[Draw] = []
+    draw = one._draw
+
+    def spy(*arguments: Any) -> Draw:
+        drawn.append(draw(*arguments))
+        return drawn[-1]
+
+    one._draw = spy  # type: ignore[method-assign]
+    one.advance(1)
+    noises = [d.noise for d in drawn if d.noise is not None]
+    assert len(noises) == 6
+    assert not any(torch.equal(noises[i], noises[j]) for i in range(6) for j in range(i))
+    batches = [d.batch["real"].images for d in drawn if d.batch]
+    assert len(batches) == 4
+    assert not any(torch.equal(batches[i], batches[j]) for i in range(4) for j in range(i))
+
+
+def test_reused_fakes_are_the_fakes_of_the_same_noise() -> None:
+    """Sharing G(z) between the phases gives the gradients that computing it in each from one noise does."""
+    shared = loop(Plain, reuse_fakes=True, epoch_steps=1)
+    shared.advance(1)
+    apart = loop(Plain, epoch_steps=1)
+    drawn: list[Draw] = []
+    draw = apart._draw
+
+    def same_noise(*arguments: Any) -> Draw:
+        drawn.append(draw(*arguments))
+        return drawn[-1]._replace(noise=drawn[0].noise)
+
+    apart._draw = same_noise  # type: ignore[method-assign]
+    apart.advance(1)
+    for name, tensor in weights(shared).items():
+        torch.testing.assert_close(tensor, weights(apart)[name], atol=1e-6, rtol=1e-5)
+
+
+def test_divergence_is_reported_with_the_last_finite_values() -> None:
+    one = loop(lr_generator=1e30, lr_discriminator=1e30, epoch_steps=20)
+    report = one.advance(1)
+    assert report.diverged
+    assert report.metrics
+    assert all(value == value and abs(value) != float("inf") for value in report.metrics.values())
+    assert len(report.steps["loss/generator"]) == 20
+
+
+def gradients(rank: int, world: int, folder: str) -> None:
+    """One step on one rank; every gradient goes to a file."""
+    torch.set_num_threads(1)
+    if world > 1:
+        store = dist.FileStore(os.path.join(folder, "store"), world)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
+    one = loop(Plain, Place(rank=rank, world=world), epoch_steps=1, batch_size=32, discriminator_steps=2)
+    one.advance(1)
+    found = {f"{n}/{i}": p.grad for n, own in one.parameters.items() for i, p in enumerate(own)}
+    torch.save(found, os.path.join(folder, f"{world}-{rank}.pt"))
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def test_two_ranks_average_to_one_process_on_the_whole_batch(tmp_path: Path) -> None:
+    gradients(0, 1, str(tmp_path))
+    mp.spawn(gradients, (2, str(tmp_path)), nprocs=2)  # type: ignore[attr-defined]
+    alone, *ranks = [torch.load(tmp_path / name) for name in ("1-0.pt", "2-0.pt", "2-1.pt")]
+    assert alone
+    for name, gradient in alone.items():
+        assert gradient.abs().sum() > 0
+        for rank in ranks:
+            torch.testing.assert_close(rank[name], gradient, atol=1e-5, rtol=1e-5)
