@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import threading
 from typing import NamedTuple
 
 from genlab.errors import GenlabError
@@ -35,6 +37,7 @@ def connect(address: str | None) -> bool:
 
     if ray.is_initialized():
         return False
+    threading.Thread(target=_import_ahead, daemon=True, name="imports").start()
     named = address or os.environ.get("RAY_ADDRESS")
     options = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
@@ -42,9 +45,15 @@ def connect(address: str | None) -> bool:
     except (ConnectionError, ValueError, RuntimeError) as error:
         if named:
             raise GenlabError(f"no Ray answers at {named} ({str(error).splitlines()[0]}): check --address") from None
-        ray.init(address="local", **options)
+        ray.init(address="local", include_dashboard=False, **options)  # whoever wants one types `ray start --head`
     logging.getLogger("ray").setLevel(logging.ERROR)
     return True
+
+
+def _import_ahead() -> None:
+    """Load what lanes and Tune need while Ray's own processes start; whoever imports it next waits for this."""
+    for module in ("ray.train.v2.api.data_parallel_trainer", "ray.tune"):
+        importlib.import_module(module)
 
 
 class Room(NamedTuple):

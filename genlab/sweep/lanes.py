@@ -15,6 +15,8 @@ from genlab.sweep.mailbox import Mailbox
 from genlab.sweep.worker import LaneSettings, lane_loop
 
 QUICK = 20.0  # seconds: a run that ends sooner, without ever joining, did not come up
+# Ray Data's actors, and an actor that removes a placement group as `_supervise` does: three processes a lane
+UNUSED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
 GIVE_UP = 4  # runs in a row that do not come up
 
 
@@ -79,8 +81,14 @@ class LanePool:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-        # not TorchTrainer: the workers join a process group of their own, which saves its back end's start
-        return DataParallelTrainer(
+        class Trainer(DataParallelTrainer):
+            # not TorchTrainer: the workers join a process group of their own, which saves its back end's start
+
+            def _create_default_callbacks(self) -> list[Any]:
+                made = super()._create_default_callbacks()
+                return [callback for callback in made if type(callback).__name__ not in UNUSED]
+
+        return Trainer(
             lane_loop,
             train_loop_config={"settings": dataclasses.replace(self.settings, lane=lane)},
             scaling_config=ScalingConfig(

@@ -192,7 +192,9 @@ class Run:
         if self.why is not None:
             return
         try:
-            self.drain.notify(self.records.append(kind, **content)["n"])
+            number = self.records.append(kind, **content)["n"]
+            if kind not in ("data", "trial"):  # which the next one takes along: MLflow's start would delay the lanes'
+                self.drain.notify(number)
         except StorageError as error:
             self.stop(str(error))
 
