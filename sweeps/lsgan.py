@@ -11,14 +11,14 @@ SWEEP = Sweep(
     task="gan",
     metric="kid",
     mode="min",
-    settings={"epochs": 8, "epoch_steps": 100},
+    settings={"epochs": 6, "epoch_steps": 75, "reuse_fakes": True},
     space={
         "loss": choice("non_saturating", "least_squares"),
-        "lr_generator": log_uniform(1e-4, 2e-3),
-        "lr_discriminator": log_uniform(1e-4, 2e-3),
-        "beta1": uniform(0.0, 0.9),
-        "ngf": choice(16, 32, 48),
-        "ndf": choice(16, 32, 48),
+        "lr_generator": log_uniform(2e-4, 2e-3),
+        "lr_discriminator": log_uniform(2e-4, 2e-3),
+        "beta1": uniform(0.3, 0.7),
+        "ngf": choice(16, 32),
+        "ndf": choice(16, 32),
         "spectral_norm": choice("none", "discriminator", "both"),
     },
     grid=[
@@ -26,8 +26,7 @@ SWEEP = Sweep(
         for loss in ("non_saturating", "least_squares")
         for norm in ("none", "discriminator", "both")
     ],
-    trials=12,
-    grace_epochs=2,
+    trials=10,
 )
 
 if __name__ == "__main__":

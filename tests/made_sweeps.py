@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ import numpy as np
 import pytest
 
 from genlab.tracking.parts import Part, ReplicaPart
+from genlab.tracking.points import part_points
 from genlab.tracking.records import Records
+from genlab.tracking.server import quiet_mlflow
 from genlab.tracking.storage import Storage
 
 START = 1_760_000_000.0  # seconds since 1970, when made-up sweeps begin
@@ -160,3 +164,48 @@ def mlflow_server(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         yield server
     finally:
         server.stop()
+
+
+class Seen:
+    """What is on the server."""
+
+    def __init__(self, sweep: Any, uri: str) -> None:
+        self.client = quiet_mlflow().MlflowClient(tracking_uri=uri)
+        experiment = self.client.get_experiment_by_name(sweep.records.manifest["sweep"])
+        runs = self.client.search_runs([experiment.experiment_id], f"tags.`genlab.sweep` = '{sweep.records.name}'")
+        self.parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+        children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+        self.children = {run.data.tags["genlab.trial"]: run for run in children}
+        assert len(self.parents) == 1 and len(self.children) == len(children)
+        self.parent = self.parents[0]
+
+    def images(self, trial: str) -> list[tuple[str, int]]:
+        """Key and step of each image, sorted; both files of each must be there once."""
+        files = [info.path for info in self.client.list_artifacts(self.children[trial].info.run_id, "images")]
+        found = []
+        for ending in (r"\.png", r"\+compressed\.webp"):
+            matches = [
+                re.fullmatch(rf"images/(.+)\+step\+(\d+)\+timestamp\+\d+\+[0-9a-f-]{{36}}{ending}", f) for f in files
+            ]
+            found.append(sorted((m[1].replace("~", "/"), int(m[2])) for m in matches if m))
+        assert found[0] == found[1] and len(files) == 2 * len(found[0])
+        return found[0]
+
+    def points(self, trial: str) -> Counter[tuple[str, float, int, int]]:
+        run = self.children[trial]
+        histories = [self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics]
+        return Counter((m.key, m.value, m.timestamp, m.step) for history in histories for m in history)
+
+
+def assert_complete(sweep: Any, uri: str) -> Seen:
+    """Every committed epoch of every trial is there once, with all its points and images."""
+    seen = Seen(sweep, uri)
+    assert set(seen.children) == set(sweep.records.trials)
+    for name, trial in sweep.records.trials.items():
+        parts = [Part.decode(sweep.records.storage.read_named(e.part), e.part.path) for e in trial.epochs.values()]
+        assert seen.points(name) == Counter(point for part in parts for point in part_points(part))
+        keys = [("samples", p.epoch) for p in parts] + [
+            (f"samples/seed_{seed}", p.epoch) for p in parts for seed in p.seeds[1:]
+        ]
+        assert seen.images(name) == sorted(keys)
+    return seen

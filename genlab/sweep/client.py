@@ -47,7 +47,7 @@ class Client(tune.Trainable):
             "epoch": epoch,
             "test": self.trial["test"] and epoch == epochs,
         }
-        answer = ray.get(self.mailbox.ask.remote(request))
+        answer: Any = ray.get(self.mailbox.ask.remote(request))
         kind, value = answer["kind"], answer["value"]
         result = {"kind": kind, "value": value, "epoch": epoch, OBJECTIVE: PLACEHOLDER, "done": True}
         if kind != "ok":

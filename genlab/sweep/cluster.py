@@ -6,7 +6,7 @@ import importlib
 import logging
 import os
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from genlab.errors import GenlabError
 
@@ -25,6 +25,9 @@ QUIET = {
 }
 
 
+PRESENT, GROWING = 180.0, 1800.0  # seconds for a lane to come up: a process starts, or a machine is rented first
+
+
 def connect(address: str | None) -> bool:
     """Join the Ray at `address`, at RAY_ADDRESS or on this machine, else start one. False: this process had one.
 
@@ -37,30 +40,36 @@ def connect(address: str | None) -> bool:
 
     if ray.is_initialized():
         return False
-    threading.Thread(target=_import_ahead, daemon=True, name="imports").start()
+    # while Ray's own processes start; joined before anybody else imports these: two threads would trip over each other
+    imports = threading.Thread(target=_import_ahead, daemon=True, name="imports")
+    imports.start()
     named = address or os.environ.get("RAY_ADDRESS")
-    options = {"logging_level": logging.ERROR, "log_to_driver": False}
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         ray.init(address=named or "auto", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         if named:
             raise GenlabError(f"no Ray answers at {named} ({str(error).splitlines()[0]}): check --address") from None
         ray.init(address="local", include_dashboard=False, **options)  # whoever wants one types `ray start --head`
+    finally:
+        imports.join()
     logging.getLogger("ray").setLevel(logging.ERROR)
     return True
 
 
 def _import_ahead() -> None:
-    """Load what lanes and Tune need while Ray's own processes start; whoever imports it next waits for this."""
+    """Load what lanes and Tune need."""
     for module in ("ray.train.v2.api.data_parallel_trainer", "ray.tune"):
         importlib.import_module(module)
 
 
 class Room(NamedTuple):
-    """Lanes that train at once, and the resources of each worker in Ray's names."""
+    """Lanes that train at once, the resources of each worker in Ray's names, and how many seconds the first lane may
+    take to come up."""
 
     lanes: int
     resources: dict[str, float]
+    patience: float
 
 
 def room(workers: int, trials: int, lanes: int | None, cpus: int | None, gpus: float | None) -> Room:
@@ -69,7 +78,10 @@ def room(workers: int, trials: int, lanes: int | None, cpus: int | None, gpus: f
     Raises:
         GenlabError: more than the cluster, or what its autoscaler may add, can ever give.
     """
-    most = _most()
+    import ray
+
+    present = ray.cluster_resources()
+    most = _most(present)
     have_cpus, have_gpus = most.get("CPU", 0.0), most.get("GPU", 0.0)
     if gpus is None:
         gpus = 1.0 if have_gpus >= 1 else 0.0
@@ -86,14 +98,14 @@ def room(workers: int, trials: int, lanes: int | None, cpus: int | None, gpus: f
                 f"{lanes} lanes x {workers} workers need {amount:g} {kind}s, but there are {most.get(kind, 0.0):g}: "
                 f"ask for fewer --lanes, --workers or --{kind.lower()}s-per-worker"
             )
-    return Room(lanes, {"CPU": cpus, **({"GPU": gpus} if gpus else {})})
+    of_one = {"CPU": cpus * workers, "GPU": gpus * workers}
+    there = all(present.get(kind, 0.0) >= amount for kind, amount in of_one.items())
+    return Room(lanes, {"CPU": cpus, **({"GPU": gpus} if gpus else {})}, PRESENT if there else GROWING)
 
 
-def _most() -> dict[str, float]:
+def _most(present: dict[str, float]) -> dict[str, float]:
     """The most that the cluster, grown by its autoscaler, can ever give."""
-    import ray
     from ray._private.state import state
 
-    present = ray.cluster_resources()
     grown = state.get_max_resources_from_cluster_config() or {}
     return {kind: max(present.get(kind, 0.0), float(grown.get(kind, 0.0))) for kind in ("CPU", "GPU")}

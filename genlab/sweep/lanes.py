@@ -24,7 +24,7 @@ class LanePool:
     """Lanes and their mailbox. Nothing in it is detached: when the driver dies, all of it is gone."""
 
     def __init__(
-        self, lanes: int, workers: int, resources: dict[str, float], settings: LaneSettings, deadline: float = 180.0
+        self, lanes: int, workers: int, resources: dict[str, float], settings: LaneSettings, deadline: float
     ) -> None:
         """
         Args:
@@ -67,7 +67,7 @@ class LanePool:
                 return
             with contextlib.suppress(Exception):
                 # a controller that died leaves its placement group behind
-                group = ray.get(self.mailbox.gone.remote(lane), timeout=30)
+                group: Any = ray.get(self.mailbox.gone.remote(lane), timeout=30)
                 up = group is not None
                 if group is not None and group[0] is not None:
                     ray.util.remove_placement_group(group[0])
@@ -105,7 +105,7 @@ class LanePool:
 
     def look(self) -> dict[str, Any]:
         """The mailbox's view; notes a `problem` once no lane has been up for the deadline."""
-        seen = ray.get(self.mailbox.look.remote(), timeout=60)
+        seen: Any = ray.get(self.mailbox.look.remote(), timeout=60)
         now = time.monotonic()
         if any(seen["lanes"].values()):
             self.last_up = now

@@ -179,13 +179,13 @@ def _check_batches(config: Config, space: Mapping[str, BaseDistribution], worker
     batch = config.global_batch()
     if batch is None:
         return
-    sizes = {batch}
+    sizes: set[Any] = {batch}
     distribution = space.get("batch_size")
     if isinstance(distribution, CategoricalDistribution):
         sizes = set(distribution.choices)
     elif isinstance(distribution, IntDistribution):
         sizes = {distribution.low, distribution.low + distribution.step}
-    for size in sizes:
+    for size in sorted(sizes):
         if size % workers:
             raise GenlabError(
                 f"batch_size={size} cannot be shared by {workers} workers: make it a multiple of {workers}"
@@ -196,7 +196,7 @@ def _default(config: Config, space: Mapping[str, BaseDistribution], choices: Map
     default = {}
     for name, distribution in space.items():
         value = getattr(config, name)
-        if not distribution._contains(distribution.to_internal_repr(value)) if _fits(distribution, value) else True:
+        if not _holds(distribution, value):
             if name not in choices:
                 raise GenlabError(
                     f"the default {name}={value!r} lies outside its range {distribution}: trial 0 is the default "
@@ -207,11 +207,13 @@ def _default(config: Config, space: Mapping[str, BaseDistribution], choices: Map
     return default
 
 
-def _fits(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether `distribution` can say at all where `value` lies."""
-    return isinstance(value, (int, float)) or (
-        isinstance(distribution, CategoricalDistribution) and value in distribution.choices
-    )
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    if not isinstance(value, (int, float)):
+        return False
+    low, high, step = (getattr(distribution, name) for name in ("low", "high", "step"))
+    return low <= value <= high and (not step or ((value - low) / step).is_integer())
 
 
 def _grid(

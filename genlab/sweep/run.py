@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import ray
+from ray.exceptions import RaySystemError
 
 from genlab.errors import GenlabError, StorageError
 from genlab.sweep.cluster import Room
@@ -35,6 +36,7 @@ class Run:
         self.plan, self.records, self.storage, self.drain, self.view = plan, records, storage, drain, view
         self.why: str | None = None  # it stops before its time
         self.refused: str | None = None  # it could not even begin
+        self.pool: Any = None
         self.prepared = threading.Event()
         self.files: dict[str, str] = {}
         self.doomed: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -45,8 +47,9 @@ class Run:
     def stop(self, why: str) -> None:
         """End soon, keep what is done. Called from any thread, and from a signal's handler."""
         if self.why is None:
-            self.why = why
-            self.pool.mailbox.cut.remote(why)
+            self.why = why  # the watching thread tells the mailbox, too, should it not be there yet
+            if self.pool is not None:
+                self.pool.mailbox.cut.remote(why)
 
     def stopped(self) -> bool:
         """Whether the sweep is about to end before its time."""
@@ -72,7 +75,7 @@ class Run:
             threads=int(room.resources["CPU"]),
             epoch_deadline=plan.sweep.epoch_deadline,
         )
-        self.pool = LanePool(room.lanes, plan.workers, room.resources, settings)
+        self.pool = LanePool(room.lanes, plan.workers, room.resources, settings, room.patience)
         threads = [
             threading.Thread(target=work, daemon=True, name=work.__name__)
             for work in (self._prepare, self._watch, self._sweep_away)
@@ -105,7 +108,7 @@ class Run:
             "config": as_dict(config),
         }
         try:
-            answer = ray.get(self.pool.mailbox.ask.remote(request))
+            answer: Any = ray.get(self.pool.mailbox.ask.remote(request))
             kind, value = answer["kind"], answer["value"]
             if kind == "ok":
                 self._check_data(value["data"])
@@ -147,7 +150,7 @@ class Run:
                 if self.files and not seen["ready"]:
                     self.pool.mailbox.go.remote(self.files)
             except Exception as error:  # the whole Ray is gone: nothing will ever answer
-                if not ray.is_initialized() or isinstance(error, ray.exceptions.RaySystemError):
+                if not ray.is_initialized() or isinstance(error, RaySystemError):
                     self.why = self.why or f"Ray is gone: {error}"
                     return
 
@@ -272,7 +275,7 @@ class Run:
             return
         self.view.say(f"{len(damaged)} epochs have damaged files: training them again")
         asked = [(record, epoch, self._repair_request(record, epoch)) for record, epoch in damaged]
-        answers = ray.get([self.pool.mailbox.ask.remote(request) for *_, request in asked])
+        answers: Any = ray.get([self.pool.mailbox.ask.remote(request) for *_, request in asked])
         for (record, epoch, _), answer in zip(asked, answers, strict=True):
             if answer["kind"] != "ok":
                 self.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {answer['value']}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -28,13 +29,15 @@ def trial_name(number: int) -> str:
 def new_study(plan: Plan, records: Records) -> optuna.Study:
     """A study that knows every ended trial of the records."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(
-        n_startup_trials=max(1, min(STARTUP, plan.trials // 4)),
-        multivariate=True,
-        group=bool(plan.sweep.conditions),
-        constant_liar=True,
-        seed=plan.config({}).seed + len(records.trials),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            n_startup_trials=max(1, min(STARTUP, plan.trials // 4)),
+            multivariate=True,
+            group=bool(plan.sweep.conditions),
+            constant_liar=True,
+            seed=plan.config({}).seed + len(records.trials),
+        )
     study = optuna.create_study(direction="minimize" if plan.sweep.mode == "min" else "maximize", sampler=sampler)
     for trial in records.trials.values():
         if not trial.confirms and trial.ends is not None:
@@ -112,7 +115,7 @@ class Search(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles what it is given; nothing of that is ever read
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+    def suggest(self, trial_id: str) -> Any:
         if self.stopped():
             return Searcher.FINISHED
         if self.unfinished:
@@ -188,7 +191,7 @@ class Confirmation(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+    def suggest(self, trial_id: str) -> Any:
         if self.stopped() or not self.trials:
             return Searcher.FINISHED
         return self.begin(self.trials.pop(0))

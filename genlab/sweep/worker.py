@@ -68,7 +68,9 @@ def lane_loop(arguments: dict[str, Any]) -> None:
     rank_worker = Rank(settings, rank, world, device, attempt)
     last = outcome = None
     while True:
-        request = ray.get(mailbox.exchange.remote(settings.lane, attempt, rank, world, rank_worker.life, last, outcome))
+        request: Any = ray.get(
+            mailbox.exchange.remote(settings.lane, attempt, rank, world, rank_worker.life, last, outcome)
+        )
         if request is None:
             return
         if "restart" in request:
@@ -84,13 +86,14 @@ def _join_group(rank: int, world: int, device: str) -> str:
     import ray
     import torch.distributed as dist
     from ray.train.collective import broadcast_from_rank_zero
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     address = ray.util.get_node_ip_address()
-    store = None
+    store: Any = None
     if rank == 0:
-        store = dist.TCPStore(address, 0, is_master=True, wait_for_workers=False)
+        store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
     attempt, host, port = broadcast_from_rank_zero((attempt, address, store.port if store else 0))
-    store = store or dist.TCPStore(host, port, is_master=False)
+    store = store or TCPStore(host, port, is_master=False)
     backend = "gloo"
     if device != "cpu" and float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0)) >= 1:
         backend = "nccl"  # which refuses two ranks on one GPU
@@ -227,7 +230,7 @@ class Rank:
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[None]:
         """An epoch that hangs ends its process, also one that holds the interpreter's lock; the lane comes back."""
-        faulthandler.dump_traceback_later(self.settings.epoch_deadline, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(self.settings.epoch_deadline, exit=True, file=sys.__stderr__ or 2)
         try:
             yield
         finally:

@@ -70,9 +70,11 @@ class ClassifierTask(PhasedTask):
     def evaluate(self, networks: Networks, split: str) -> Report:
         held = self._load(split)
         mine, mask = shard(len(held), self.place.rank, self.place.world)
-        labels = held.labels
-        if self.rotate or labels is None:
+        if self.rotate:
             labels = torch.randint(4, (len(held),), generator=seeded(self.config.seed, "evaluation"))
+        else:
+            assert held.labels is not None
+            labels = held.labels
         right = []
         for part in mine.split(CHUNK):
             images = held.images[part].to(self.place.device).float() / 255
@@ -90,6 +92,7 @@ def label_loss(networks: Networks, draw: Draw, config: ClassifierConfig) -> tupl
     images, labels = draw.batch["labelled"]
     if draw.noise is not None:
         images, labels = rotate(images, draw.noise), draw.noise
+    assert labels is not None
     return cross_entropy(networks["classifier"](images), labels), {}
 
 

@@ -130,7 +130,7 @@ class GANConfig(PhasedConfig):
     discriminator_steps: int = 1
     reuse_fakes: bool = False
     evaluation_samples: int = 1000
-    judge_steps: int = 600
+    judge_steps: int = 400
 
     def check(self) -> None:
         super().check()

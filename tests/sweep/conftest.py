@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import toys
+from made_sweeps import bytecode, migrated  # noqa: F401 - fixtures
 
 from genlab.sweep import Sweep, log_uniform
 from genlab.tracking.records import Records
@@ -33,7 +32,16 @@ def toy_sweep(**changes: Any) -> Sweep:
 
 
 @pytest.fixture
-def run_sweep(shared_ray: str, tmp_path: Path) -> Runner:
+def results(migrated: Path, tmp_path: Path) -> Path:  # noqa: F811
+    """A storage whose MLflow database is there already: making one takes seconds."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    shutil.copy(migrated, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture
+def run_sweep(shared_ray: str, results: Path) -> Runner:
     """Run a sweep with these options; returns its exit code and its records."""
     import ray.cloudpickle
 
@@ -43,7 +51,7 @@ def run_sweep(shared_ray: str, tmp_path: Path) -> Runner:
     ray.cloudpickle.register_pickle_by_value(toys)
 
     def run(sweep: Sweep, **options: Any) -> tuple[int, Records]:
-        storage = Storage(str(tmp_path / "results"))
+        storage = Storage(str(results))
         code = execute(sweep, Options(storage=storage.url, **options), __file__)
         return code, Records.open(storage, Records.sweeps(storage)[-1])
 

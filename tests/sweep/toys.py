@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -62,7 +63,11 @@ class Toy(Task):
         if epoch == c.nan_at:
             return Report({"loss": 1.0}, steps=steps, first_step=30 * (epoch - 1), diverged=True)
         image = (self.x[:, None, None, None] * torch.ones(3, 4, 4, 1) * 255).to(torch.uint8).numpy()
-        metrics = {"loss": float(self.x.sum()), "pid": float(os.getpid())}
+        metrics = {
+            "loss": float(self.x.sum()),
+            "pid": float(os.getpid()),
+            "rss": float(psutil.Process().memory_info().rss),
+        }
         return Report(metrics, {"samples": image}, steps, first_step=30 * (epoch - 1))
 
     def judge(self, split: str) -> dict[str, float]:

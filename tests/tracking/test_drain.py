@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import psutil
-from test_mlflow_runs import Seen, assert_complete
+from made_sweeps import Seen, assert_complete
 
 from genlab.tracking.drain import Drain
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_mlflow_runs import assert_complete
+from made_sweeps import assert_complete
 
 from genlab.errors import GenlabError
 from genlab.tracking.records import Heartbeat

@@ -1,0 +1,138 @@
+"""Whatever dies, the sweep goes on: nothing is trained twice that an event names, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import toy_script
+from conftest import Runner
+from made_sweeps import assert_complete
+
+from genlab.sweep.plan import make
+from genlab.tracking.records import Records
+from genlab.tracking.storage import Storage
+
+SCRIPT = Path(__file__).parent / "toy_script.py"
+
+
+def lines(trace: Path) -> list[dict[str, Any]]:
+    """What was really trained."""
+    return [json.loads(line) for line in trace.read_text().splitlines()] if trace.exists() else []
+
+
+def check(records: Records, trace: Path, tracking_uri: str) -> None:
+    """All trials ended; no epoch was trained again after its event; rungs and MLflow hold everything once."""
+    from genlab.sweep.search import Asha
+
+    assert all(trial.ends in ("completed", "pruned") for trial in records.trials.values())
+    epochs = [(e["trial"], e["epoch"]) for e in records.events if e["event"] == "epoch"]
+    assert len(epochs) == len(set(epochs))
+    for trial in records.trials.values():
+        assert sorted(trial.epochs) == list(range(1, len(trial.epochs) + 1))
+    names = {trial.settings["lr"]: trial.name for trial in records.trials.values()}
+    committed = {(e["trial"], e["epoch"]): e["time"] for e in records.events if e["event"] == "epoch"}
+    for line in lines(trace):
+        assert line["time"] < committed[names[line["lr"]], line["epoch"]]
+    plan = make(toy_script.sweep(str(trace)), {}, None)
+    asha = Asha(plan)
+    asha.feed(records)
+    for epoch, held in asha.rungs().items():
+        own = {t.name: t.epochs[epoch].objective for t in records.trials.values() if epoch in t.epochs}
+        assert held == pytest.approx(own)
+    assert_complete(SimpleNamespace(records=records), tracking_uri)
+
+
+def until(condition: Any, seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_comes_back_and_its_trial_goes_on(run_sweep: Runner, results: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+
+    def kill() -> None:
+        until(lambda: any(line["epoch"] == 4 for line in lines(trace)))
+        os.kill(next(line["pid"] for line in lines(trace) if line["epoch"] == 4), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code, records = run_sweep(toy_script.sweep(str(trace)), trials=2, lanes=1, workers=2)
+    killer.join()
+    assert code == 0 and len(records.trials) == 2
+    pids = {line["pid"] for line in lines(trace)}
+    assert len(pids) == 2
+    check(records, trace, f"sqlite:///{results}/mlflow.db")
+
+
+def test_a_killed_driver_is_resumed_and_extended(
+    run_sweep: Runner, shared_ray: str, results: Path, tmp_path: Path
+) -> None:
+    trace, sweep = tmp_path / "trace", toy_script.sweep(str(tmp_path / "trace"))
+    command = [sys.executable, str(SCRIPT), str(trace), "--storage", str(results), "--address", shared_ray]
+    driver = subprocess.Popen([*command, "--lanes", "2"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    until(lambda: len(lines(trace)) >= 14)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    before = Records.open(Storage(str(results)), Records.sweeps(Storage(str(results)))[-1])
+    assert any(trial.ends is None for trial in before.trials.values())
+    # a part that no event names: left by a worker that was cut off
+    orphan = before.storage.write("trials/0000/epoch_0099-orphan.part.safetensors", b"cut")
+    code, records = run_sweep(sweep, resume="latest", lanes=2)
+    assert code == 0 and len(records.trials) == 5
+    assert records.events[: len(before.events)] == before.events
+    assert not records.storage.exists(orphan.path)
+    code, records = run_sweep(sweep, resume=records.name, trials=7, lanes=2)
+    assert code == 0 and len(records.trials) == 7
+    check(records, trace, f"sqlite:///{results}/mlflow.db")
+
+
+def test_damaged_epochs_are_trained_again(run_sweep: Runner, results: Path, tmp_path: Path) -> None:
+    """A part and a state that are cut, and one that is gone: the repaired ones say what the lost ones said."""
+    sweep = toy_script.sweep(str(tmp_path / "trace"))
+    options: dict[str, Any] = {"lanes": 1, "set": ("sleep=0.0", "lr=0.01"), "scheduler": "fifo"}
+    code, records = run_sweep(sweep, **options)
+    assert code == 0
+    trial = records.trials["0000"]
+    lost, gone, last = trial.epochs[2], trial.epochs[5], trial.epochs[9]
+    assert last.state is not None
+    contents = [records.storage.read(epoch.part.path) for epoch in (lost, gone)]
+    Path(records.storage.where(lost.part.path)).write_bytes(contents[0][:-1])
+    Path(records.storage.where(gone.part.path)).unlink()
+    state = records.storage.read(last.state.path)
+    Path(records.storage.where(last.state.path)).write_bytes(state[: len(state) // 2])
+    code, records = run_sweep(sweep, resume="latest", **options)
+    assert code == 0
+    repaired = records.trials["0000"]
+    from genlab.tracking.parts import Part
+
+    for epoch, content in zip((2, 5), contents, strict=True):
+        now = Part.decode(records.storage.read_named(repaired.epochs[epoch].part), "part")
+        assert now.metrics()["loss"] == Part.decode(content, "part").metrics()["loss"]
+    mended = repaired.epochs[9].state
+    assert mended is not None and records.storage.read_named(mended) == state
+
+
+def test_ctrl_c_stops_within_seconds_and_keeps_what_is_done(shared_ray: str, results: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    command = [sys.executable, str(SCRIPT), str(trace), "--storage", str(results), "--address", shared_ray]
+    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    until(lambda: len(lines(trace)) >= 5)
+    driver.send_signal(signal.SIGINT)
+    told, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    records = Records.open(Storage(str(results)), Records.sweeps(Storage(str(results)))[-1])
+    assert f"--resume {records.name}" in told
+    assert sum(event["event"] == "epoch" for event in records.events) >= 2
+    assert not records.storage.exists("driver.json")

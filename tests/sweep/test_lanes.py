@@ -1,0 +1,159 @@
+"""Sweeps on real lanes, on the shared Ray."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toys
+from conftest import Runner, toy_sweep
+
+from genlab.errors import GenlabError
+from genlab.sweep import Sweep
+from genlab.tasks import Place
+from genlab.tracking.parts import Part
+from genlab.tracking.records import EpochRecord, Records, TrialRecord
+from genlab.tracking.storage import Storage
+from genlab.training import Checkpoint, Loop
+
+TWIN = {"ndf": 5}
+
+
+def part(records: Records, epoch: EpochRecord | None) -> Part:
+    assert epoch is not None
+    return Part.decode(records.storage.read_named(epoch.part), epoch.part.path)
+
+
+def searched(records: Records) -> list[TrialRecord]:
+    return [trial for trial in records.trials.values() if not trial.confirms]
+
+
+def test_a_sweep_from_its_first_trial_to_its_confirmation(run_sweep: Runner) -> None:
+    code, records = run_sweep(toy_sweep(trials=6), lanes=2, scheduler="fifo", seeds=3, seed=5, confirm=2)
+    assert code == 0
+    trials = searched(records)
+    assert len(trials) == 6 and {trial.ends for trial in records.trials.values()} == {"completed"}
+    assert trials[0].settings == {"lr": 1e-2}
+    for trial in trials:
+        assert sorted(trial.epochs) == [1, 2, 3]
+        # replicas are judged by their mean
+        metrics = part(records, trial.last).metrics()
+        alone = [metrics[f"loss/seed_{seed}"] for seed in (5, 6, 7)]
+        assert metrics["loss"] == trial.objective and metrics["loss/std"] > 0
+        assert math.isclose(metrics["loss"], sum(alone) / 3)
+        last = trial.last
+        assert last is not None and last.state is not None
+        state = Checkpoint.decode(records.storage.read_named(last.state), "state")
+        assert state.epoch == 3 and state.config["lr"] == trial.settings["lr"] and state.seeds == [5, 6, 7]
+        assert math.isclose(float(state.states[1].tensors["x"].sum()), alone[1], rel_tol=1e-6)
+        # the loss falls, so best and last are one, and no other state is left
+        left = [name for name in records.storage.names(f"trials/{trial.name}") if ".state." in name]
+        assert left == [last.state.path.rpartition("/")[2]]
+        assert not any(name.startswith("test") for e in trial.epochs.values() for name in part(records, e).metrics())
+    confirmed = [trial for trial in records.trials.values() if trial.confirms]
+    best = sorted(trials, key=lambda trial: trial.objective or 0.0)
+    assert [trial.name for trial in confirmed] == [f"confirm-{trial.name}" for trial in best[:2]]
+    for trial in confirmed:
+        assert list(part(records, trial.last).seeds) == [8, 9, 10]
+        assert part(records, trial.last).metrics()["test/loss"] > 100
+        assert not any("test" in name for name in part(records, trial.epochs[1]).metrics())
+    summary = records.events[-1]["summary"]
+    assert summary["best"] == best[0].name and summary["gain"] >= 0
+    assert "contact_sheet.png" in records.storage.names()
+
+
+def test_a_lane_outlives_whatever_its_trials_do(run_sweep: Runner, tmp_path: Path) -> None:
+    """Trials that raise and diverge end alone; one process serves a hundred trials of mixed sizes, and stays flat."""
+    trace = str(tmp_path / "trace")
+    bad = [{"lr": 0.03, "fail_at": 2}, {"lr": 0.04, "nan_at": 2}]
+    mixed = [{"megabytes": 1 + 7 * (i % 3), "lr": 1e-3 * (i + 1)} for i in range(100)]
+    sweep = toy_sweep(grid=[*bad, *mixed], settings={"epochs": 2, "trace": trace})
+    code, records = run_sweep(sweep, grid=True, lanes=1)
+    assert code == 0
+    default, failed, diverged, *rest = records.trials.values()
+    assert (default.ends, failed.ends, diverged.ends) == ("completed", "failed", "diverged")
+    assert len(rest) == 100 and {trial.ends for trial in rest} == {"completed"}
+    assert "ZeroDivisionError: the toy breaks" in (failed.error or "") and sorted(failed.epochs) == [1]
+    assert diverged.objective is None and part(records, diverged.last).diverged
+    ended = next(event["time"] for event in records.events if event["event"] == "error")
+    after = next(e["time"] for e in records.events if e["event"] == "epoch" and e["trial"] == diverged.name)
+    assert after - ended < 1
+    assert len({json.loads(line)["pid"] for line in Path(trace).read_text().splitlines()}) == 1
+    sizes = [part(records, trial.last).replicas[0].metrics["rss"] for trial in rest]
+    assert max(sizes[60:]) < max(sizes[:20]) + 20e6
+
+
+def test_one_rank_that_raises_fails_its_trial_alone(run_sweep: Runner) -> None:
+    grid = [{"lr": 0.02, "fail_at": 2, "fail_rank": 1}, {"lr": 0.03}]
+    code, records = run_sweep(toy_sweep(grid=grid), grid=True, lanes=1, workers=2)
+    assert code == 0
+    default, failed, after = records.trials.values()
+    assert (default.ends, failed.ends, after.ends) == ("completed", "failed", "completed")
+    assert "the toy breaks" in (failed.error or "")
+    ended = next(event["time"] for event in records.events if event["event"] == "error")
+    resumed = next(e["time"] for e in records.events if e["event"] == "epoch" and e["trial"] == after.name)
+    assert resumed - ended < 30
+
+
+def test_two_streams_and_three_networks_in_one_phase(run_sweep: Runner) -> None:
+    """A lane of two workers does what one process does."""
+    sweep = Sweep(name="pair", task=toys.Pair, metric="loss/all", settings={"epochs": 2}, trials=1)
+    code, records = run_sweep(sweep, workers=2)
+    assert code == 0
+    two = part(records, records.trials["0000"].last).replicas[0]
+    alone = Loop(toys.Pair(toys.PairConfig(), Place()))
+    alone.advance(1)
+    one = alone.advance(2)
+    assert len(one.steps["loss/all"]) == 4  # 32 images of the first stream, 8 a step
+    for name in ("loss/all", "score/domain"):
+        assert abs(one.steps[name] - two.steps[name]).max() < 1e-5
+    assert math.isclose(one.metrics["weights"], two.metrics["weights"], abs_tol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_epoch_that_hangs_ends_its_trial_alone(run_sweep: Runner) -> None:
+    grid = [{"lr": 0.02, "hang_at": 1}, {"lr": 0.03}]
+    sweep = toy_sweep(grid=grid, epoch_deadline=1.0, settings={"epochs": 1})
+    code, records = run_sweep(sweep, grid=True, lanes=1)
+    assert code == 0
+    assert [trial.ends for trial in records.trials.values()] == ["completed", "failed", "completed"]
+    assert "died 3 times" in (records.trials["0001"].error or "")
+
+
+def test_a_lane_leaks_nothing_from_trial_to_trial(run_sweep: Runner) -> None:
+    """Bitwise the same weights first in a fresh lane, after twenty other trials, and after a diverged one."""
+    small: dict[str, Any] = {
+        "ngf": 4,
+        "ndf": 4,
+        "nz": 8,
+        "batch_size": 16,
+        "epoch_steps": 2,
+        "epochs": 1,
+        "judge_steps": 5,
+        "evaluation_samples": 64,
+    }
+    wild = {"lr_generator": 1e30, "lr_discriminator": 1e30}
+    others = [{"ngf": 5 + i % 3, "spectral_norm": "both", "beta2": 0.9 + i / 1000} for i in range(19)]
+    # the same setting thrice: a grid drops doubles of the default alone
+    sweep = Sweep(name="leaks", task="gan", metric="kid", settings=small, grid=[TWIN, *others, TWIN, wild, TWIN])
+    code, records = run_sweep(sweep, grid=True, lanes=1)
+    assert code == 0
+    twins = [trial for trial in records.trials.values() if trial.config["ndf"] == TWIN["ndf"]]
+    assert [trial.ends for trial in records.trials.values()].count("diverged") == 1
+    digests = {trial.last.state.sha256 for trial in twins if trial.last and trial.last.state}
+    assert len(twins) == 3 and len(digests) == 1
+
+
+def test_what_cannot_be_prepared_is_refused(run_sweep: Runner) -> None:
+    with pytest.raises(GenlabError, match=r"nowhere.*anything\.gz"):
+        run_sweep(toy_sweep(task=toys.Unprepared))
+
+
+@pytest.mark.parametrize("options", [{"lanes": 99}, {"workers": 99}, {"gpus_per_worker": 99.0}])
+def test_more_than_there_is_is_refused(run_sweep: Runner, results: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(GenlabError, match="need"):
+        run_sweep(toy_sweep(), **options)
+    assert not Records.sweeps(Storage(str(results)))

@@ -1,0 +1,126 @@
+"""What is refused before anything starts, and what a command line comes to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import toys
+from conftest import toy_sweep
+
+from genlab.errors import GenlabError
+from genlab.sweep import Sweep, choice, integer, log_uniform, uniform
+from genlab.sweep.options import LATEST, Options, parse
+from genlab.sweep.plan import make
+
+GAN = Sweep(
+    name="gan",
+    task="gan",
+    metric="kid",
+    space={"lr_generator": log_uniform(1e-4, 1e-2), "ngf": choice(16, 32)},
+    grid=[{"loss": "hinge"}, {"loss": "least_squares", "nz": 50}],
+)
+
+
+def plan(sweep: Sweep = GAN, **options: Any) -> Any:
+    return make(sweep, options, "script.py")
+
+
+def test_trial_0_is_the_default_setting() -> None:
+    made = plan()
+    assert made.default == {"lr_generator": 2e-4, "ngf": 32}
+    assert made.config(made.default) == made.config({})
+
+
+def test_set_fixes_a_field_or_makes_it_a_choice() -> None:
+    made = plan(set=("nz=50", "ngf=8,32", "lr_generator=0.001"))
+    assert made.base["nz"] == 50 and made.base["lr_generator"] == 1e-3
+    assert set(made.space) == {"ngf"} and made.space["ngf"].choices == (8, 32)
+    assert made.default == {"ngf": 32}
+
+
+def test_a_choice_without_the_default_begins_with_its_first() -> None:
+    assert plan(set=("ngf=8,16",)).default["ngf"] == 8
+
+
+def test_all_fixed_is_one_trial() -> None:
+    made = plan(set=("ngf=16", "lr_generator=0.001"), trials=7)
+    assert made.trials == 1 and not made.space
+
+
+def test_a_grid_is_the_default_and_the_list() -> None:
+    made = plan(grid=True)
+    assert made.grid == [
+        {"loss": "non_saturating", "nz": 100},
+        {"loss": "hinge", "nz": 100},
+        {"loss": "least_squares", "nz": 50},
+    ]
+    assert made.trials == 3 and made.scheduler == "fifo"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"set": ("ngff=3",)}, "ngf"),
+        ({"set": ("ngf=x",)}, "ngf"),
+        ({"set": ("ngf",)}, "KEY=VALUE"),
+        ({"set": ("ngf=",)}, "KEY=VALUE"),
+        ({"set": ("ngf=8", "ngf=16")}, "twice"),
+        ({"set": ("dataset=mnist",), "dataset": "digits"}, "twice"),
+        ({"set": ("dataset=mnist,digits",)}, "cannot be swept"),
+        ({"set": ("batch_size=0",)}, "batch_size"),
+        ({"set": ("batch_size=15",), "workers": 2}, "batch_size=15"),
+        ({"set": ("batch_size=16,15",), "workers": 2}, "batch_size=15"),
+        ({"dataset": "minst"}, "mnist"),
+        ({"grid": True, "trials": 3}, "--grid"),
+        ({"grid": True, "set": ("loss=hinge",)}, "loss"),
+    ],
+)
+def test_bad_options_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(GenlabError, match=says):
+        plan(**options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"space": {"lrr": uniform(0, 1)}}, "lr"),
+        ({"space": {"lr": choice("a", "b")}}, "lr"),
+        ({"space": {"lr": log_uniform(0.1, 0.2)}}, "default lr=0.01"),
+        ({"space": {"epochs": integer(1, 3)}}, "epochs cannot be swept"),
+        ({"metric": "los"}, "loss"),
+        ({"mode": "best"}, "min or max"),
+        ({"task": "gann"}, "gan"),
+        ({"task": 3}, "task"),
+        ({"grace_epochs": 9}, "epochs"),
+        ({"conditions": {"lr": {"batch": [1]}}}, "batch"),
+        ({"settings": {"lrr": 1.0}}, "lr"),
+    ],
+)
+def test_bad_sweeps_are_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(GenlabError, match=says):
+        plan(toy_sweep(**changes))
+
+
+def test_what_results_follow_from_is_the_identity() -> None:
+    same = plan().identity()
+    assert plan(trials=30, lanes=3, address="x", cpus_per_worker=2).identity() == same
+    for options in ({"set": ("nz=7",)}, {"workers": 2}, {"seeds": 2}, {"dataset": "mnist"}, {"epochs": 3}):
+        assert plan(**options).identity() != same
+
+
+def test_a_task_of_the_script_is_known_by_its_config() -> None:
+    made = plan(toy_sweep())
+    assert made.kind is toys.ToyConfig and made.task is toys.Toy and made.script == "script.py"
+    assert plan().task is None and plan().script is None
+
+
+def test_the_command_line() -> None:
+    options = parse("x", ["--trials", "4", "--set", "nz=100", "ngf=32,64", "--resume", "--lanes", "2"])
+    assert options == Options(trials=4, set=("nz=100", "ngf=32,64"), resume=LATEST, lanes=2)
+    assert options.given() == {"trials": 4, "set": ("nz=100", "ngf=32,64"), "lanes": 2}
+    assert parse("x", ["--resume", "toy-1"]).resume == "toy-1"
+    assert parse("x", ["--resume"]).resume == LATEST
+    for bad in (["--trials", "many"], ["--scheduler", "median"], ["--trails", "3"], ["--lanes", "0"]):
+        with pytest.raises((SystemExit, ValueError)):
+            parse("x", bad)
