@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import ray
@@ -52,8 +53,17 @@ class Client(tune.Trainable):
         result = {"kind": kind, "value": value, "epoch": epoch, OBJECTIVE: PLACEHOLDER, "done": True}
         if kind != "ok":
             return result
-        objective = value["metrics"].get(self.trial["metric"])
-        if value["diverged"] or objective is None or objective != objective or abs(objective) == float("inf"):
+        objective = value["metrics"].get(self.trial["metric"], math.nan)
+        if value["diverged"]:
+            return {**result, "kind": "diverged"}
+        if self.trial["metric"] not in value["metrics"]:
+            reported = ", ".join(sorted(value["metrics"]))
+            return {
+                **result,
+                "kind": "error",
+                "value": f"the task did not report {self.trial['metric']}, but {reported}",
+            }
+        if not math.isfinite(objective):
             return {**result, "kind": "diverged"}
         self.epoch, self.state = epoch, value["state"]
         return {**result, OBJECTIVE: objective, "done": epoch >= epochs}

@@ -80,7 +80,7 @@ def room(workers: int, trials: int, lanes: int | None, cpus: int | None, gpus: f
     """
     import ray
 
-    present = ray.cluster_resources()
+    present: dict[str, float] = dict(ray.cluster_resources())
     most = _most(present)
     have_cpus, have_gpus = most.get("CPU", 0.0), most.get("GPU", 0.0)
     if gpus is None:

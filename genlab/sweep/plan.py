@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,6 +77,8 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     Raises:
         GenlabError: a name, a type, a value or a combination that cannot be run, and what would be right.
     """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", sweep.name):
+        raise GenlabError(f"the sweep's name {sweep.name!r} names folders and runs: use letters, digits, _ - . alone")
     kind, task = _task(sweep)
     fixed, choices = _parse_set(kind, options)
     base = {**sweep.settings, **fixed}

@@ -71,20 +71,19 @@ class Part:
         arrays, header = unpack(data, name)
         if header.get("kind") != "part" or header.get("format") != FORMAT:
             raise CorruptFile(f"{name} is no part of format {FORMAT}")
-        replicas = [ReplicaPart(metrics, {}, {}) for metrics in header["metrics"]]
-        for path, array in arrays.items():
-            kind, i, key = path.split("/", 2)
-            getattr(replicas[int(i)], kind)[key] = array
-        return Part(
-            trial=header["trial"],
-            epoch=header["epoch"],
-            time=header["time"],
-            first_step=header["first_step"],
-            seeds=header["seeds"],
-            replicas=replicas,
-            diverged=header["diverged"],
-            place=header["place"],
-        )
+        try:
+            steps: list[dict[str, np.ndarray]] = [{} for _ in header["metrics"]]
+            images: list[dict[str, np.ndarray]] = [{} for _ in header["metrics"]]
+            for path, array in arrays.items():
+                kind, i, key = path.split("/", 2)
+                {"steps": steps, "images": images}[kind][int(i)][key] = array
+            names = ("trial", "epoch", "time", "first_step", "seeds", "diverged", "place")
+            return Part(
+                replicas=[ReplicaPart(*own) for own in zip(header["metrics"], steps, images, strict=True)],
+                **{name: header[name] for name in names},
+            )
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise CorruptFile(f"{name} is damaged: {type(error).__name__} {error}") from error
 
 
 def merge(by_replica: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> dict[str, float]:

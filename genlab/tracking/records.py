@@ -189,7 +189,7 @@ class Records:
         """Commit one event; when this returns, it has happened."""
         with self._lock:
             event = {"n": len(self.events) + 1, "event": kind, "time": time.time(), **content}
-            self.storage.write(event_path(event["n"]), json.dumps(event).encode())
+            self.storage.write(event_path(event["n"]), json.dumps(event).encode(), durably=True)
             self.events.append(event)
             apply(self.trials, event)
             return event
@@ -260,7 +260,8 @@ class Heartbeat:
             other = read_json(self.folder, "driver.json")
         except (FileNotFoundError, CorruptFile):
             return
-        age = time.time() - float(other.get("time", 0.0))
+        beat = other.get("time")
+        age = time.time() - beat if isinstance(beat, (int, float)) else STALE + 1
         if age > STALE:
             return
         here = self.myself()

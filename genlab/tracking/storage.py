@@ -55,8 +55,9 @@ class Storage:
         """The full path or URL of `path`, for a person."""
         return posixpath.join(self.url, path)
 
-    def write(self, path: str, data: bytes) -> FileName:
+    def write(self, path: str, data: bytes, durably: bool = False) -> FileName:
         """Write `data` whole: on disk under a temporary name, then renamed; an object store puts objects whole.
+        `durably` waits for the disk, so that what is written next cannot outlive this when the power goes.
 
         Raises:
             StorageError: after a few tries, naming the file.
@@ -72,6 +73,9 @@ class Storage:
             try:
                 with open(temporary, "wb") as file:
                     file.write(data)
+                    if durably:
+                        file.flush()
+                        os.fsync(file.fileno())
                 os.replace(temporary, full)
             except OSError:
                 with contextlib.suppress(OSError):

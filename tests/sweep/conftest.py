@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import toys
 from made_sweeps import bytecode, migrated  # noqa: F401 - fixtures
+from toys import Runner
 
-from genlab.sweep import Sweep, log_uniform
+from genlab.sweep import Sweep
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
-
-Runner = Callable[..., tuple[int, Records]]
-
-
-def toy_sweep(**changes: Any) -> Sweep:
-    """A sweep of the toy task."""
-    values: dict[str, Any] = {
-        "name": "toy",
-        "task": toys.Toy,
-        "metric": "loss",
-        "space": {"lr": log_uniform(1e-4, 1e-1)},
-        "settings": {"epochs": 3},
-        "trials": 4,
-    }
-    return Sweep(**values | changes)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import toy_script
-from conftest import Runner
 from made_sweeps import assert_complete
+from toys import Runner
 
 from genlab.sweep.plan import make
 from genlab.tracking.records import Records

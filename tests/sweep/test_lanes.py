@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import toys
-from conftest import Runner, toy_sweep
+from toys import Runner, toy_sweep
 
 from genlab.errors import GenlabError
 from genlab.sweep import Sweep

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import toys
-from conftest import toy_sweep
+from toys import toy_sweep
 
 from genlab.errors import GenlabError
 from genlab.sweep import Sweep, choice, integer, log_uniform, uniform
@@ -88,6 +88,7 @@ def test_bad_options_are_refused(options: dict[str, Any], says: str) -> None:
         ({"space": {"lr": choice("a", "b")}}, "lr"),
         ({"space": {"lr": log_uniform(0.1, 0.2)}}, "default lr=0.01"),
         ({"space": {"epochs": integer(1, 3)}}, "epochs cannot be swept"),
+        ({"name": "a/b"}, "letters"),
         ({"metric": "los"}, "loss"),
         ({"mode": "best"}, "min or max"),
         ({"task": "gann"}, "gan"),

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import toy_sweep
 from optuna.trial import TrialState
+from toys import toy_sweep
 
 from genlab.sweep import choice, log_uniform
 from genlab.sweep.client import OBJECTIVE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 
 from genlab.data import ImageSet
 from genlab.errors import GenlabError
+from genlab.sweep import Sweep, log_uniform
 from genlab.tasks import AdamSettings, Config, Draw, Phase, PhasedConfig, PhasedTask, Place, Report, State, Task
+from genlab.tracking.records import Records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,3 +142,19 @@ def pair_loss(networks: Any, draw: Draw, config: PairConfig) -> tuple[Tensor, di
     domain = nn.functional.softplus(networks["domain"](source)).mean()
     domain = domain + nn.functional.softplus(-networks["domain"](target)).mean()
     return on_label + domain, {"score/domain": domain.detach()}
+
+
+Runner = Callable[..., tuple[int, Records]]  # the fixture run_sweep
+
+
+def toy_sweep(**changes: Any) -> Sweep:
+    """A sweep of the toy task."""
+    values: dict[str, Any] = {
+        "name": "toy",
+        "task": Toy,
+        "metric": "loss",
+        "space": {"lr": log_uniform(1e-4, 1e-1)},
+        "settings": {"epochs": 3},
+        "trials": 4,
+    }
+    return Sweep(**values | changes)
