@@ -43,18 +43,27 @@ def connect(address: str | None) -> bool:
     # while Ray's own processes start; joined before anybody else imports these: two threads would trip over each other
     imports = threading.Thread(target=_import_ahead, daemon=True, name="imports")
     imports.start()
-    named = address or os.environ.get("RAY_ADDRESS")
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
-        ray.init(address=named or "auto", **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if named:
-            raise GenlabError(f"no Ray answers at {named} ({str(error).splitlines()[0]}): check --address") from None
-        ray.init(address="local", include_dashboard=False, **options)  # whoever wants one types `ray start --head`
+        _join_or_start(address or os.environ.get("RAY_ADDRESS"))
     finally:
         imports.join()
     logging.getLogger("ray").setLevel(logging.ERROR)
     return True
+
+
+def _join_or_start(named: str | None) -> None:
+    import ray
+
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if named != "local":
+        try:
+            ray.init(address=named or "auto", **options)
+            return
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            if named:
+                why = str(error).splitlines()[0]
+                raise GenlabError(f"no Ray answers at {named} ({why}): check --address") from None
+    ray.init(address="local", include_dashboard=False, **options)  # whoever wants one types `ray start --head`
 
 
 def _import_ahead() -> None:

@@ -64,7 +64,7 @@ def lane_loop(arguments: dict[str, Any]) -> None:
     if rank == 0:
         group = ray.util.get_current_placement_group()
         ray.get(mailbox.join.remote(settings.lane, attempt, world, [group]))
-    _warm_up(device)
+    _warm_up(settings, device)
     rank_worker = Rank(settings, rank, world, device, attempt)
     last = outcome = None
     while True:
@@ -113,11 +113,15 @@ def _interface(address: str) -> str:
     return "lo"
 
 
-def _warm_up(device: str) -> None:
-    """One step of a throwaway network, so that the first trial does not pay for what torch does once a process."""
+def _warm_up(settings: LaneSettings, device: str) -> None:
+    """Imports, and one step of a throwaway network: the first trial must not pay for what is done once a process."""
     import torch
     import torch.distributed as dist
 
+    from genlab.training import implementation
+
+    if settings.task is None:
+        implementation(settings.kind)
     network: torch.nn.Module = torch.nn.Conv2d(1, 1, 3).to(device)
     if dist.is_initialized():
         network = torch.nn.parallel.DistributedDataParallel(network)

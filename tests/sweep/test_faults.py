@@ -19,6 +19,7 @@ from made_sweeps import assert_complete
 from toys import Runner
 
 from genlab.sweep.plan import make
+from genlab.tracking.parts import Part
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
@@ -76,63 +77,57 @@ def test_a_killed_worker_comes_back_and_its_trial_goes_on(run_sweep: Runner, res
     check(records, trace, f"sqlite:///{results}/mlflow.db")
 
 
-def test_a_killed_driver_is_resumed_and_extended(
+def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
     run_sweep: Runner, shared_ray: str, results: Path, tmp_path: Path
 ) -> None:
     trace, sweep = tmp_path / "trace", toy_script.sweep(str(tmp_path / "trace"))
+    tracking_uri = f"sqlite:///{results}/mlflow.db"
     command = [sys.executable, str(SCRIPT), str(trace), "--storage", str(results), "--address", shared_ray]
+
+    # killed
     driver = subprocess.Popen([*command, "--lanes", "2"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    until(lambda: len(lines(trace)) >= 14)
-    driver.send_signal(signal.SIGKILL)
+    until(lambda: len(lines(trace)) >= 10)
+    driver.kill()
     driver.wait()
     before = Records.open(Storage(str(results)), Records.sweeps(Storage(str(results)))[-1])
     assert any(trial.ends is None for trial in before.trials.values())
-    # a part that no event names: left by a worker that was cut off
-    orphan = before.storage.write("trials/0000/epoch_0099-orphan.part.safetensors", b"cut")
+    orphan = before.storage.write("trials/0000/epoch_0099-orphan.part.safetensors", b"of a worker that was cut off")
+
+    # resumed, and stopped by Ctrl-C
+    trained = len(lines(trace))
+    driver = subprocess.Popen([*command, "--resume"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    until(lambda: len(lines(trace)) >= trained + 4)
+    stopped = time.monotonic()
+    driver.send_signal(signal.SIGINT)
+    told, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 130 and time.monotonic() - stopped < 30
+    assert f"--resume {before.name}" in told
+    assert not before.storage.exists("driver.json") and not before.storage.exists(orphan.path)
+
+    # resumed, to its end
     code, records = run_sweep(sweep, resume="latest", lanes=2)
     assert code == 0 and len(records.trials) == 5
     assert records.events[: len(before.events)] == before.events
-    assert not records.storage.exists(orphan.path)
+    check(records, trace, tracking_uri)
+
+    # extended, while the storage has lost a part, and cut another one and a state
+    trial = records.trials["0000"]
+    gone, cut, last = trial.epochs[2], trial.epochs[5], trial.epochs[9]
+    assert last.state is not None
+    contents = [records.storage.read(file.path) for file in (gone.part, cut.part, last.state)]
+    Path(records.storage.where(gone.part.path)).unlink()
+    Path(records.storage.where(cut.part.path)).write_bytes(contents[1][:-1])
+    Path(records.storage.where(last.state.path)).write_bytes(contents[2][: len(contents[2]) // 2])
+    trace.rename(tmp_path / "trace of before")
     code, records = run_sweep(sweep, resume=records.name, trials=7, lanes=2)
     assert code == 0 and len(records.trials) == 7
-    check(records, trace, f"sqlite:///{results}/mlflow.db")
-
-
-def test_damaged_epochs_are_trained_again(run_sweep: Runner, results: Path, tmp_path: Path) -> None:
-    """A part and a state that are cut, and one that is gone: the repaired ones say what the lost ones said."""
-    sweep = toy_script.sweep(str(tmp_path / "trace"))
-    options: dict[str, Any] = {"lanes": 1, "set": ("sleep=0.0", "lr=0.01"), "scheduler": "fifo"}
-    code, records = run_sweep(sweep, **options)
-    assert code == 0
     trial = records.trials["0000"]
-    lost, gone, last = trial.epochs[2], trial.epochs[5], trial.epochs[9]
-    assert last.state is not None
-    contents = [records.storage.read(epoch.part.path) for epoch in (lost, gone)]
-    Path(records.storage.where(lost.part.path)).write_bytes(contents[0][:-1])
-    Path(records.storage.where(gone.part.path)).unlink()
-    state = records.storage.read(last.state.path)
-    Path(records.storage.where(last.state.path)).write_bytes(state[: len(state) // 2])
-    code, records = run_sweep(sweep, resume="latest", **options)
-    assert code == 0
-    repaired = records.trials["0000"]
-    from genlab.tracking.parts import Part
-
-    for epoch, content in zip((2, 5), contents, strict=True):
-        now = Part.decode(records.storage.read_named(repaired.epochs[epoch].part), "part")
-        assert now.metrics()["loss"] == Part.decode(content, "part").metrics()["loss"]
-    mended = repaired.epochs[9].state
-    assert mended is not None and records.storage.read_named(mended) == state
-
-
-def test_ctrl_c_stops_within_seconds_and_keeps_what_is_done(shared_ray: str, results: Path, tmp_path: Path) -> None:
-    trace = tmp_path / "trace"
-    command = [sys.executable, str(SCRIPT), str(trace), "--storage", str(results), "--address", shared_ray]
-    driver = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    until(lambda: len(lines(trace)) >= 5)
-    driver.send_signal(signal.SIGINT)
-    told, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 130
-    records = Records.open(Storage(str(results)), Records.sweeps(Storage(str(results)))[-1])
-    assert f"--resume {records.name}" in told
-    assert sum(event["event"] == "epoch" for event in records.events) >= 2
-    assert not records.storage.exists("driver.json")
+    for epoch, content in zip((2, 5), contents, strict=False):
+        again = Part.decode(records.storage.read_named(trial.epochs[epoch].part), "part")
+        assert again.metrics()["loss"] == Part.decode(content, "part").metrics()["loss"]
+    mended = trial.epochs[9].state
+    assert mended is not None and records.storage.read_named(mended) == contents[2]
+    repaired = {line["lr"] for line in lines(trace)} & {trial.settings["lr"]}
+    assert repaired
+    trace.write_text("".join(f"{json.dumps(one)}\n" for one in lines(trace) if one["lr"] not in repaired))
+    check(records, trace, tracking_uri)

@@ -147,6 +147,7 @@ def test_a_lane_leaks_nothing_from_trial_to_trial(run_sweep: Runner) -> None:
     assert len(twins) == 3 and len(digests) == 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_prepared_is_refused(run_sweep: Runner) -> None:
     with pytest.raises(GenlabError, match=r"nowhere.*anything\.gz"):
         run_sweep(toy_sweep(task=toys.Unprepared))
