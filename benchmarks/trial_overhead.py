@@ -1,6 +1,6 @@
 """What a trial costs beside its training: the stock pattern (a Train run inside every Tune trial), and lanes.
 
-Both sides train the same trivial trial one at a time: a Linear(10, 1) under DDP on two workers of one thread, Adam, ten
+Both sides train the same trivial trial one at a time: a Linear(10, 1) under DDP on two workers of one thread, Adam, two
 steps and one report an epoch, settings from Optuna. The lanes keep all that a sweep keeps: a checkpoint and a record of
 every epoch, and MLflow. The stock side keeps nothing, and reports as often as it can. Each has a Ray of its own.
 
@@ -27,7 +27,7 @@ from genlab.tracking.server import quiet_mlflow
 from genlab.tracking.storage import Storage
 
 SIDES = Path(__file__).resolve().parent / "sides"
-WORKERS, STEPS = 2, 10
+WORKERS, STEPS = 2, 2
 METRIC = "loss/line"
 PACKAGES = ("torch", "ray", "optuna", "mlflow")
 

@@ -22,7 +22,7 @@ class LineConfig(PhasedConfig):
     """As little as can be trained. The batch is shared by two workers: 32 samples each."""
 
     batch_size: int = 64
-    epoch_steps: int | None = 10
+    epoch_steps: int | None = 2
     lr: float = 1e-3
 
     def reports(self) -> tuple[str, ...]:

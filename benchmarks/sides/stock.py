@@ -39,7 +39,7 @@ def train(config: dict[str, Any]) -> None:
     line = ray.train.torch.prepare_model(torch.nn.Linear(10, 1))
     optimizer = torch.optim.Adam(line.parameters(), lr=config["lr"])
     for _ in range(config["epochs"]):
-        for _ in range(10):
+        for _ in range(2):
             optimizer.zero_grad()
             loss = line(torch.rand(32, 10)).square().mean()
             loss.backward()
