@@ -11,7 +11,7 @@ SWEEP = Sweep(
     task="gan",
     metric="kid",
     mode="min",
-    settings={"epochs": 6, "epoch_steps": 75, "reuse_fakes": True},
+    settings={"epochs": 5, "epoch_steps": 75, "reuse_fakes": True},
     space={
         "loss": choice("non_saturating", "least_squares"),
         "lr_generator": log_uniform(2e-4, 2e-3),
