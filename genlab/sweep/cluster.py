@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import socket
 import threading
 from typing import Any, NamedTuple
 
@@ -57,9 +58,12 @@ def _join_or_start(named: str | None) -> None:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if named != "local":
         try:
+            host, colon, port = (named or "").rpartition(":")
+            if colon and "/" not in host and port.isdigit():  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(address=named or "auto", **options)
             return
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             if named:
                 why = str(error).splitlines()[0]
                 raise GenlabError(f"no Ray answers at {named} ({why}): check --address") from None
