@@ -147,7 +147,7 @@ class Run:
                     self.why = seen["cut"]
                 if self.why and not seen["cut"]:
                     self.pool.mailbox.cut.remote(self.why)
-                if self.files and not seen["ready"]:
+                if self.prepared.is_set() and not self.why and not seen["ready"]:
                     self.pool.mailbox.go.remote(self.files)
             except Exception as error:  # the whole Ray is gone: nothing will ever answer
                 if not ray.is_initialized() or isinstance(error, RaySystemError):

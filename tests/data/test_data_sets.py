@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -46,7 +47,10 @@ def test_digits_are_described_at_every_size(size: int) -> None:
     assert (image_set.channels, image_set.image_size) == (1, size)
     described = json.loads(json.dumps(image_set.describe()))
     expected = {"name": "digits", "split": "test", "shape": [300, 1, size, size], "classes": list("0123456789")}
+    digest = described.pop("digest")
     assert described == expected
+    changed = dataclasses.replace(image_set, images=255 - image_set.images)
+    assert len(digest) == 16 and changed.describe()["digest"] != digest
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 1000, 50_000, -1])
