@@ -82,8 +82,7 @@ def _summary(
         return summary
     best, default = completed[0], next((trial for trial in completed if trial.name == searched[0].name), None)
     summary |= {"best": best.name, "objective": best.objective}
-    settings = " ".join(f"{name}={value}" for name, value in best.settings.items())
-    summary["command"] = f"{again} --trials 1 --set {settings}" if settings else f"{again} --trials 1"
+    summary["command"] = f"{again} {_options_of(plan, best)}"
     if best.last and best.last.state:
         summary["checkpoint"] = records.storage.where(best.last.state.path)
     if default is not None and default.objective is not None and best.objective is not None:
@@ -91,6 +90,17 @@ def _summary(
         summary["gain"] = sign * (best.objective - default.objective)
         summary["default_objective"] = default.objective
     return summary
+
+
+def _options_of(plan: Plan, trial: TrialRecord) -> str:
+    """The options that train `trial`'s setting alone: what was fixed for all trials, and what was found for it."""
+    words = []
+    for name in ("dataset", "data_root", "epochs", "seed", "seeds", "workers"):
+        if name in plan.options:
+            words += [f"--{name.replace('_', '-')}", shlex.quote(str(plan.options[name]))]
+    fixed = [word for word in plan.options.get("set", ()) if word.partition("=")[0] not in trial.settings]
+    fixed += [f"{name}={value}" for name, value in trial.settings.items()]
+    return " ".join([*words, "--trials 1", *(["--set", *map(shlex.quote, fixed)] if fixed else [])])
 
 
 def _tell(
@@ -111,7 +121,9 @@ def _tell(
         view.say(f"no trial ran to the end: there is no best {metric}")
         return
     view.say(f"best: trial {summary['best']}, {metric} {show(summary['objective'])}")
-    if summary["gain"] is not None:
+    if summary["best"] == searched[0].name:
+        view.say("no setting that was tried beat the default one")
+    elif summary["gain"] is not None:
         default = summary["default_objective"]
         share = f" ({100 * summary['gain'] / abs(default):.0f} %)" if default else ""
         view.say(

@@ -62,6 +62,8 @@ def test_a_sweep_from_its_first_trial_to_its_confirmation(run_sweep: Runner) -> 
         assert not any("test" in name for name in part(records, trial.epochs[1]).metrics())
     summary = records.events[-1]["summary"]
     assert summary["best"] == best[0].name and summary["gain"] >= 0
+    command = summary["command"]
+    assert command.endswith(f"--seed 5 --seeds 3 --trials 1 --set lr={best[0].settings['lr']}")
     assert "contact_sheet.png" in records.storage.names()
 
 
