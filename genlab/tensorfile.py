@@ -19,6 +19,12 @@ def pack(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bytes:
     return safetensors.numpy.save(whole, metadata={"genlab": json.dumps(dict(header))})
 
 
+def read_header(data: bytes) -> Any:
+    """The JSON header of a safetensors file of genlab's; ValueError, KeyError or TypeError where there is none."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["genlab"])
+
+
 def unpack(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and header of a file that `pack` made; `name` is what an error calls it.
 
@@ -27,8 +33,7 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any
     """
     try:
         arrays = safetensors.numpy.load(data)
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["genlab"])
+        header = read_header(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CorruptFile(f"{name} is damaged or was not written by genlab ({error})") from error
     if not isinstance(header, dict):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from genlab.errors import CorruptFile
 from genlab.tasks import State
+from genlab.tensorfile import read_header
 
 FORMAT = 1
 
@@ -66,8 +67,7 @@ class Checkpoint:
         """
         try:
             tensors = safetensors.torch.load(data)
-            length = int.from_bytes(data[:8], "little")
-            header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["genlab"])
+            header = read_header(data)
             if header["kind"] != "state" or header["format"] != FORMAT:
                 raise ValueError(f"kind {header['kind']}, format {header['format']}")
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:

@@ -53,11 +53,7 @@ def _whole(path: str, storage: Storage) -> bool:
 
 def prepared_networks(files: Mapping[str, str], place: Place, storage: Storage) -> dict[str, Mapping[str, nn.Module]]:
     """The networks of prepared checkpoints, in evaluation mode on the place's device, by the names of `files`."""
-    return {name: _networks(path, place, storage) for name, path in files.items()}
-
-
-def _networks(path: str, place: Place, storage: Storage) -> Mapping[str, nn.Module]:
-    return _load(path, place.device, place.data_root, storage.url)
+    return {name: _load(path, place.device, place.data_root, storage.url) for name, path in files.items()}
 
 
 @functools.lru_cache(maxsize=8)  # every trial of a lane asks for the same ones
