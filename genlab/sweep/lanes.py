@@ -12,11 +12,9 @@ from typing import Any
 import ray
 
 from genlab.sweep.mailbox import Mailbox
-from genlab.sweep.worker import LaneSettings, lane_loop
+from genlab.sweep.worker import LaneSettings
 
 QUICK = 20.0  # seconds: a run that ends sooner, without ever joining, did not come up
-# Ray Data's actors, and an actor that removes a placement group as `_supervise` does: three processes a lane
-UNUSED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
 GIVE_UP = 4  # runs in a row that do not come up
 
 
@@ -60,7 +58,7 @@ class LanePool:
             error: Exception | None = None
             try:
                 self.runs += 1
-                self._trainer(lane).fit()
+                self._train(lane)
             except Exception as raised:
                 error = raised
             if self.closing.is_set():
@@ -77,31 +75,12 @@ class LanePool:
                 return
             time.sleep(0.5 * failures)
 
-    def _trainer(self, lane: int) -> Any:
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+    def _train(self, lane: int) -> None:
+        """One Ray Train run, as long as it lasts."""
+        from genlab.sweep.trainer import LaneTrainer  # imports much
 
-        class Trainer(DataParallelTrainer):
-            # not TorchTrainer: the workers join a process group of their own, which saves its back end's start
-
-            def _create_default_callbacks(self) -> list[Any]:
-                made = super()._create_default_callbacks()
-                return [callback for callback in made if type(callback).__name__ not in UNUSED]
-
-        return Trainer(
-            lane_loop,
-            train_loop_config={"settings": dataclasses.replace(self.settings, lane=lane)},
-            scaling_config=ScalingConfig(
-                num_workers=self.workers,
-                resources_per_worker=self.resources,
-                use_gpu=self.resources.get("GPU", 0) > 0,
-            ),
-            run_config=RunConfig(
-                name=f"lane-{lane}-{self.runs}",
-                storage_path=self.scratch.name,
-                failure_config=FailureConfig(max_failures=-1),
-            ),
-        )
+        settings = dataclasses.replace(self.settings, lane=lane)
+        LaneTrainer(f"lane-{lane}-{self.runs}", settings, self.workers, self.resources, self.scratch.name).fit()
 
     def look(self) -> dict[str, Any]:
         """The mailbox's view; notes a `problem` once no lane has been up for the deadline."""

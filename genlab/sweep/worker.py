@@ -128,8 +128,8 @@ def _warm_up(settings: LaneSettings, device: str) -> None:
     optimizer = torch.optim.Adam(network.parameters(), fused=True)
     network(torch.zeros(2, 1, 8, 8, device=device)).sum().backward()
     optimizer.step()
-    gc.collect()
-    gc.freeze()  # the libraries' objects live for ever: later collections need not walk them
+    gc.freeze()  # what was imported lives for ever: no collection need walk it
+    gc.enable()
 
 
 class Rank:
