@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from genlab.errors import GenlabError
@@ -68,7 +70,8 @@ def _join_or_start(named: str | None) -> None:
                 why = str(error).splitlines()[0]
                 raise GenlabError(f"no Ray answers at {named} ({why}): check --address") from None
     os.environ.update(OWN)
-    ray.init(address="local", include_dashboard=False, **options)  # whoever wants one types `ray start --head`
+    with _absent("ray.dashboard.optional_deps"):  # whoever wants a dashboard types `ray start --head`
+        ray.init(address="local", include_dashboard=False, **options)
 
 
 def _import_ahead() -> None:
@@ -77,12 +80,21 @@ def _import_ahead() -> None:
 
     importlib.import_module("genlab.sweep.trainer")
     tune_actors.DEFAULT_ENV_VARS.clear()  # a process with a runtime environment starts twice as slowly
-    absent = "mlflow" not in sys.modules
-    if absent:
-        sys.modules["mlflow"] = None  # type: ignore[assignment]
-    importlib.import_module("ray.air.integrations.mlflow")  # Tune does, to count callbacks: it must not load MLflow
-    if absent:
-        del sys.modules["mlflow"]
+    with _absent("mlflow"):
+        importlib.import_module("ray.air.integrations.mlflow")  # Tune does, to count callbacks
+
+
+@contextlib.contextmanager
+def _absent(module: str) -> Iterator[None]:
+    """Meanwhile `module` is not to be had, for those who would load it, use none of it, and can do without it."""
+    here = module in sys.modules
+    if not here:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if not here:
+            del sys.modules[module]
 
 
 class Room(NamedTuple):
