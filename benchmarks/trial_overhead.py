@@ -23,7 +23,7 @@ from typing import NamedTuple
 import tyro
 
 from genlab.tracking.records import Records
-from genlab.tracking.server import quiet_mlflow
+from genlab.tracking.server import default_tracking_uri, quiet_mlflow
 from genlab.tracking.storage import Storage
 
 SIDES = Path(__file__).resolve().parent / "sides"
@@ -111,14 +111,14 @@ def time_lanes(options: Options) -> tuple[Side, float]:
         require(len(ends), options.trials, "trials on lanes that ran to the end")
         reports = sum(len(trial.epochs) for trial in records.trials.values())
         require(reports, options.trials * options.epochs, "reports on lanes")
-        check_mlflow(records, options)
+        check_mlflow(storage, options)
     pauses = len(ends) - 1
     return Side(ends[0] - began, (ends[-1] - ends[0]) / pauses), (ended - ends[0]) / pauses
 
 
-def check_mlflow(records: Records, options: Options) -> None:
+def check_mlflow(storage: Storage, options: Options) -> None:
     """MLflow holds a child run for every trial, with a point for every epoch and every step."""
-    client = quiet_mlflow().MlflowClient(records.manifest["tracking_uri"])
+    client = quiet_mlflow().MlflowClient(default_tracking_uri(storage))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments, max_results=10_000)
     children = [run.info.run_id for run in runs if "mlflow.parentRunId" in run.data.tags]

@@ -56,18 +56,26 @@ def connect(address: str | None) -> bool:
 
 def _join_or_start(named: str | None) -> None:
     import ray
+    from ray._private.utils import read_ray_address
+    from ray.exceptions import RayError
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if named != "local":
+    if (named or "").startswith("ray://"):
+        raise GenlabError(f"{named} is a Ray client's address: run the script on the cluster, as `ray submit` does")
+    if named == "auto":
+        named = None
+    # what `ray start --head` noted; Ray's own "auto" would also join the private Ray of another sweep
+    address = named or read_ray_address()
+    if address and address != "local":
         try:
-            host, colon, port = (named or "").rpartition(":")
+            host, colon, port = address.rpartition(":")
             if colon and "/" not in host and port.isdigit():  # Ray itself would try for minutes
                 socket.create_connection((host, int(port)), timeout=10).close()
-            ray.init(address=named or "auto", **options)
+            ray.init(address=address, **options)
             return
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, RayError) as error:
             if named:
-                why = str(error).splitlines()[0]
+                why = str(error).partition("\n")[0]
                 raise GenlabError(f"no Ray answers at {named} ({why}): check --address") from None
     os.environ.update(OWN)
     with _absent("ray.dashboard.optional_deps"):  # whoever wants a dashboard types `ray start --head`
@@ -106,6 +114,9 @@ class Room(NamedTuple):
     patience: float
 
 
+Node = dict[str, float]  # its resources, in Ray's names
+
+
 def room(workers: int, trials: int, lanes: int | None, cpus: int | None, gpus: float | None) -> Room:
     """How the cluster is shared out. What is None follows from what there is.
 
@@ -114,32 +125,65 @@ def room(workers: int, trials: int, lanes: int | None, cpus: int | None, gpus: f
     """
     import ray
 
-    present: dict[str, float] = dict(ray.cluster_resources())
-    most = _most(present)
-    have_cpus, have_gpus = most.get("CPU", 0.0), most.get("GPU", 0.0)
+    present = [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return share_out(present, _could_be_added(), workers, trials, lanes, cpus, gpus)
+
+
+def share_out(
+    present: list[Node],
+    growing: list[tuple[Node, int]],
+    workers: int,
+    trials: int,
+    lanes: int | None,
+    cpus: int | None,
+    gpus: float | None,
+) -> Room:
+    """`room` of these nodes; `growing` is what an autoscaler may have in all: kinds of nodes, and how many of each.
+
+    A worker lies on one node, so nodes count one by one and not their sum.
+    """
+    grown = [node for node, most in growing for _ in range(min(most, workers * max(trials, lanes or 1)))]
     if gpus is None:
-        gpus = 1.0 if have_gpus >= 1 else 0.0
-    fit = have_cpus / (workers * (cpus or 1))
-    if gpus:
-        fit = min(fit, have_gpus / (workers * gpus))
+        gpus = 1.0 if any(node.get("GPU", 0.0) >= 1 for node in [*present, *grown]) else 0.0
+
+    def places(nodes: list[Node], cpus: int) -> int:
+        """How many workers have room on these nodes."""
+        return sum(_on_one(node, cpus, gpus or 0.0) for node in nodes)
+
+    def most(cpus: int) -> int:
+        return max(places(present, cpus), places(grown, cpus))
+
     if lanes is None:
-        lanes = max(1, min(trials, int(fit)))
-    cpus = cpus or max(1, int(have_cpus // (lanes * workers)))
-    wanted = {"CPU": lanes * workers * cpus, "GPU": lanes * workers * gpus}
-    for kind, amount in wanted.items():
-        if amount > most.get(kind, 0.0):
-            raise GenlabError(
-                f"{lanes} lanes x {workers} workers need {amount:g} {kind}s, but there are {most.get(kind, 0.0):g}: "
-                f"ask for fewer --lanes, --workers or --{kind.lower()}s-per-worker"
-            )
-    of_one = {"CPU": cpus * workers, "GPU": gpus * workers}
-    there = all(present.get(kind, 0.0) >= amount for kind, amount in of_one.items())
+        lanes = max(1, min(trials, most(cpus or 1) // workers))
+    if most(cpus or 1) < lanes * workers:
+        largest = max([*present, *grown], key=lambda node: (node.get("GPU", 0.0), node.get("CPU", 0.0)), default={})
+        each = f"{cpus or 1} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+        raise GenlabError(
+            f"{lanes} lanes x {workers} workers of {each} each: there is room for {most(cpus or 1)} such workers "
+            f"(the largest node has {largest.get('CPU', 0.0):g} CPUs and {largest.get('GPU', 0.0):g} GPUs). "
+            "Ask for fewer --lanes, --workers, --cpus-per-worker or --gpus-per-worker"
+        )
+    if cpus is None:
+        widest = int(max(node.get("CPU", 0.0) for node in [*present, *grown]))
+        cpus = next(c for c in range(widest, 0, -1) if c == 1 or most(c) >= lanes * workers)
+    there = places(present, cpus) >= workers
     return Room(lanes, {"CPU": cpus, **({"GPU": gpus} if gpus else {})}, PRESENT if there else GROWING)
 
 
-def _most(present: dict[str, float]) -> dict[str, float]:
-    """The most that the cluster, grown by its autoscaler, can ever give."""
+def _on_one(node: Node, cpus: int, gpus: float) -> int:
+    """How many workers have room on one node. One GPU serves several workers, several GPUs one, nothing between."""
+    by_cpu = int(node.get("CPU", 0.0) // cpus)
+    if not gpus:
+        return by_cpu
+    have = int(node.get("GPU", 0.0))
+    return min(by_cpu, have * int(1 / gpus) if gpus < 1 else int(have // gpus))
+
+
+def _could_be_added() -> list[tuple[Node, int]]:
+    """What the cluster's autoscaler may have in all: kinds of nodes, and how many of each."""
     from ray._private.state import state
 
-    grown = state.get_max_resources_from_cluster_config() or {}
-    return {kind: max(present.get(kind, 0.0), float(grown.get(kind, 0.0))) for kind in ("CPU", "GPU")}
+    config = state.get_cluster_config()
+    groups = config.node_group_configs if config is not None else ()
+    kinds = [({name: float(amount) for name, amount in group.resources.items()}, group.max_count) for group in groups]
+    return [(node, count if count >= 0 else 1_000_000) for node, count in kinds]

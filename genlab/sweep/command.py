@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import sys
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 from genlab.errors import GenlabError
 from genlab.sweep import plan as planning
+from genlab.sweep.environment import calling, environment
 from genlab.sweep.options import LATEST, Options, parse
 from genlab.sweep.plan import Plan
 from genlab.sweep.sweep import Sweep
@@ -45,8 +47,8 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
         GenlabError: it was refused before anything was trained.
     """
     storage = Storage(options.storage)
-    earlier = _earlier(sweep, options, storage) if options.resume else None
-    given = {**(earlier.manifest["options"] if earlier else {}), **options.given()}
+    earlier = resumed(sweep, options, storage) if options.resume else None
+    given = {**(earlier.options() if earlier else {}), **options.given()}
     plan = planning.make(sweep, given, script)
     if earlier is not None:
         _check_same(earlier, plan)
@@ -60,22 +62,38 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
     try:
         shares = [given.get(name) for name in ("lanes", "cpus_per_worker", "gpus_per_worker")]
         space = room(plan.workers, plan.trials, *shares)
-        records = earlier or Records.create(storage, sweep.name, _manifest(plan, storage, script))
+        records = earlier or Records.create(storage, sweep.name, _manifest(plan, script))
         heartbeat = Heartbeat(records.storage)
+        refused = True
         try:
-            return _run(plan, records, storage, space, script)
+            if earlier is not None:  # another driver may have been at work until just now
+                records = Records.open(storage, earlier.name)
+                _check_same(records, plan)
+                if options.given():
+                    records.append("start", options=planning.as_json(options.given()))
+            code = _run(plan, records, storage, space, script)
+            refused = False
+            return code
         finally:
             with contextlib.suppress(GenlabError):
                 heartbeat.stop()
+                if refused and earlier is None and records.data() is None:
+                    records.storage.clear()  # or --resume would take it for the latest
     finally:
         if own_ray:
             _leave_ray()
 
 
-def _earlier(sweep: Sweep, options: Options, storage: Storage) -> Records:
+def resumed(sweep: Sweep, options: Options, storage: Storage) -> Records:
+    """The records that `--resume` goes on with: the named ones, or the latest of a sweep of this name.
+
+    Raises:
+        GenlabError: there are none.
+    """
     name = options.resume or LATEST
     if name == LATEST:
-        own = [one for one in Records.sweeps(storage) if one.startswith(f"{sweep.name}-")]
+        pattern = re.compile(re.escape(sweep.name) + r"-\d{8}-\d{6}(-\d+)?")
+        own = [one for one in Records.sweeps(storage) if pattern.fullmatch(one)]
         if not own:
             raise GenlabError(
                 f"there is no sweep {sweep.name!r} in {storage.url} to resume: start one without --resume"
@@ -97,9 +115,7 @@ def _check_same(records: Records, plan: Plan) -> None:
         raise GenlabError(f"{records.name} has {known} trials already: --trials {plan.trials} would take some away")
 
 
-def _manifest(plan: Plan, storage: Storage, script: str | None) -> dict[str, Any]:
-    from genlab.sweep.environment import environment
-
+def _manifest(plan: Plan, script: str | None) -> dict[str, Any]:
     identity = planning.as_json(plan.identity())
     return {
         "sweep": plan.sweep.name,
@@ -109,7 +125,6 @@ def _manifest(plan: Plan, storage: Storage, script: str | None) -> dict[str, Any
         "script": os.path.basename(script) if script else None,
         "options": planning.as_json(dict(plan.options)),
         "identity": identity,
-        "tracking_uri": plan.options.get("tracking_uri") or default_tracking_uri(storage),
         "environment": environment(script) | {"seed": str(identity["settings"]["seed"])},
     }
 
@@ -120,30 +135,33 @@ def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str
     from genlab.sweep.view import View
     from genlab.tracking.drain import Drain
 
-    tracking_uri = plan.options.get("tracking_uri") or records.manifest["tracking_uri"]
+    tracking_uri = plan.options.get("tracking_uri") or default_tracking_uri(storage)
     drain = Drain(records, tracking_uri)
     view = View(plan, records)
     run = Run(plan, records, storage, drain, view)
     how = f"{space.lanes} lanes of {plan.workers} x {planning.describe_resources(space.resources)}"
     view.say(f"{records.name}: {plan.trials} trials of {plan.epochs} epochs on {how}, records in {records.storage.url}")
     stopped: str | None = None
-    with _signals(run), view:
-        try:
-            run.execute(space, plan.options.get("data_root"))
-        except Stop as stop:
-            stopped = str(stop)
-        except GenlabError:
-            drain.close()
-            raise
-    return summarize(plan, records, storage, drain, view, stopped, tracking_uri, _script_name(script))
+    with _signals(run):
+        with view:
+            try:
+                run.execute(space, plan.options.get("data_root"))
+            except Stop as stop:
+                stopped = str(stop)
+            except GenlabError:
+                drain.close()
+                raise
+        return summarize(plan, records, storage, drain, view, stopped, tracking_uri, _called(script))
 
 
 @contextlib.contextmanager
 def _signals(run: Any) -> Any:
     """Ctrl-C and SIGTERM end the sweep in good order; a second one ends it at once."""
+    heard: list[int] = []
 
     def handler(number: int, frame: object) -> None:
-        if run.stopped():
+        heard.append(number)
+        if len(heard) > 1:
             os._exit(128 + number)
         run.stop("interrupted")
 
@@ -162,12 +180,12 @@ def _leave_ray() -> None:
         ray.shutdown()
 
 
-def _script_name(script: str | None) -> str:
+def _called(script: str | None) -> str:
     """How the script is called from where the user is."""
     if script is None:
         return "<script>"
     relative = os.path.relpath(script)
-    return shlex.quote(relative if len(relative) < len(script) else script)
+    return f"{calling('python ')}{shlex.quote(relative if len(relative) < len(script) else script)}"
 
 
 def _describe(plan: Plan, storage: Storage) -> None:

@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 
+from genlab.tracking.server import shown
+
 PACKAGES = ("genlab", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 
 
@@ -19,7 +21,7 @@ def environment(script: str | None) -> dict[str, str]:
         "host": socket.gethostname(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+        "command": " ".join([os.path.basename(sys.argv[0]), *map(shown, sys.argv[1:])]),
     }
     for package in PACKAGES:
         try:
@@ -34,10 +36,15 @@ def environment(script: str | None) -> dict[str, str]:
         found["source"] = os.path.basename(script)
         folder = os.path.dirname(os.path.abspath(script))
         commit = _git(folder, "rev-parse", "HEAD")
-        if commit:
-            found["git_commit"] = commit
-            found["git_dirty"] = str(bool(_git(folder, "status", "--porcelain"))).lower()
+        changes = _git(folder, "status", "--porcelain")
+        if commit and changes is not None:
+            found |= {"git_commit": commit, "git_dirty": str(bool(changes)).lower()}
     return found
+
+
+def calling(otherwise: str = "") -> str:
+    """What goes before a command that is told to the user, who may have typed `uv run` before this one."""
+    return "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else otherwise
 
 
 def _git(folder: str, *words: str) -> str | None:

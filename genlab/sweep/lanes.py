@@ -89,9 +89,10 @@ class LanePool:
         if any(seen["lanes"].values()):
             self.last_up = now
         elif now - self.last_up > self.deadline:
+            why = f"; the last error: {seen['error']}" if seen["error"] else ""
             self.problem = self.problem or (
                 f"no lane came up in {self.deadline:.0f} s: each needs {self.workers} x {self.resources}; "
-                f"free are {ray.available_resources()}"
+                f"free are {ray.available_resources()}{why}"
             )
         return seen
 

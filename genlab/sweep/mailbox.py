@@ -27,27 +27,30 @@ class Line:
         self.attempt: str | None = None  # its present worker group
         self.past: set[str] = set()
         self.broken: set[str] = set()  # groups that must start again
+        self.joined: str | None = None  # the group that said it is ready
+        self.heard = 0.0  # when it last gave a sign of life
         self.world = 1
         self.life: str | None = None  # what its workers hold in memory
         self.used = 0.0
         self.request: Request | None = None
         self.taken: dict[str, set[str]] = {}  # request id -> the groups that began it
         self.outcomes: dict[str, dict[int, Answer]] = {}  # request id -> rank -> outcome
-        self.last_error = "none was reported"
+        self.last_error = ""
         self.group: Any = None  # the placement group, for whoever must remove it
 
 
 class Mailbox:
     """Requests in, answers out; lanes come for the next request when they are free."""
 
-    def __init__(self, grace: float = 5.0, tries: int = 3, patience: float = 3.0) -> None:
+    def __init__(self, grace: float = 5.0, tries: int = 3, patience: float = 3.0, silence: float = 60.0) -> None:
         """
         Args:
             grace: seconds that the other ranks have to answer after one raised.
             tries: worker groups that may die in one epoch before its trial fails.
             patience: seconds after which a lane that another trial holds, but does not use, is taken from it.
+            silence: seconds without a sign of life after which a lane's request goes to another lane.
         """
-        self.grace, self.tries, self.patience = grace, tries, patience
+        self.grace, self.tries, self.patience, self.silence = grace, tries, patience, silence
         self.changed = asyncio.Condition()
         self.lines: dict[int, Line] = {}
         self.requests: dict[str, Request] = {}
@@ -67,6 +70,7 @@ class Mailbox:
                     return {"kind": "cut", "value": self.cut_by}
                 if rid not in self.requests:
                     self.requests[rid] = request
+                self._take_from_the_silent()
                 self._assign()
                 await self._wait(1.0)
             return self.answers[rid]
@@ -105,12 +109,14 @@ class Mailbox:
             self.changed.notify_all()
 
     async def look(self) -> dict[str, Any]:
-        """Which lanes are up, and whether and why the sweep was cut."""
+        """Which lanes are up, the last error of any, and whether and why the sweep was cut."""
+        errors = [line.last_error for line in self.lines.values() if line.last_error]
         return {
             "ready": self.prepared is not None,
             "cut": self.cut_by,
-            "lanes": {n: line.attempt for n, line in self.lines.items() if line.attempt not in line.broken},
+            "lanes": {n: line.attempt for n, line in self.lines.items() if self._is_up(line)},
             "open": [rid for rid in self.requests if rid not in self.answers],
+            "error": errors[-1] if errors else None,
         }
 
     async def gone(self, lane: int) -> Any:
@@ -128,7 +134,22 @@ class Mailbox:
         """Rank 0 of a new worker group says that it is there."""
         async with self.changed:
             line = self._line(lane, attempt, world)
-            line.group = group
+            line.group, line.joined = group, attempt
+
+    async def beat(self, lane: int, attempt: str) -> None:
+        """Rank 0 lives."""
+        line = self.lines.get(lane)
+        if line is not None and line.attempt == attempt:
+            line.joined, line.heard = attempt, time.monotonic()  # a mailbox that was started again hears it so
+
+    async def failed(self, lane: int, error: str) -> None:
+        """A worker of the lane could not even start."""
+        async with self.changed:
+            line = self.lines.setdefault(lane, Line())
+            line.last_error = error
+            if line.attempt is not None:
+                line.broken.add(line.attempt)
+            self.changed.notify_all()
 
     async def exchange(
         self, lane: int, attempt: str, rank: int, world: int, life: str | None, last: str | None, outcome: Answer | None
@@ -144,11 +165,11 @@ class Mailbox:
                 line.outcomes.setdefault(last, {})[rank] = outcome
                 if outcome["kind"] == "error":
                     line.last_error = outcome["value"]
-                self._settle(line, last)
-                if outcome["kind"] == "error" and last not in self.answers:
+                self._settle(line, attempt, last)
+                if outcome["kind"] != "ok" and last not in self.answers:
                     await self._bear_with(line, attempt, last, outcome)
             while not self.closed:
-                if line.attempt != attempt or attempt in line.broken:
+                if not self._holds(line, attempt):
                     return RESTART
                 request = line.request
                 if request is not None and request["id"] != last:
@@ -156,7 +177,10 @@ class Mailbox:
                     taken.add(attempt)
                     if len(taken) <= self.tries:
                         return {**request, "prepared": self.prepared}
-                    why = f"its lane died {self.tries} times in this epoch; the last error: {line.last_error}"
+                    why = (
+                        f"its lane died {self.tries} times in this epoch: killed, out of memory, or at work for longer "
+                        f"than epoch_deadline; the last error: {line.last_error or 'none was reported'}"
+                    )
                     self._answer(line, request["id"], {"kind": "lost", "value": why})
                     continue
                 self._assign()
@@ -171,12 +195,31 @@ class Mailbox:
                 line.past.add(line.attempt)
             line.attempt, line.world, line.life, line.outcomes = attempt, world, None, {}
             self.changed.notify_all()
+        if attempt == line.attempt:
+            line.heard = time.monotonic()
         return line
+
+    @staticmethod
+    def _holds(line: Line, attempt: str) -> bool:
+        """Whether that group is the lane's, and sound."""
+        return line.attempt == attempt and attempt not in line.broken
+
+    def _is_up(self, line: Line) -> bool:
+        there = line.attempt is not None and line.joined == line.attempt and line.attempt not in line.broken
+        return there and time.monotonic() - line.heard < self.silence
+
+    def _take_from_the_silent(self) -> None:
+        """A lane that does not come back, its node gone for good, must not keep what another one could do."""
+        for line in self.lines.values():
+            if (line.request or line.life) and time.monotonic() - line.heard > self.silence:
+                if line.attempt is not None:
+                    line.broken.add(line.attempt)
+                line.request = line.life = None
 
     async def _bear_with(self, line: Line, attempt: str, rid: str, outcome: Answer) -> None:
         """One rank raised. The others end the epoch soon, or hang in a collective that will never come about."""
         end = time.monotonic() + self.grace
-        while rid not in self.answers and line.attempt == attempt and time.monotonic() < end:
+        while rid not in self.answers and self._holds(line, attempt) and time.monotonic() < end:
             await self._wait(end - time.monotonic())
         if rid in self.answers or line.attempt != attempt:
             return
@@ -185,14 +228,19 @@ class Mailbox:
         line.broken.add(attempt)
         self.changed.notify_all()
 
-    def _settle(self, line: Line, rid: str) -> None:
+    def _settle(self, line: Line, attempt: str, rid: str) -> None:
         """A request is settled when all ranks of one group have answered."""
         got = line.outcomes.get(rid, {})
         if len(got) < line.world or rid in self.answers:
             return
         errors = [o for o in got.values() if o["kind"] != "ok"]
-        own = [o for o in errors if not o.get("collateral")]
-        self._answer(line, rid, (own or errors or [got[0]])[0])
+        own = [o for o in errors if not o.get("collateral") or line.world == 1]
+        if errors and not own:  # they lost each other, by no fault of the trial: a new group tries again
+            line.broken.add(attempt)
+            line.outcomes.pop(rid)
+            self.changed.notify_all()
+            return
+        self._answer(line, rid, (own or [got[0]])[0])
 
     def _answer(self, line: Line, rid: str, outcome: Answer) -> None:
         self.answers[rid] = {"kind": outcome["kind"], "value": outcome["value"]}

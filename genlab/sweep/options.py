@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,17 +70,29 @@ class Options:
     def given(self) -> dict[str, Any]:
         """The options that were named, those aside that say where and whether rather than what."""
         own = {"storage", "resume", "dry_run", "address"}
-        return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in own and getattr(self, field.name) not in (None, (), False)
-        }
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
+        given = {name: value for name, value in given.items() if not (value is None or value is False or value == ())}
+        if "data_root" in given:  # Ray moves its workers elsewhere
+            given["data_root"] = os.path.abspath(os.path.expanduser(given["data_root"]))
+        return given
 
 
 def parse(description: str, arguments: Sequence[str] | None = None) -> Options:
     """Options from a command line; exits with 2 and a message where one is wrong. A bare `--resume` is the latest."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = _joined(sys.argv[1:] if arguments is None else arguments)
     for i, word in enumerate(words):
         if word == "--resume" and (i + 1 == len(words) or words[i + 1].startswith("--")):
             words[i] = f"--resume={LATEST}"
     return tyro.cli(Options, description=description, args=words, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """`--set a=1 --set b=2` as `--set a=1 b=2`."""
+    values: list[str] = []
+    rest: list[str] = []
+    setting = False
+    for word in words:
+        setting = word == "--set" if word.startswith("-") else setting
+        if word != "--set":
+            (values if setting else rest).append(word)
+    return [*rest, "--set", *values] if "--set" in words else rest

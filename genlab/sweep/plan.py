@@ -85,9 +85,16 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     space = {**sweep.space, **choices}
     space = {name: distribution for name, distribution in space.items() if name not in fixed}
     config = build(kind, base)
+    if choices and options.get("grid"):
+        raise GenlabError(
+            f"--grid runs the sweep's own list of settings: --set {', '.join(choices)} cannot add choices"
+        )
+    if options.get("grid") and options.get("scheduler") == "asha":
+        raise GenlabError("--grid compares all of its settings at the end: --scheduler asha would stop some early")
     _check_space(sweep, kind, config, space)
     workers = options.get("workers", 1)
     _check_batches(config, space, workers)
+    scheduler = "fifo" if options.get("grid") else options.get("scheduler", "asha")
     reported = config.reports()
     if sweep.metric not in reported:
         raise GenlabError(
@@ -97,10 +104,12 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
         raise GenlabError(f"the sweep's mode is {sweep.mode!r}: it must be min or max")
     default = _default(config, space, choices)
     grid = _grid(sweep, kind, base, fixed, options) if options.get("grid") else None
+    for row in grid or ():
+        _check_batches(build(kind, {**base, **row}), {}, workers)
     trials = len(grid) if grid is not None else options.get("trials", sweep.trials)
     if grid is None and not space:
         trials = 1
-    if config.epochs < sweep.grace_epochs:
+    if scheduler == "asha" and config.epochs < sweep.grace_epochs:
         raise GenlabError(
             f"{config.epochs} epochs are fewer than the {sweep.grace_epochs} that ASHA lets every trial train"
         )
@@ -114,7 +123,7 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
         default=default if grid is None else {},
         grid=grid,
         trials=trials,
-        scheduler="fifo" if grid is not None else options.get("scheduler", "asha"),
+        scheduler=scheduler,
         workers=workers,
         seeds=options.get("seeds", 1),
         confirm=options.get("confirm", 0),
@@ -216,7 +225,8 @@ def _holds(distribution: BaseDistribution, value: Any) -> bool:
     if not isinstance(value, (int, float)):
         return False
     low, high, step = (getattr(distribution, name) for name in ("low", "high", "step"))
-    return low <= value <= high and (not step or ((value - low) / step).is_integer())
+    steps = (value - low) / step if step else 0.0
+    return low <= value <= high and abs(steps - round(steps)) < 1e-8  # 0.3 is two steps of 0.1 from 0.1, nearly
 
 
 def _grid(

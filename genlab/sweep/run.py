@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
-from collections.abc import Iterable
 from typing import Any
 
 import ray
@@ -15,14 +15,16 @@ from genlab.errors import GenlabError, StorageError
 from genlab.sweep.cluster import Room
 from genlab.sweep.lanes import LanePool
 from genlab.sweep.plan import Plan
-from genlab.sweep.view import View
-from genlab.sweep.worker import LaneSettings
+from genlab.sweep.repair import repair
+from genlab.sweep.view import View, last_line
+from genlab.sweep.worker import LaneSettings, pickled
 from genlab.tasks.config import as_dict
 from genlab.tracking.drain import Drain
-from genlab.tracking.records import EpochRecord, Records, TrialRecord, rank
+from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
 from genlab.tracking.storage import Storage
 
 CONFIRM_SEEDS = 3  # at least so many, since one seed confirms nothing
+DATA = ("GENLAB_DATA", "GENLAB_CACHE")  # folders that lanes use as the driver does
 
 
 class Stop(Exception):
@@ -66,12 +68,14 @@ class Run:
         settings = LaneSettings(
             lane=0,
             mailbox=None,
-            kind=plan.kind,
-            task=plan.task,
+            code=pickled((plan.kind, plan.task)),
             script=plan.script,
             storage=self.storage.url,
             folder=self.records.name,
             data_root=data_root,
+            environment={
+                name: os.path.abspath(os.path.expanduser(os.environ[name])) for name in DATA if name in os.environ
+            },
             threads=int(room.resources["CPU"]),
             epoch_deadline=plan.sweep.epoch_deadline,
         )
@@ -83,7 +87,9 @@ class Run:
         try:
             for thread in threads:
                 thread.start()
-            self._repair()
+            if self.records.data() is not None:  # a resume that is refused must have changed nothing
+                self.wait_until_prepared()
+            repair(self)
             self._fit(search=True)
             self._confirm()
         finally:
@@ -118,6 +124,7 @@ class Run:
                 return
             if kind in ("error", "lost"):
                 self.refused = f"what the trials need could not be prepared: {value}"
+            self.stop(self.refused or str(value))
         except GenlabError as error:
             self.refused = str(error)
         except Exception as error:  # Ray is gone
@@ -125,10 +132,15 @@ class Run:
         self.stop(self.refused or "cut")
         self.prepared.set()
 
+    def wait_until_prepared(self) -> None:
+        """Until that is done, or the sweep stops."""
+        while not (self.prepared.wait(0.2) or self.why):
+            continue
+
     def _check_data(self, data: dict[str, Any]) -> None:
         known = self.records.data()
         if known is None:
-            self._append("data", description=data)
+            self.append("data", description=data)
         elif known != data:
             changed = [name for name in {*known, *data} if known.get(name) != data.get(name)]
             raise GenlabError(
@@ -170,14 +182,14 @@ class Run:
         if self.why or record.ends is not None or (kind != "error" and result["epoch"] in record.epochs):
             return
         if kind in ("error", "lost"):
-            self._append("error", trial=name, epoch=result["epoch"], traceback=value)
-            self.view.ended(record, value.strip().splitlines()[-1])
+            self.append("error", trial=name, epoch=result["epoch"], traceback=value)
+            self.view.ended(record, last_line(value))
         else:
             diverged = kind == "diverged"
             ends = "diverged" if diverged else None
             if not diverged and result["done"]:
                 ends = "completed" if result["epoch"] >= self.plan.epochs else "pruned"
-            self._append(
+            self.append(
                 "epoch",
                 trial=name,
                 epoch=result["epoch"],
@@ -186,12 +198,13 @@ class Run:
                 objective=None if diverged else result["objective"],
                 ends=ends,
             )
-            self._spare_states(record)
+            self.spare_states(record)
             (self.view.ended if ends else self.view.advanced)(record)
         if record.ends is not None:
             self.pool.mailbox.forget.remote(name)
 
-    def _append(self, kind: str, **content: Any) -> None:
+    def append(self, kind: str, **content: Any) -> None:
+        """Commit an event, unless the sweep stops."""
         if self.why is not None:
             return
         try:
@@ -201,7 +214,7 @@ class Run:
         except StorageError as error:
             self.stop(str(error))
 
-    def _spare_states(self, record: TrialRecord) -> None:
+    def spare_states(self, record: TrialRecord) -> None:
         """Best and last stay."""
         keep = [record.best(self.plan.sweep.mode), record.last]
         for epoch in record.epochs.values():
@@ -209,7 +222,7 @@ class Run:
                 self.doomed.put(epoch.state.path)
                 epoch.state = None
 
-    def _begin(self, record: TrialRecord) -> dict[str, Any]:
+    def begin(self, record: TrialRecord) -> dict[str, Any]:
         """What Tune hands to a trial's client."""
         last = record.last
         return {
@@ -236,12 +249,10 @@ class Run:
         from genlab.sweep import tuning
 
         if search:
-            searcher: Any = searching.Search(
-                self.plan, self.records, unfinished, self._begin, self.stopped, self._append
-            )
+            searcher: Any = searching.Search(self.plan, self.records, unfinished, self.begin, self.stopped, self.append)
             scheduler = searching.scheduler(self.plan, self.records)
         else:
-            searcher, scheduler = searching.Confirmation(unfinished, self._begin, self.stopped), None
+            searcher, scheduler = searching.Confirmation(unfinished, self.begin, self.stopped), None
         tuning.fit(self, searcher, scheduler, count)
 
     def _confirm(self) -> None:
@@ -252,10 +263,10 @@ class Run:
         searched = [trial for trial in self.records.trials.values() if not trial.confirms]
         completed = [trial for trial in rank(searched, plan.sweep.mode) if trial.ends == "completed"]
         for trial in completed[: plan.confirm]:
-            name = f"confirm-{trial.name}"
+            name = f"{CONFIRMS}{trial.name}"
             if name not in self.records.trials:
                 config = {**trial.config, "seed": trial.config["seed"] + plan.seeds}
-                self._append(
+                self.append(
                     "trial",
                     trial=name,
                     settings=dict(trial.settings),
@@ -263,53 +274,3 @@ class Run:
                     distributions=dict(trial.distributions),
                 )
         self._fit(search=False)
-
-    def _repair(self) -> None:
-        """On resume: delete files that no event names, and train again the epochs whose files are damaged."""
-        damaged = list(self._inspect())
-        if not damaged:
-            return
-        while not self.prepared.wait(0.2):
-            continue
-        if self.why:
-            return
-        self.view.say(f"{len(damaged)} epochs have damaged files: training them again")
-        asked = [(record, epoch, self._repair_request(record, epoch)) for record, epoch in damaged]
-        answers: Any = ray.get([self.pool.mailbox.ask.remote(request) for *_, request in asked])
-        for (record, epoch, _), answer in zip(asked, answers, strict=True):
-            if answer["kind"] != "ok":
-                self.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {answer['value']}")
-                return
-            value = answer["value"]
-            self._append("repair", trial=record.name, epoch=epoch.epoch, part=value["part"], state=value["state"])
-            self._spare_states(record)
-            ray.get(self.pool.mailbox.forget.remote(record.name))
-
-    def _inspect(self) -> Iterable[tuple[TrialRecord, EpochRecord]]:
-        folder = self.records.storage
-        for name in folder.names("trials"):
-            record, sizes = self.records.trials.get(name), folder.sizes(f"trials/{name}")
-            epochs = record.epochs.values() if record else ()
-            if record is not None:
-                self._spare_states(record)
-            named = {file.path.rpartition("/")[2] for e in epochs for file in (e.part, e.state) if file is not None}
-            for orphan in sizes.keys() - named:
-                self.doomed.put(f"trials/{name}/{orphan}")
-        for record in self.records.trials.values():
-            sizes = folder.sizes(f"trials/{record.name}") if record.epochs else {}
-            for epoch in record.epochs.values():
-                files = [file for file in (epoch.part, epoch.state) if file is not None]
-                if any(sizes.get(file.path.rpartition("/")[2]) != file.bytes for file in files):
-                    yield record, epoch
-
-    def _repair_request(self, record: TrialRecord, epoch: EpochRecord) -> dict[str, Any]:
-        begun = self._begin(record)
-        life = f"{record.name}@repair-{epoch.epoch}"
-        return {
-            **begun,
-            "id": f"{life}/{epoch.epoch}",
-            "life": life,
-            "state": None,
-            "epoch": epoch.epoch,
-            "test": begun["test"] and epoch.epoch == self.plan.epochs,
-        }

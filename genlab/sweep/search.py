@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 from genlab.sweep.client import OBJECTIVE
 from genlab.sweep.plan import Plan
 from genlab.tasks.config import as_dict
-from genlab.tracking.records import Records, TrialRecord
+from genlab.tracking.records import CONFIRMS, Records, TrialRecord
 
 STARTUP = 10  # Optuna's own number of random trials before TPE; never more than a quarter of the trials
 
@@ -236,7 +236,7 @@ class Asha(AsyncHyperBandScheduler):
         """Take in what the events tell, in their order."""
         for event in records.events:
             name = event.get("trial", "")
-            if name.startswith("confirm"):
+            if name.startswith(CONFIRMS):
                 continue
             if event["event"] == "trial":
                 self._trial_info[name] = self._brackets[0]

@@ -9,10 +9,13 @@ from typing import Any
 
 from genlab.errors import GenlabError
 from genlab.report.contact_sheet import contact_sheet
+from genlab.sweep.environment import calling
 from genlab.sweep.plan import Plan
-from genlab.sweep.view import View, show
+from genlab.sweep.view import View, last_line, show
 from genlab.tracking.drain import Drain
-from genlab.tracking.records import Records, TrialRecord, rank
+from genlab.tracking.parts import Part
+from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
+from genlab.tracking.server import shown
 from genlab.tracking.storage import Storage
 
 SHEET = "contact_sheet.png"
@@ -33,22 +36,21 @@ def summarize(
     searched = [trial for trial in trials if not trial.confirms]
     completed = [trial for trial in rank(searched, plan.sweep.mode) if trial.ends == "completed"]
     confirmed = [trial for trial in rank(trials, plan.sweep.mode) if trial.confirms and trial.ends == "completed"]
-    with contextlib.suppress(GenlabError):
-        sheet = io.BytesIO()
-        contact_sheet(records).save(sheet, "PNG")
-        records.storage.write(SHEET, sheet.getvalue())
+    problem = _draw_sheet(records)
     again = f"{script} --storage {shlex.quote(storage.url)}"
     summary = _summary(plan, records, searched, completed, confirmed, again)
     if stopped is None:
         with contextlib.suppress(GenlabError):
             drain.notify(records.append("end", summary=summary)["n"])
     view.say("")
-    _tell(plan, records, view, searched, summary, confirmed)
+    _tell(plan, records, view, searched, summary, problem)
     left = drain.close()
     if left:
         why = f" ({drain.problem})" if drain.problem else ""
-        view.say(f"MLflow at {tracking_uri} has not taken {left} events{why}. The records keep them; send them by")
-        view.say(f"  genlab replay {shlex.quote(storage.url)} --sweep {records.name}")
+        view.say(
+            f"MLflow at {shown(tracking_uri)} has not taken {left} events{why}. The records keep them; send them by"
+        )
+        view.say(f"  {calling()}genlab replay {shlex.quote(storage.url)} --sweep {records.name}")
     else:
         view.say(f"review: {_review(tracking_uri)}")
     if stopped is not None:
@@ -76,11 +78,16 @@ def _summary(
         "gain": None,
         "command": "",
         "checkpoint": "",
-        "confirmed": [{"trial": trial.name, "objective": trial.objective} for trial in confirmed],
+        "confirmed": [
+            {"trial": trial.name, "objective": trial.objective, "test": _test_metric(plan, records, trial)}
+            for trial in confirmed
+        ],
     }
     if not completed:
         return summary
-    best, default = completed[0], next((trial for trial in completed if trial.name == searched[0].name), None)
+    # what was confirmed best is best, whatever the search thought
+    best = records.trials[confirmed[0].name.removeprefix(CONFIRMS)] if confirmed else completed[0]
+    default = next((trial for trial in completed if trial.name == searched[0].name), None)
     summary |= {"best": best.name, "objective": best.objective}
     summary["command"] = f"{again} {_options_of(plan, best)}"
     if best.last and best.last.state:
@@ -90,6 +97,26 @@ def _summary(
         summary["gain"] = sign * (best.objective - default.objective)
         summary["default_objective"] = default.objective
     return summary
+
+
+def _test_metric(plan: Plan, records: Records, trial: TrialRecord) -> float | None:
+    """The sweep's metric on the test data, which only a confirming trial reads."""
+    with contextlib.suppress(GenlabError):
+        if trial.last is not None:
+            part = Part.decode(records.storage.read_named(trial.last.part), trial.last.part.path)
+            return part.metrics().get(f"test/{plan.sweep.metric}")
+    return None
+
+
+def _draw_sheet(records: Records) -> str | None:
+    """Write the contact sheet; why not, if it cannot be."""
+    try:
+        sheet = io.BytesIO()
+        contact_sheet(records).save(sheet, "PNG")
+        records.storage.write(SHEET, sheet.getvalue())
+    except Exception as error:  # a picture is no reason to lose the rest of the summary
+        return f"could not be drawn: {error}"
+    return None
 
 
 def _options_of(plan: Plan, trial: TrialRecord) -> str:
@@ -109,13 +136,13 @@ def _tell(
     view: View,
     searched: list[TrialRecord],
     summary: dict[str, Any],
-    confirmed: list[TrialRecord],
+    problem: str | None,
 ) -> None:
     ends = ", ".join(f"{count} {kind}" for kind, count in summary["ends"].items())
     view.say(f"{records.name}: {len(searched)} trials ({ends})")
     for trial in searched:
         if trial.ends == "failed" and trial.error:
-            view.say(f"trial {trial.name} failed: {trial.error.strip().splitlines()[-1]}")
+            view.say(f"trial {trial.name} failed: {last_line(trial.error)}")
     metric = plan.sweep.metric
     if summary["best"] is None:
         view.say(f"no trial ran to the end: there is no best {metric}")
@@ -129,14 +156,16 @@ def _tell(
         view.say(
             f"gain over the default setting, trained as long: {show(summary['gain'])}{share}, from {show(default)}"
         )
-    for trial in confirmed:
-        view.say(f"confirmed on fresh seeds: trial {trial.name}, {metric} {show(trial.objective)}")
+    for trial in summary["confirmed"]:
+        name, test = trial["trial"].removeprefix(CONFIRMS), trial["test"]
+        on_test = "" if test is None else f", on the test data {show(test)}"
+        view.say(f"on fresh seeds: trial {name}, {metric} {show(trial['objective'])}{on_test}")
     view.say(f"train it again: {summary['command']}")
     view.say(f"checkpoint: {summary['checkpoint']}")
-    view.say(f"contact sheet: {records.storage.where(SHEET)}")
+    view.say(f"contact sheet: {problem or records.storage.where(SHEET)}")
 
 
 def _review(tracking_uri: str) -> str:
     if tracking_uri.startswith("sqlite"):
-        return f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
-    return tracking_uri
+        return f"{calling()}mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
+    return shown(tracking_uri)

@@ -100,6 +100,11 @@ class View:
         return table
 
 
+def last_line(text: str) -> str:
+    """Of a traceback: what was raised."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no message")
+
+
 def show(value: Any) -> str:
     """A value in few characters."""
     return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)

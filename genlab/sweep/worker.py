@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import faulthandler
@@ -10,15 +9,18 @@ import gc
 import os
 import socket
 import sys
+import threading
+import time
 import traceback
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.tasks import Config, Contract
 from genlab.tracking.storage import FileName, Storage
 
+BEAT = 5.0  # seconds between two signs of life
+PREPARING = 7200.0  # seconds that a request may take beside its epochs, such as a download before the first one
 COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)  # a stuck peer is noticed by the mailbox long before
 PEER_LOST = ("gloo", "nccl", "connection closed", "connection reset", "connection refused", "socket timeout")
 
@@ -28,54 +30,94 @@ class LaneSettings:
     """What a lane's workers are told once.
 
     Attributes:
-        kind, task: config class of the task, and its class where a script defines it.
+        code: config class of the task and, where a script defines it, the task's own (else None), pickled: what lies
+            between driver and worker need not import torch to pass them on.
         storage, folder: where the records lie.
+        environment: variables that a worker takes over from the driver.
         threads: of torch, on a CPU.
+        epoch_deadline: seconds.
     """
 
     lane: int
     mailbox: Any
-    kind: type[Config]
-    task: type[Contract] | None
+    code: bytes
     script: str | None
     storage: str
     folder: str
     data_root: str | None
+    environment: dict[str, str]
     threads: int
     epoch_deadline: float
+
+
+def pickled(code: Any) -> bytes:
+    """Classes as a lane gets them: by name, or whole where a script defines them."""
+    import ray.cloudpickle
+
+    cloudpickle: Any = ray.cloudpickle
+    return cloudpickle.dumps(code)
 
 
 def lane_loop(arguments: dict[str, Any]) -> None:
     """What Ray Train runs on every rank of a lane."""
     import ray
     import ray.train
-    import torch
 
     settings: LaneSettings = arguments["settings"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    torch.set_num_threads(settings.threads)
-    device = "cpu"
-    if torch.cuda.is_available() and ray.get_gpu_ids():
-        device = "cuda:0"
-        torch.cuda.set_device(0)
-    attempt = _join_group(rank, world, device)
     mailbox = settings.mailbox
-    if rank == 0:
-        group = ray.util.get_current_placement_group()
-        ray.get(mailbox.join.remote(settings.lane, attempt, world, [group]))
-    _warm_up(settings, device)
-    rank_worker = Rank(settings, rank, world, device, attempt)
+    try:
+        rank_worker = _start(settings, rank, world)
+        if rank == 0:
+            group = ray.util.get_current_placement_group()
+            ray.get(mailbox.join.remote(settings.lane, rank_worker.attempt, world, [group]))
+            threading.Thread(target=_beat, args=(settings, rank_worker.attempt), daemon=True, name="beat").start()
+    except Exception:
+        ray.get(mailbox.failed.remote(settings.lane, traceback.format_exc()))
+        raise
     last = outcome = None
     while True:
         request: Any = ray.get(
-            mailbox.exchange.remote(settings.lane, attempt, rank, world, rank_worker.life, last, outcome)
+            mailbox.exchange.remote(settings.lane, rank_worker.attempt, rank, world, rank_worker.life, last, outcome)
         )
         if request is None:
             return
         if "restart" in request:
             raise RuntimeError(f"rank {rank} of lane {settings.lane}: the others did not end the epoch; starting again")
         last, outcome = request["id"], rank_worker.serve(request)
+
+
+def _beat(settings: LaneSettings, attempt: str) -> None:
+    """Tell the mailbox that the lane lives, also while it trains for long."""
+    while True:
+        time.sleep(BEAT)
+        settings.mailbox.beat.remote(settings.lane, attempt)
+
+
+def _start(settings: LaneSettings, rank: int, world: int) -> Rank:
+    """All that a rank needs before its first request."""
+    import ray
+    import ray.cloudpickle
+    import torch
+
+    os.environ.update(settings.environment)
+    torch.set_num_threads(settings.threads)
+    device = "cpu"
+    if torch.cuda.is_available() and ray.get_gpu_ids():
+        device = "cuda:0"
+        torch.cuda.set_device(0)
+    kind, task = ray.cloudpickle.loads(settings.code)
+    attempt = _join_group(rank, world, device)
+    rank_worker = Rank(settings, kind, task or _implementation(kind), rank, world, device, attempt)
+    _warm_up(device)
+    return rank_worker
+
+
+def _implementation(kind: type[Config]) -> type[Contract]:
+    from genlab.training import implementation
+
+    return implementation(kind)
 
 
 def _join_group(rank: int, world: int, device: str) -> str:
@@ -113,15 +155,11 @@ def _interface(address: str) -> str:
     return "lo"
 
 
-def _warm_up(settings: LaneSettings, device: str) -> None:
-    """Imports, and one step of a throwaway network: the first trial must not pay for what is done once a process."""
+def _warm_up(device: str) -> None:
+    """One step of a throwaway network: the first trial must not pay for what is done once a process."""
     import torch
     import torch.distributed as dist
 
-    from genlab.training import implementation
-
-    if settings.task is None:
-        implementation(settings.kind)
     network: torch.nn.Module = torch.nn.Conv2d(1, 1, 3).to(device)
     if dist.is_initialized():
         network = torch.nn.parallel.DistributedDataParallel(network)
@@ -135,7 +173,17 @@ def _warm_up(settings: LaneSettings, device: str) -> None:
 class Rank:
     """One rank: the trial that it holds, and how it serves requests."""
 
-    def __init__(self, settings: LaneSettings, rank: int, world: int, device: str, attempt: str) -> None:
+    def __init__(
+        self,
+        settings: LaneSettings,
+        kind: type[Config],
+        task: type[Contract],
+        rank: int,
+        world: int,
+        device: str,
+        attempt: str,
+    ) -> None:
+        self.kind, self.task = kind, task
         self.settings, self.rank, self.world, self.device, self.attempt = settings, rank, world, device, attempt
         self.storage = Storage(settings.storage)
         self.records = self.storage.below(settings.folder)
@@ -145,11 +193,8 @@ class Rank:
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what is asked; whatever goes wrong is the outcome."""
         try:
-            with self._deadline():
-                if request["trial"] == "prepare":
-                    value = self._prepare(request)
-                else:
-                    value = self._advance(request)
+            self._arm(PREPARING)
+            value = self._prepare(request) if request["trial"] == "prepare" else self._advance(request)
             return {"kind": "ok", "value": value}
         except StorageError as error:
             self._drop()
@@ -158,6 +203,8 @@ class Rank:
             self._drop()
             text = str(error) if isinstance(error, GenlabError) else traceback.format_exc()
             return {"kind": "error", "value": text, "collateral": _is_collateral(error)}
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     def _advance(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """Bring the life to the epoch; rank 0 writes part and state before it answers."""
@@ -165,6 +212,7 @@ class Rank:
             self._build(request)
         reports = []
         while self.trial.epoch < request["epoch"]:
+            self._arm(self.settings.epoch_deadline)
             reports = self.trial.advance()
             if any(report.diverged for report in reports):
                 break
@@ -188,23 +236,33 @@ class Rank:
 
     def _build(self, request: dict[str, Any]) -> None:
         from genlab.tasks import Place, build
-        from genlab.training import Checkpoint, Trial, prepared_networks
+        from genlab.training import Trial, prepared_networks
 
         self._drop()
         place = Place(self.rank, self.world, self.device, self.settings.data_root)
         place = dataclasses.replace(place, prepared=prepared_networks(request["prepared"], place, self.storage))
-        config = build(self.settings.kind, request["config"])
-        trial = Trial(self._task(), config, place, replicas=request["replicas"], script=self.settings.script)
-        if request["state"] is not None:
-            state = FileName(*request["state"])
-            with contextlib.suppress(CorruptFile):  # then all epochs are trained again
-                trial.load(Checkpoint.decode(self.records.read_named(state), self.records.where(state.path)))
+        config = build(self.kind, request["config"])
+
+        def new() -> Trial:
+            return Trial(self.task, config, place, replicas=request["replicas"], script=self.settings.script)
+
+        trial = new()
+        if request["state"] is not None and not self._load(trial, FileName(*request["state"])):
+            trial = new()  # all epochs are trained again
         self.trial, self.life = trial, request["life"]
 
-    def _task(self) -> type[Contract]:
-        from genlab.training import implementation
+    def _load(self, trial: Any, state: FileName) -> bool:
+        """Whether all ranks could read the state, which some may not see yet: they must go on from the same one."""
+        import torch
 
-        return self.settings.task or implementation(self.settings.kind)
+        from genlab.training import Checkpoint
+
+        mine = 1.0
+        try:
+            trial.load(Checkpoint.decode(self.records.read_named(state), self.records.where(state.path)))
+        except CorruptFile:
+            mine = 0.0
+        return float(trial.place.mean(torch.tensor(mine, device=self.device))) == 1.0
 
     def _drop(self) -> None:
         """Forget the trial, whole."""
@@ -221,8 +279,8 @@ class Rank:
         from genlab.training import prepare
 
         place = Place(device=self.device, data_root=self.settings.data_root)
-        config = build(self.settings.kind, request["config"])
-        files, data = prepare(self._task(), config, place, self.storage)
+        config = build(self.kind, request["config"])
+        files, data = prepare(self.task, config, place, self.storage)
         return {"prepared": files, "data": data}
 
     def _where(self) -> dict[str, Any]:
@@ -231,14 +289,9 @@ class Rank:
         name = torch.cuda.get_device_name(0) if self.device != "cpu" else f"cpu, {torch.get_num_threads()} threads"
         return {"host": socket.gethostname(), "device": name, "lane": self.settings.lane, "workers": self.world}
 
-    @contextlib.contextmanager
-    def _deadline(self) -> Iterator[None]:
-        """An epoch that hangs ends its process, also one that holds the interpreter's lock; the lane comes back."""
-        faulthandler.dump_traceback_later(self.settings.epoch_deadline, exit=True, file=sys.__stderr__ or 2)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+    def _arm(self, seconds: float) -> None:
+        """What hangs ends its process, also if it holds the interpreter's lock; the lane comes back."""
+        faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
 
 
 def _is_collateral(error: Exception) -> bool:

@@ -189,7 +189,8 @@ class _Worker:
             try:
                 if publisher is None:
                     manifest = read_json(self.folder, "manifest.json")
-                    publisher = Publisher(self.folder, str(manifest["name"]), manifest, self.tracking_uri)
+                    name = self.folder.url.rpartition("/")[2]
+                    publisher = Publisher(self.folder, name, manifest, self.tracking_uri)
                 try:
                     event = read_event(self.folder, self.done + 1)
                     publisher.publish(event)

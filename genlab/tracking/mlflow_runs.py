@@ -16,9 +16,9 @@ from genlab.errors import CorruptFile
 from genlab.report.grids import grid
 from genlab.tracking.parts import Part
 from genlab.tracking.points import epoch_points, part_points
-from genlab.tracking.records import Event
+from genlab.tracking.records import CONFIRMS, Event
 from genlab.tracking.runs import MISSING, PARAM, SENT, Run, Runs
-from genlab.tracking.server import EventRefused, Refused, fault
+from genlab.tracking.server import EventRefused, Refused, fault, shown
 from genlab.tracking.storage import FileName, Storage
 
 ENDS, ERROR = "genlab.ends", "genlab.error"
@@ -132,7 +132,7 @@ class Publisher:
                 parents = [run for run in found if "genlab.trial" not in run.tags]
                 self._parent = parents[-1] if parents else self._create_parent(runs)
                 if self._parent.sent < 0:
-                    runs.text(self._parent, json.dumps(dict(self.manifest), indent=1), "manifest.json")
+                    runs.text(self._parent, shown(json.dumps(dict(self.manifest), indent=1)), "manifest.json")
                     runs.log(self._parent, tags={SENT: "0"})
                 self._runs = runs
         except EventRefused as error:
@@ -171,8 +171,10 @@ class Publisher:
             return
         if run is None:
             tags = {"genlab.trial": event["trial"], "mlflow.parentRunId": self._open_parent().id}
-            if event["trial"].startswith("confirm"):
+            if event["trial"].startswith(CONFIRMS):
                 tags["genlab.confirms"] = "true"
+            if "seed" in event["config"]:
+                tags["genlab.env.seed"] = str(event["config"]["seed"])
             run = self.runs.create(event["trial"], event["time"], self._tags() | tags)
             self._children[event["trial"]] = run
         self.runs.text(run, json.dumps(event["config"], indent=1), "config.json")

@@ -2,6 +2,7 @@
 
 Events are written by the driver alone, in the order in which the scheduler decided:
 
+    {"event": "start",  "options": {...}}                                it was resumed, with these new options
     {"event": "data",   "description": {...}}                            what the data sets were, once known
     {"event": "trial",  "trial", "settings", "config", "distributions"}  a trial begins
     {"event": "epoch",  "trial", "epoch", "part", "state", "objective", "ends"}
@@ -31,6 +32,7 @@ from genlab.errors import CorruptFile, GenlabError
 from genlab.tracking.storage import FileName, Storage
 
 FORMAT = 1
+CONFIRMS = "confirm-"  # before the name of the trial whose setting is trained again
 HEARTBEAT = 5.0  # seconds between two beats
 STALE = 30.0  # seconds after which a driver on another machine is taken for dead
 
@@ -55,7 +57,7 @@ class TrialRecord:
     name: str
     settings: Mapping[str, Any]
     config: Mapping[str, Any]
-    distributions: Mapping[str, str]
+    distributions: Mapping[str, Any]
     time: float
     epochs: dict[int, EpochRecord] = field(default_factory=dict)
     error: str | None = None
@@ -63,7 +65,7 @@ class TrialRecord:
     @property
     def confirms(self) -> bool:
         """Whether it trains a setting again on fresh seeds, out of the search's sight."""
-        return self.name.startswith("confirm")
+        return self.name.startswith(CONFIRMS)
 
     @property
     def last(self) -> EpochRecord | None:
@@ -132,7 +134,11 @@ def rank(trials: Iterable[TrialRecord], mode: str) -> list[TrialRecord]:
 class Records:
     """The records of one sweep in its own folder below the storage."""
 
-    def __init__(self, storage: Storage, name: str, manifest: Mapping[str, Any], events: list[Event]) -> None:
+    def __init__(
+        self, storage: Storage, name: str, manifest: Mapping[str, Any], events: list[Event], cut: int | None = None
+    ) -> None:
+        """`cut` is the number of an event that was cut while it was written."""
+        self._cut = cut
         self.name, self.manifest, self.events = name, manifest, events
         self.storage = storage.below(name)
         self.trials = fold(events)
@@ -169,14 +175,15 @@ class Records:
         if numbers != list(range(1, len(numbers) + 1)):
             gaps = sorted(set(range(1, numbers[-1])) - set(numbers))
             raise CorruptFile(f"{folder.where('events')} lacks the events {gaps[:5]}: it is not a whole sweep")
-        events = []
+        events, cut = [], None
         for number in numbers:
             try:
                 events.append(read_event(folder, number))
             except CorruptFile:
                 if number != numbers[-1]:  # a host that lost power may have cut its last event, no other
                     raise
-        return Records(storage, name, manifest, events)
+                cut = number
+        return Records(storage, name, manifest, events, cut)
 
     @staticmethod
     def sweeps(storage: Storage) -> list[str]:
@@ -189,10 +196,20 @@ class Records:
         """Commit one event; when this returns, it has happened."""
         with self._lock:
             event = {"n": len(self.events) + 1, "event": kind, "time": time.time(), **content}
-            self.storage.write(event_path(event["n"]), json.dumps(event).encode(), durably=True)
+            if event["n"] == self._cut:
+                self.storage.delete(event_path(event["n"]))
+            self.storage.write_new(event_path(event["n"]), json.dumps(event).encode())
             self.events.append(event)
             apply(self.trials, event)
             return event
+
+    def options(self) -> dict[str, Any]:
+        """What was asked for at its start, and since."""
+        options = dict(self.manifest.get("options") or {})
+        for event in self.events:
+            if event["event"] == "start":
+                options |= event["options"]
+        return options
 
     def data(self) -> Mapping[str, Any] | None:
         """What the data sets were, as the first lane that read them described them."""
@@ -233,6 +250,24 @@ def read_json(folder: Storage, path: str) -> dict[str, Any]:
     return value
 
 
+def live_driver(folder: Storage) -> dict[str, Any] | None:
+    """What the driver of the sweep in `folder` says of itself, if it has one that lives."""
+    try:
+        driver = read_json(folder, "driver.json")
+    except (FileNotFoundError, CorruptFile):
+        return None
+    beat = driver.get("time")
+    if not isinstance(beat, (int, float)) or time.time() - beat > STALE:
+        return None
+    if driver.get("host") == socket.gethostname():
+        try:
+            if psutil.Process(driver["pid"]).create_time() != driver["started"]:
+                return None
+        except (psutil.Error, KeyError, TypeError, ValueError):
+            return None
+    return driver
+
+
 class Heartbeat:
     """Tells other drivers that this sweep has one: `driver.json`, written anew every few seconds."""
 
@@ -242,7 +277,11 @@ class Heartbeat:
             GenlabError: another driver's heartbeat is fresh.
         """
         self.folder = folder
-        self._refuse_second()
+        if (other := live_driver(folder)) is not None:
+            raise GenlabError(
+                f"{folder.url} has a driver already: process {other.get('pid')} on {other.get('host')}, heard "
+                f"{time.time() - other['time']:.0f} s ago. Stop it first; a dead one is forgotten after {STALE:.0f} s."
+            )
         self._stop = threading.Event()
         self._beat()
         self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
@@ -251,31 +290,7 @@ class Heartbeat:
     @staticmethod
     def myself() -> dict[str, Any]:
         """This process, such that another one on the same machine can tell whether it still lives."""
-        process = psutil.Process()
-        boot = int(psutil.boot_time() / 60)  # a machine that started again has other processes under the same numbers
-        return {"host": socket.gethostname(), "boot": boot, "pid": os.getpid(), "started": process.create_time()}
-
-    def _refuse_second(self) -> None:
-        try:
-            other = read_json(self.folder, "driver.json")
-        except (FileNotFoundError, CorruptFile):
-            return
-        beat = other.get("time")
-        age = time.time() - beat if isinstance(beat, (int, float)) else STALE + 1
-        if age > STALE:
-            return
-        here = self.myself()
-        if other.get("host") == here["host"]:
-            try:
-                alive = psutil.Process(other["pid"]).create_time() == other["started"]
-            except (psutil.Error, KeyError, TypeError, ValueError):
-                alive = False
-            if not alive:
-                return
-        raise GenlabError(
-            f"{self.folder.url} has a driver already: process {other.get('pid')} on {other.get('host')}, "
-            f"heard {age:.0f} s ago. Stop it first; a dead one is forgotten after {STALE:.0f} s."
-        )
+        return {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
 
     def _beat(self) -> None:
         self.folder.write("driver.json", json.dumps({**self.myself(), "time": time.time()}).encode())

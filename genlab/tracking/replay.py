@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import psutil
-
 from genlab.errors import CorruptFile, GenlabError, nearest
 from genlab.tracking.mlflow_runs import Publisher
-from genlab.tracking.records import STALE, Records, read_json
+from genlab.tracking.records import Records, live_driver
 from genlab.tracking.server import Unreachable, default_tracking_uri, is_http
 from genlab.tracking.storage import Storage
 
@@ -70,21 +67,23 @@ def replay(
                 raise
             result.left, result.problem = 1, str(error)
             continue
-        own = str(records.manifest.get("tracking_uri") or default_tracking_uri(storage))
+        own = str(records.options().get("tracking_uri") or default_tracking_uri(storage))
         result.tracking_uri = tracking_uri or own
         result.events = result.left = len(records.events)
-        if result.tracking_uri == own and _has_driver(records.storage):
+        driver = live_driver(records.storage)
+        if result.tracking_uri == own and driver is not None:  # two senders at once could make a run twice
             result.left, result.problem = 0, "it is running: its own driver sends it"
         elif result.tracking_uri in down:
             result.problem, result.unreachable = "the server was unreachable before", True
         else:
-            _send(records, result, progress)
+            _send(records, result, driver is None, progress)
             if result.unreachable and is_http(result.tracking_uri):
                 down.add(result.tracking_uri)
     return results
 
 
-def _send(records: Records, result: Replayed, progress: Callable[[str, int, int], None] | None) -> None:
+def _send(records: Records, result: Replayed, over: bool, progress: Callable[[str, int, int], None] | None) -> None:
+    """`over`: nobody is at work on it."""
     publisher = Publisher(records.storage, records.name, records.manifest, result.tracking_uri)
     try:
         for done, event in enumerate(records.events):
@@ -100,6 +99,8 @@ def _send(records: Records, result: Replayed, progress: Callable[[str, int, int]
             if progress is not None:
                 progress(records.name, done + 1, result.events)
         result.problem = next(iter(publisher.unsent.values()), None)
+        if over and records.events and records.events[-1]["event"] != "end":
+            publisher.interrupted(time.time())
     except Unreachable as error:
         result.problem, result.unreachable = str(error), True
     except GenlabError as error:  # refused for good: another sweep may still be taken
@@ -109,17 +110,6 @@ def _send(records: Records, result: Replayed, progress: Callable[[str, int, int]
 def _pauses() -> Iterator[float | None]:
     yield from PAUSES
     yield None
-
-
-def _has_driver(folder: Storage) -> bool:
-    """Whether a driver's heartbeat is fresh, its process alive. Two senders at once could make a run twice."""
-    try:
-        driver = read_json(folder, "driver.json")
-    except (FileNotFoundError, CorruptFile):
-        return False
-    if time.time() - float(driver.get("time", 0.0)) > STALE:
-        return False
-    return driver.get("host") != socket.gethostname() or psutil.pid_exists(int(driver.get("pid", 0)))
 
 
 def _none(storage: Storage) -> str:

@@ -69,8 +69,8 @@ def is_http(tracking_uri: str) -> bool:
 
 
 def shown(tracking_uri: str) -> str:
-    """The URI without a password, for messages."""
-    return re.sub(r"(?<=://)[^/@]*@", "", tracking_uri)
+    """The URI, or a text with URIs in it, without passwords."""
+    return re.sub(r"(?<=://)[^/@\s\"']*@", "", tracking_uri)
 
 
 def quiet_mlflow() -> ModuleType:

@@ -55,13 +55,26 @@ class Storage:
         """The full path or URL of `path`, for a person."""
         return posixpath.join(self.url, path)
 
-    def write(self, path: str, data: bytes, durably: bool = False) -> FileName:
+    def write(self, path: str, data: bytes) -> FileName:
         """Write `data` whole: on disk under a temporary name, then renamed; an object store puts objects whole.
-        `durably` waits for the disk, so that what is written next cannot outlive this when the power goes.
 
         Raises:
             StorageError: after a few tries, naming the file.
         """
+        return self._write(path, data, new=False)
+
+    def write_new(self, path: str, data: bytes) -> FileName:
+        """Write a file that nobody else may have written, and wait for the disk: what is written next cannot outlive
+        it when the power goes.
+
+        Raises:
+            StorageError: it is there already, or cannot be written.
+        """
+        if self.exists(path):
+            raise StorageError(f"{self.where(path)} is there already: somebody else wrote it")
+        return self._write(path, data, new=True)
+
+    def _write(self, path: str, data: bytes, new: bool) -> FileName:
         full = posixpath.join(self.root, path)
 
         def put() -> None:
@@ -73,7 +86,7 @@ class Storage:
             try:
                 with open(temporary, "wb") as file:
                     file.write(data)
-                    if durably:
+                    if new:
                         file.flush()
                         os.fsync(file.fileno())
                 os.replace(temporary, full)
@@ -84,6 +97,11 @@ class Storage:
 
         self._patiently(put, f"{self.where(path)} cannot be written")
         return FileName(path, len(data), hashlib.sha256(data).hexdigest())
+
+    def clear(self) -> None:
+        """Remove all that lies here, the folder too."""
+        with contextlib.suppress(FileNotFoundError):
+            self._patiently(lambda: self.filesystem.rm(self.root, recursive=True), f"{self.url} cannot be removed")
 
     def read(self, path: str) -> bytes:
         """The file's bytes.

@@ -249,3 +249,67 @@ def test_storage_that_fails_cuts_the_sweep_and_blames_no_trial() -> None:
         assert (await box.ask(request("0001"))) == {"kind": "cut", "value": "disk full"}
 
     run(scenario())
+
+
+def test_a_rank_without_its_storage_stops_the_sweep_though_others_hang() -> None:
+    async def scenario() -> None:
+        box = await started(grace=0.1)
+        asked = asyncio.ensure_future(box.ask(request()))
+        both = [await take(box, rank=rank, world=2) for rank in (0, 1)]
+        answer(box, both[1], {"kind": "storage", "value": "disk full"}, rank=1, world=2)
+        assert await asked == {"kind": "storage", "value": "disk full"}
+        assert (await box.look())["cut"] == "disk full"
+
+    run(scenario())
+
+
+def test_ranks_that_lost_each_other_try_again_in_a_new_group() -> None:
+    async def scenario() -> None:
+        box = await started()
+        asked = asyncio.ensure_future(box.ask(request()))
+        both = [await take(box, rank=rank, world=2) for rank in (0, 1)]
+        lost = {"kind": "error", "value": "connection closed by peer", "collateral": True}
+        tasks = [answer(box, both[rank], lost, rank=rank, world=2) for rank in (0, 1)]
+        assert [await task for task in tasks] == [RESTART, RESTART] and not asked.done()
+        for rank in (0, 1):
+            answer(box, await take(box, attempt="b", rank=rank, world=2), attempt="b", rank=rank, world=2)
+        assert await asked == OK
+
+    run(scenario())
+
+
+def test_what_a_silent_lane_held_goes_to_another() -> None:
+    async def scenario() -> None:
+        box = await started(silence=0.3)
+        asked = asyncio.ensure_future(box.ask(request()))
+        dead = await take(box, lane=0, attempt="a")
+        await box.join(0, "a", 1, None)
+        other = asyncio.ensure_future(take(box, lane=1, attempt="b"))
+        for _ in range(20):
+            await asyncio.sleep(0.1)
+            await box.beat(1, "b")
+            if other.done():
+                break
+        taken = await other
+        assert taken == dead
+        assert set((await box.look())["lanes"]) == {1}
+        answer(box, taken, lane=1, attempt="b")
+        assert await asked == OK
+        assert await take(box, lane=0, attempt="a") == RESTART  # it was alive after all, and begins anew
+
+    run(scenario())
+
+
+def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
+    async def scenario() -> None:
+        box = await started()
+        waiting = asyncio.ensure_future(take(box, rank=1, world=2))
+        await asyncio.sleep(0.01)
+        assert (await box.look())["lanes"] == {}
+        await box.failed(0, "no memory left on the GPU")
+        assert (await waiting) == RESTART
+        assert (await box.look())["error"] == "no memory left on the GPU"
+        await box.join(0, "b", 2, None)
+        assert (await box.look())["lanes"] == {0: "b"}
+
+    run(scenario())

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import toys
+from optuna.distributions import FloatDistribution
 from toys import toy_sweep
 
 from genlab.errors import GenlabError
 from genlab.sweep import Sweep, choice, integer, log_uniform, uniform
+from genlab.sweep.command import resumed
 from genlab.sweep.options import LATEST, Options, parse
 from genlab.sweep.plan import make
+from genlab.tracking.records import Records
+from genlab.tracking.storage import Storage
 
 GAN = Sweep(
     name="gan",
@@ -74,6 +79,8 @@ def test_a_grid_is_the_default_and_the_list() -> None:
         ({"dataset": "minst"}, "mnist"),
         ({"grid": True, "trials": 3}, "--grid"),
         ({"grid": True, "set": ("loss=hinge",)}, "loss"),
+        ({"grid": True, "set": ("ngf=16,32",)}, "ngf cannot add choices"),
+        ({"grid": True, "scheduler": "asha"}, "asha"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], says: str) -> None:
@@ -96,11 +103,22 @@ def test_bad_options_are_refused(options: dict[str, Any], says: str) -> None:
         ({"grace_epochs": 9}, "epochs"),
         ({"conditions": {"lr": {"batch": [1]}}}, "batch"),
         ({"settings": {"lrr": 1.0}}, "lr"),
+        ({"task": "gan", "metric": "kid", "space": {}, "grid": [{"batch_size": 33}]}, "batch_size=33"),
     ],
 )
 def test_bad_sweeps_are_refused(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(GenlabError, match=says):
-        plan(toy_sweep(**changes))
+        plan(toy_sweep(**changes), **({"grid": True, "workers": 2} if "grid" in changes else {}))
+
+
+def test_without_asha_there_is_no_first_rung() -> None:
+    assert plan(toy_sweep(grace_epochs=9), scheduler="fifo").epochs == 3
+
+
+def test_a_stepped_range_holds_what_its_steps_nearly_are() -> None:
+    assert plan(toy_sweep(space={"lr": FloatDistribution(0.1, 0.5, step=0.1)}, settings={"lr": 0.3})).default == {
+        "lr": 0.3
+    }
 
 
 def test_what_results_follow_from_is_the_identity() -> None:
@@ -116,10 +134,30 @@ def test_a_task_of_the_script_is_known_by_its_config() -> None:
     assert plan().task is None and plan().script is None
 
 
+def test_folders_do_not_depend_on_where_ray_puts_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert parse("x", ["--data-root", "../data"]).given() == {"data_root": str(tmp_path / "data")}
+
+
+def test_the_latest_sweep_is_one_of_this_very_name(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    for name in ("toy-20260101-000000", "toy-20260102-000000-2", "toy-wide-20260103-000000", "toy-20260101"):
+        storage.write(f"{name}/manifest.json", b'{"format": 1, "options": {"trials": 2}}')
+    found = resumed(toy_sweep(), Options(resume=LATEST), storage)
+    assert found.name == "toy-20260102-000000-2"
+    found.append("start", options={"trials": 9, "lanes": 2})
+    found.append("start", options={"trials": 30})
+    assert Records.open(storage, found.name).options() == {"trials": 30, "lanes": 2}
+
+
 def test_the_command_line() -> None:
     options = parse("x", ["--trials", "4", "--set", "nz=100", "ngf=32,64", "--resume", "--lanes", "2"])
     assert options == Options(trials=4, set=("nz=100", "ngf=32,64"), resume=LATEST, lanes=2)
     assert options.given() == {"trials": 4, "set": ("nz=100", "ngf=32,64"), "lanes": 2}
+    assert parse("x", ["--set", "nz=100", "--seed", "3", "--set", "ngf=8"]).set == ("nz=100", "ngf=8")
+    zeros = parse("x", ["--seed", "0", "--gpus-per-worker", "0", "--confirm", "0"]).given()
+    assert zeros == {"seed": 0, "gpus_per_worker": 0.0, "confirm": 0}
     assert parse("x", ["--resume", "toy-1"]).resume == "toy-1"
     assert parse("x", ["--resume"]).resume == LATEST
     for bad in (["--trials", "many"], ["--scheduler", "median"], ["--trails", "3"], ["--lanes", "0"]):

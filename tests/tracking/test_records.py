@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_parts import Bomb
 
-from genlab.errors import CorruptFile, GenlabError
+from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.tracking.records import (
     STALE,
     EpochRecord,
@@ -107,6 +107,15 @@ def test_a_cut_last_event_has_not_happened_any_other_is_an_error(make_sweep: Any
     folder.delete(event_path(2))
     with pytest.raises(CorruptFile, match=r"lacks the events \[2\]"):
         Records.open(sweep.storage, sweep.records.name)
+
+
+def test_no_driver_writes_over_an_event_of_another(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    late = Records.open(sweep.storage, sweep.records.name)
+    sweep.records.append("start", options={"trials": 3})
+    with pytest.raises(StorageError, match=r"0000\d\.json is there already"):
+        late.append("start", options={"trials": 4})
+    assert Records.open(sweep.storage, sweep.records.name).options()["trials"] == 3
 
 
 def test_an_event_under_a_wrong_number_is_noticed(make_sweep: Any) -> None:

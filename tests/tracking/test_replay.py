@@ -36,7 +36,7 @@ def test_all_sweeps_of_a_storage_into_its_own_database(make_sweep: Any, database
 
 def test_the_manifest_names_the_server(make_sweep: Any, migrated: Path, tmp_path: Path) -> None:
     shutil.copy(migrated, tmp_path / "named.db")
-    sweep = make_sweep(tracking_uri=f"sqlite:///{tmp_path}/named.db")
+    sweep = make_sweep(options={"tracking_uri": f"sqlite:///{tmp_path}/named.db"})
     sweep.whole_trial("00000", 1)
     (result,) = replay(str(tmp_path / "results"), sweep.records.name)
     assert result.tracking_uri == f"sqlite:///{tmp_path}/named.db"
@@ -56,7 +56,8 @@ def test_a_running_sweep_is_left_to_its_driver(make_sweep: Any, database: str, t
     )
     (result,) = replay(str(tmp_path / "results"))
     assert result.problem is None
-    assert_complete(sweep, database)
+    seen = assert_complete(sweep, database)
+    assert seen.parent.info.status == "KILLED"  # nobody is at work on it, and it came to no end
 
 
 def test_an_unreachable_server_is_tried_once(make_sweep: Any, tmp_path: Path, monkeypatch: Any) -> None:

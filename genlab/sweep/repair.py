@@ -1,0 +1,66 @@
+"""On resume: files that no event names go, and epochs whose files are damaged are trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from genlab.tracking.records import EpochRecord, TrialRecord
+
+if TYPE_CHECKING:
+    from genlab.sweep.run import Run
+
+
+def repair(run: Run) -> None:
+    """Each damaged epoch from the start of its trial; rungs and objectives stay as they were."""
+    damaged = list(_inspect(run))
+    if not damaged:
+        return
+    run.wait_until_prepared()
+    if run.why:
+        return
+    run.view.say(f"{len(damaged)} epochs have damaged files: training them again")
+    mailbox = run.pool.mailbox
+    answers: Any = ray.get([mailbox.ask.remote(_request(run, record, epoch)) for record, epoch in damaged])
+    for (record, epoch), answer in zip(damaged, answers, strict=True):
+        if answer["kind"] != "ok":
+            run.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {answer['value']}")
+            return
+        value = answer["value"]
+        run.append("repair", trial=record.name, epoch=epoch.epoch, part=value["part"], state=value["state"])
+        run.spare_states(record)
+        ray.get(mailbox.forget.remote(record.name))
+
+
+def _inspect(run: Run) -> Iterator[tuple[TrialRecord, EpochRecord]]:
+    """The epochs whose files are missing or of another length. What nobody names is deleted by the way."""
+    folder = run.records.storage
+    for name in folder.names("trials"):
+        record, sizes = run.records.trials.get(name), folder.sizes(f"trials/{name}")
+        epochs = record.epochs.values() if record else ()
+        if record is not None:
+            run.spare_states(record)
+        named = {file.path.rpartition("/")[2] for e in epochs for file in (e.part, e.state) if file is not None}
+        for orphan in sizes.keys() - named:
+            run.doomed.put(f"trials/{name}/{orphan}")
+    for record in run.records.trials.values():
+        sizes = folder.sizes(f"trials/{record.name}") if record.epochs else {}
+        for epoch in record.epochs.values():
+            files = [file for file in (epoch.part, epoch.state) if file is not None]
+            if any(sizes.get(file.path.rpartition("/")[2]) != file.bytes for file in files):
+                yield record, epoch
+
+
+def _request(run: Run, record: TrialRecord, epoch: EpochRecord) -> dict[str, Any]:
+    begun = run.begin(record)
+    life = f"{record.name}@repair-{epoch.epoch}"
+    return {
+        **begun,
+        "id": f"{life}/{epoch.epoch}",
+        "life": life,
+        "state": None,
+        "epoch": epoch.epoch,
+        "test": begun["test"] and epoch.epoch == run.plan.epochs,
+    }

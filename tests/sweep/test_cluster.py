@@ -1,0 +1,67 @@
+"""How a cluster's nodes are shared out among lanes and workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from genlab.errors import GenlabError
+from genlab.sweep.cluster import GROWING, PRESENT, connect, share_out
+
+
+def cpus(*sizes: float) -> list[dict[str, float]]:
+    return [{"CPU": size} for size in sizes]
+
+
+def share(nodes: list[dict[str, float]], growing: Any = (), **asked: Any) -> Any:
+    given = {"workers": 1, "trials": 100, "lanes": None, "cpus": None, "gpus": None} | asked
+    return share_out(nodes, list(growing), **given)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "asked", "lanes", "each"),
+    [
+        (cpus(2), {}, 2, 1),
+        (cpus(2), {"workers": 2}, 1, 1),
+        (cpus(16), {"trials": 1}, 1, 16),
+        (cpus(16), {"trials": 3}, 3, 5),
+        (cpus(4, 4), {"trials": 1}, 1, 4),  # a worker of 8 has no node
+        (cpus(2, 2, 2), {"trials": 2}, 2, 2),
+        (cpus(3, 3), {"workers": 2, "cpus": 2}, 1, 2),  # 6 CPUs, but only two workers of 2
+        (cpus(1, 8), {"lanes": 2}, 2, 4),
+    ],
+)
+def test_workers_fit_on_nodes(nodes: Any, asked: Any, lanes: int, each: int) -> None:
+    made = share(nodes, **asked)
+    assert (made.lanes, made.resources, made.patience) == (lanes, {"CPU": each}, PRESENT)
+
+
+def test_gpus_are_taken_where_there_are_some() -> None:
+    node = {"CPU": 16.0, "GPU": 4.0}
+    assert share([node])[:2] == (4, {"CPU": 4, "GPU": 1.0})
+    assert share([node], gpus=0.5)[:2] == (8, {"CPU": 2, "GPU": 0.5})
+    assert share([node], gpus=0.4).lanes == 8  # two a GPU: no worker lies on two halves
+    assert share([node], gpus=0.0)[:2] == (16, {"CPU": 1})
+    assert share([node], workers=2, gpus=2.0)[:2] == (1, {"CPU": 8, "GPU": 2.0})
+
+
+def test_what_an_autoscaler_may_add_is_waited_for() -> None:
+    made = share(cpus(0), [({"CPU": 4.0}, 3)], workers=2)
+    assert (made.lanes, made.resources, made.patience) == (6, {"CPU": 1}, GROWING)
+    assert share(cpus(4), [({"CPU": 4.0}, 1_000_000)], lanes=50).patience == PRESENT
+
+
+@pytest.mark.parametrize(
+    "asked", [{"lanes": 5}, {"workers": 9}, {"cpus": 5}, {"gpus": 1.0}, {"lanes": 2, "workers": 2, "cpus": 2}]
+)
+def test_what_never_fits_is_refused(asked: Any) -> None:
+    with pytest.raises(GenlabError, match="room for"):
+        share(cpus(4), **asked)
+
+
+@pytest.mark.parametrize(("address", "says"), [("ray://host:10001", "client"), ("127.0.0.1:9", "no Ray answers")])
+def test_an_address_that_is_none_is_refused(address: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with pytest.raises(GenlabError, match=says):
+        connect(address)
