@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from genlab.data import sources
@@ -16,6 +19,8 @@ from genlab.data.names import check_name, check_split
 from genlab.data.places import cache_root
 from genlab.errors import DataError, GenlabError
 
+_MOST = 12  # sets that a process holds: mapped, so they cost little until they are copied to a device
+_held: dict[Path, ImageSet] = {}
 _RECIPE = 1  # raise it when the same files give other pixels or another split: caches of before are then not read
 
 
@@ -32,6 +37,7 @@ class ImageSet:
     images: Tensor
     labels: Tensor | None
     classes: tuple[str, ...]
+    _copies: dict[torch.device, tuple[Tensor, Tensor | None]] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -44,18 +50,33 @@ class ImageSet:
     def image_size(self) -> int:
         return self.images.shape[3]
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of all images and labels."""
+        seen = hashlib.sha256(self.images.contiguous().numpy().data)
+        if self.labels is not None:
+            seen.update(self.labels.contiguous().numpy().data)
+        return seen.hexdigest()[:16]
+
     def describe(self) -> dict[str, Any]:
-        """Name, split, shape [N,C,S,S], class names and a digest of 64 images or so, as JSON values: what tells whether
-        two runs saw the same data.
+        """Name, split, shape [N,C,S,S], class names and digest, as JSON values: what tells whether two runs saw the
+        same data.
         """
-        sample = self.images[:: max(1, len(self) // 64)].contiguous().numpy()
         return {
             "name": self.name,
             "split": self.split,
             "shape": list(self.images.shape),
             "classes": list(self.classes),
-            "digest": hashlib.sha256(sample.tobytes()).hexdigest()[:16],
+            "digest": self.digest,
         }
+
+    def on(self, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
+        """Images and labels on `device`: copied there once, however many trials train on them."""
+        place = torch.device(device)
+        if place not in self._copies:
+            labels = None if self.labels is None else self.labels.to(place)
+            self._copies[place] = self.images.to(place), labels
+        return self._copies[place]
 
 
 def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.PathLike[str] | None = None) -> ImageSet:
@@ -64,7 +85,7 @@ def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.Pat
     Files are looked for under `data_root`, then `GENLAB_DATA`, then `data` in the user cache; an absent set is
     downloaded into `data_root` where that was given and can be written, otherwise into the user cache. The first
     call checks the files and builds a cached set from them; later calls, in any process, map it, until the size or
-    the time of a file changes.
+    the time of a file changes. A process that asks again gets the very set that it has.
 
     Raises GenlabError for a name, split or size that does not exist; DataError for files that are absent (naming the
     folder and the files), truncated or altered (naming the file; nothing is cached), or a cache folder that cannot be
@@ -95,4 +116,9 @@ def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.Pat
         return pixels
 
     stem = f"{name.partition(':')[0]}-{split}-{image_size}-{before}"
-    return ImageSet(name, split, *cached(cache_root() / "sets" / f"{stem}.safetensors", build))
+    path = cache_root() / "sets" / f"{stem}.safetensors"
+    if path not in _held:
+        while len(_held) >= _MOST:
+            del _held[next(iter(_held))]
+        _held[path] = ImageSet(name, split, *cached(path, build))
+    return _held[path]

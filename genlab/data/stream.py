@@ -60,8 +60,7 @@ class Stream:
         count = len(image_set)
         if count < world:
             raise GenlabError(f"{image_set.name} has {count} {image_set.split} images, fewer than {world} workers")
-        self._images = image_set.images.to(device)
-        self._labels = None if image_set.labels is None else image_set.labels.to(device)
+        self._images, self._labels = image_set.on(device)
         self._count, self._seed, self._name, self._augment = count, seed, name, augment
         self._rank, self._world = rank, world
         self._steps = max(1, count // batch_size)

@@ -46,6 +46,23 @@ class Place:
         dist.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
 
+    def load(self, name: str, split: str, image_size: int = 32) -> ImageSet:
+        """A data set as `genlab.data.load` has it, from where this place has its data."""
+        from genlab.data import load
+
+        return load(name, split, image_size=image_size, data_root=self.data_root)
+
+    def over(self, count: int, compute: Callable[[Tensor], Tensor], chunk: int = 250) -> Tensor:
+        """What `compute` makes of the items 0..count-1: each rank its share, `chunk` at a time, and all of them
+        [count, ...] in order on every rank. `compute` gets indices int64 [n] and returns [n, ...] on the device."""
+        import torch
+
+        from genlab.data import shard
+
+        mine, mask = shard(count, self.rank, self.world)
+        own = torch.cat([compute(part) for part in mine.split(chunk)])
+        return self.gather(own)[self.gather(mask.to(own.device))]
+
     def mean(self, tensor: Tensor) -> Tensor:
         """The mean of the ranks' tensors, on every rank."""
         if self.world == 1:
@@ -64,7 +81,7 @@ class Report:
     Attributes:
         metrics: numbers by name.
         images: uint8 [N, H, W, C] by key.
-        steps: float32 [steps] by name: the losses and scores of every step.
+        steps: float32 [steps] by name: the losses and scores of every step, means over a phase's repetitions.
         first_step: the first of them, counted from the start of training.
         diverged: a loss or score was not finite; nothing was evaluated.
     """

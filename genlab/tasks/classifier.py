@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from genlab.data import ImageSet, load, shard
+from genlab.data import ImageSet
+from genlab.errors import DataError
 from genlab.models import Classifier
 from genlab.randomness import generator as seeded
 from genlab.tasks.base import AdamSettings, Draw, Phase, PhasedTask, Place, Report
@@ -16,8 +17,6 @@ from genlab.tasks.config import ClassifierConfig
 
 if TYPE_CHECKING:
     from genlab.tasks.base import Networks
-
-CHUNK = 500  # images judged at once
 
 
 class ClassifierTask(PhasedTask):
@@ -29,10 +28,13 @@ class ClassifierTask(PhasedTask):
     def __init__(self, config: ClassifierConfig, place: Place) -> None:
         super().__init__(config, place)
         self.train = self._load("train")
-        self.rotate = config.target == "rotation" or (config.target == "auto" and self.train.labels is None)
+        labelled = self.train.labels is not None and len(self.train.classes) > 1
+        if config.target == "labels" and not labelled:
+            raise DataError(f"{config.dataset} has no classes to tell apart: use target=rotation")
+        self.rotate = config.target == "rotation" or not labelled
 
     def _load(self, split: str) -> ImageSet:
-        return load(self.config.dataset, split, image_size=self.config.image_size, data_root=self.place.data_root)
+        return self.place.load(self.config.dataset, split, self.config.image_size)
 
     def data(self) -> dict[str, Any]:
         return {"labelled": self.train.describe()}
@@ -60,7 +62,7 @@ class ClassifierTask(PhasedTask):
         c = self.config
         return [
             Phase(
-                "classifier",
+                "label",
                 {"classifier": AdamSettings(c.lr, c.beta1, c.beta2)},
                 label_loss,
                 draws=("labelled", "noise") if self.rotate else ("labelled",),
@@ -68,23 +70,19 @@ class ClassifierTask(PhasedTask):
         ]
 
     def evaluate(self, networks: Networks, split: str) -> Report:
-        held = self._load(split)
-        mine, mask = shard(len(held), self.place.rank, self.place.world)
+        held, device = self._load(split), self.place.device
+        labels = held.labels
         if self.rotate:
             labels = torch.randint(4, (len(held),), generator=seeded(self.config.seed, "evaluation"))
-        else:
-            assert held.labels is not None
-            labels = held.labels
-        right = []
-        for part in mine.split(CHUNK):
-            images = held.images[part].to(self.place.device).float() / 255
-            truth = labels[part].to(self.place.device)
+        assert labels is not None
+
+        def is_right(items: Tensor) -> Tensor:
+            images, truth = held.images[items].to(device).float() / 255, labels[items].to(device)
             if self.rotate:
                 images = rotate(images, truth)
-            right.append(networks["classifier"](images).argmax(1) == truth)
-        keep = self.place.gather(mask.to(self.place.device))
-        accuracy = self.place.gather(torch.cat(right))[keep].float().mean()
-        return Report({"accuracy/clean": float(accuracy)})
+            return networks["classifier"](images).argmax(1) == truth
+
+        return Report({"accuracy/clean": float(self.place.over(len(held), is_right).float().mean())})
 
 
 def label_loss(networks: Networks, draw: Draw, config: ClassifierConfig) -> tuple[Tensor, dict[str, Tensor]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -62,8 +63,8 @@ class Config:
 
     def _positive(self, *names: str) -> None:
         for name in names:
-            if not getattr(self, name) > 0:
-                raise GenlabError(f"{name}={getattr(self, name)} must be positive")
+            if not 0 < getattr(self, name) < math.inf:
+                raise GenlabError(f"{name}={getattr(self, name)} must be positive and finite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,8 @@ class GANConfig(PhasedConfig):
             "loss/discriminator",
             "score/real",
             "score/fake",
+            "evaluation/score/real",
+            "evaluation/score/fake",
             "frechet_distance",
             "kid",
             "precision",
@@ -172,7 +175,7 @@ class ClassifierConfig(PhasedConfig):
 
     Attributes:
         target: `labels`, or which of four `rotation`s an image was given (Gidaris et al. 2018), for sets without
-            labels; `auto` takes labels where there are some.
+            labels; `auto` takes labels where there are some, of more than one class.
         width, features: channels of the first layer, length of the feature vector before the last.
     """
 
@@ -191,7 +194,8 @@ class ClassifierConfig(PhasedConfig):
     def check(self) -> None:
         super().check()
         check_name(self.dataset)
-        self._at_least(1, "width", "features")
+        self._at_least(2, "width")
+        self._at_least(1, "features")
         self._positive("lr")
         self._within(0.0, 1.0, "beta1", "beta2")
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from genlab.data import Batch, ImageSet, load, shard
+from genlab.data import Batch, ImageSet
+from genlab.errors import DataError
 from genlab.losses import ADVERSARIAL
 from genlab.metrics import class_coverage, frechet_distance, kernel_distance, prdc
 from genlab.models import Discriminator, Generator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN = 64  # images kept an epoch
 REFERENCE = 2000  # real images at most that drawn ones are compared with: neighbours cost the square
-CHUNK = 250  # images that pass through a network at once while judging
+FEWEST = 6  # the nearest five neighbours of an image must be other ones
 
 
 class GAN(PhasedTask):
@@ -34,10 +35,15 @@ class GAN(PhasedTask):
     def __init__(self, config: GANConfig, place: Place) -> None:
         super().__init__(config, place)
         self.train = self._load("train")
+        for split in ("validation", "test"):
+            if (few := len(self._load(split))) < FEWEST:
+                raise DataError(
+                    f"{config.dataset} has {few} {split} images: drawn ones cannot be compared with fewer than {FEWEST}"
+                )
         self._real: dict[str, Tensor] = {}
 
     def _load(self, split: str) -> ImageSet:
-        return load(self.config.dataset, split, image_size=self.config.image_size, data_root=self.place.data_root)
+        return self.place.load(self.config.dataset, split, self.config.image_size)
 
     def data(self) -> dict[str, Any]:
         return {"real": self.train.describe()}
@@ -78,46 +84,50 @@ class GAN(PhasedTask):
 
     def evaluate(self, networks: Networks, split: str) -> Report:
         """Fréchet distance, KID, precision, recall, density and coverage between the judge's features of images
-        of `split` (2,000 at most) and of `evaluation_samples` drawn ones, and which classes the judge sees in these."""
+        of `split` (2,000 at most) and of `evaluation_samples` drawn ones, which classes the judge sees in these, and
+        the discriminator's mean verdict D(x) and D(G(z)) on both, as `evaluation/score/…`."""
         judge: Any = self.place.prepared["judge"]["classifier"]
+        generator, discriminator = networks["generator"], networks["discriminator"]
         c, place = self.config, self.place
-        real = self._real_features(judge, split)
-        rng = seeded(c.seed, "evaluation", device=place.device)
-        noise = self.noise(c.evaluation_samples, rng)
-        mine, mask = shard(c.evaluation_samples, place.rank, place.world)
-        features, predictions, shown = [], [], []
-        for chunk in noise[mine.to(noise.device)].split(CHUNK):
-            images = to_unit(networks["generator"](chunk))
-            features.append(judge.features(images))
-            predictions.append(judge.head(features[-1]).argmax(1))
-            shown.append(images)
-        keep = place.gather(mask.to(noise.device))
-        fake = place.gather(torch.cat(features))[keep]
-        predicted = place.gather(torch.cat(predictions))[keep]
-        images = networks["generator"](noise[:SHOWN]) if place.world > 1 else torch.cat(shown)[:SHOWN] * 2 - 1
+        noise = self.noise(c.evaluation_samples, seeded(c.seed, "evaluation", device=place.device))
+        held = self._held(split)
+
+        def see_real(items: Tensor) -> Tensor:
+            return judge.features(held[items].to(place.device).float() / 255)
+
+        def verdict_on_real(items: Tensor) -> Tensor:
+            return discriminator(held[items].to(place.device).float() / 255 * 2 - 1)
+
+        def see_fake(items: Tensor) -> Tensor:
+            images = generator(noise[items.to(noise.device)])
+            return torch.column_stack((judge.features(to_unit(images)), discriminator(images)))
+
+        if split not in self._real:  # the same in every epoch
+            self._real[split] = place.over(len(held), see_real)
+        real, on_real = self._real[split], place.over(len(held), verdict_on_real)
+        fake, on_fake = place.over(len(noise), see_fake).tensor_split([real.shape[1]], dim=1)
         metrics = {
             "frechet_distance": frechet_distance(real, fake),
             "kid": kernel_distance(real, fake),
             **prdc(real, fake)._asdict(),
+            "evaluation/score/real": score(on_real, c.loss),
+            "evaluation/score/fake": score(on_fake, c.loss),
             "evaluation/real": len(real),
             "evaluation/generated": len(fake),
             "evaluation/features": real.shape[1],
         }
-        if self.train.labels is not None:
-            covered, entropy = class_coverage(predicted, len(self.train.classes))
+        if self.train.labels is not None and len(self.train.classes) > 1:
+            covered, entropy = class_coverage(judge.head(fake).argmax(1), len(self.train.classes))
             metrics |= {"classes_covered": covered, "class_entropy": entropy}
-        return Report({name: float(value) for name, value in metrics.items()}, {"samples": to_uint8(images)})
+        samples = to_uint8(generator(noise[:SHOWN]))
+        return Report({name: float(value) for name, value in metrics.items()}, {"samples": samples})
 
-    def _real_features(self, judge: Any, split: str) -> Tensor:
-        if split not in self._real:
-            images = self._load(split).images
-            if len(images) > REFERENCE:
-                images = images[torch.randperm(len(images), generator=seeded(0, "reference"))[:REFERENCE]]
-            mine, mask = shard(len(images), self.place.rank, self.place.world)
-            chunks = [judge.features(chunk.to(self.place.device).float() / 255) for chunk in images[mine].split(CHUNK)]
-            keep = self.place.gather(mask.to(self.place.device))
-            self._real[split] = self.place.gather(torch.cat(chunks))[keep]
-        return self._real[split]
+    def _held(self, split: str) -> Tensor:
+        """The images of `split` that drawn ones are compared with: uint8 [N, C, S, S]."""
+        images = self._load(split).images
+        if len(images) <= REFERENCE:
+            return images
+        return images[torch.randperm(len(images), generator=seeded(0, "reference"))[:REFERENCE]]
 
 
 def discriminator_loss(networks: Networks, draw: Draw, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:

@@ -70,18 +70,18 @@ class Checkpoint:
             header = read_header(data)
             if header["kind"] != "state" or header["format"] != FORMAT:
                 raise ValueError(f"kind {header['kind']}, format {header['format']}")
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+            by_replica: list[dict[str, Tensor]] = [{} for _ in header["seeds"]]
+            for path, tensor in tensors.items():
+                replica, _, rest = path.partition("/")
+                by_replica[int(replica.removeprefix("replica_"))][rest] = tensor
+            return Checkpoint(
+                task=header["task"],
+                script=header["script"],
+                config=header["config"],
+                data=header["data"],
+                epoch=header["epoch"],
+                seeds=header["seeds"],
+                states=[State(own, numbers) for own, numbers in zip(by_replica, header["numbers"], strict=True)],
+            )
+        except (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError) as error:
             raise CorruptFile(f"{name} is no state of format {FORMAT}, or is damaged ({error})") from error
-        by_replica: list[dict[str, Tensor]] = [{} for _ in header["seeds"]]
-        for path, tensor in tensors.items():
-            replica, _, rest = path.partition("/")
-            by_replica[int(replica.removeprefix("replica_"))][rest] = tensor
-        return Checkpoint(
-            task=header["task"],
-            script=header["script"],
-            config=header["config"],
-            data=header["data"],
-            epoch=header["epoch"],
-            seeds=header["seeds"],
-            states=[State(own, numbers) for own, numbers in zip(by_replica, header["numbers"], strict=True)],
-        )

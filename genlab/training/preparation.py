@@ -18,6 +18,8 @@ from genlab.training.checkpoints import Checkpoint
 from genlab.training.loop import Loop
 from genlab.training.trial import Trial, implementation, start, task_name
 
+RECIPE = 1  # raise it when the same config makes other networks: what was prepared before is then not used
+
 
 def prepare(
     kind: type[Contract], config: Config, place: Place, storage: Storage
@@ -32,7 +34,12 @@ def prepare(
     files = {}
     for name, needed in config.prepare().items():
         trial = Trial(implementation(type(needed)), needed, place)
-        made_from = {"task": task_name(type(needed)), "config": as_dict(needed), "data": trial.replicas[0].data()}
+        made_from = {
+            "recipe": RECIPE,
+            "task": task_name(type(needed)),
+            "config": as_dict(needed),
+            "data": trial.replicas[0].data(),
+        }
         digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
         path = f"prepared/{made_from['task']}-{digest}.safetensors"
         if not _whole(path, storage):

@@ -49,8 +49,12 @@ def test_digits_are_described_at_every_size(size: int) -> None:
     expected = {"name": "digits", "split": "test", "shape": [300, 1, size, size], "classes": list("0123456789")}
     digest = described.pop("digest")
     assert described == expected
-    changed = dataclasses.replace(image_set, images=255 - image_set.images)
-    assert len(digest) == 16 and changed.describe()["digest"] != digest
+    images, labels = image_set.images.clone(), image_set.labels
+    images[150, 0, 3, 3] += 1
+    assert len(digest) == 16 and labels is not None
+    for changes in ({"images": images}, {"labels": labels.roll(1)}):
+        assert dataclasses.replace(image_set, **changes).describe()["digest"] != digest
+    assert load("digits", "test", image_size=size) is image_set  # a process maps it once
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 1000, 50_000, -1])

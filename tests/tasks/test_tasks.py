@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from genlab.errors import DataError
 from genlab.tasks import ClassifierConfig, GANConfig, Place, build
 from genlab.tasks.classifier import ClassifierTask, rotate
 from genlab.tasks.gan import GAN
@@ -59,12 +61,55 @@ def test_the_judge_prefers_real_images(place: Place) -> None:
 
     with torch.no_grad():
         untrained = task.evaluate({k: n.eval() for k, n in task.networks().items()}, "validation").metrics
-        real = task.evaluate({"generator": Real()}, "validation").metrics
+        judged = task.networks() | {"generator": Real()}
+        real = task.evaluate({k: n.eval() for k, n in judged.items()}, "validation").metrics
     assert abs(real["kid"]) < untrained["kid"] / 20
     assert real["frechet_distance"] < untrained["frechet_distance"] / 5
     assert real["coverage"] > 0.9 > untrained["coverage"]
     assert real["classes_covered"] == 10
     assert real["class_entropy"] == pytest.approx(np.log(10), abs=0.05)
+
+
+def test_the_discriminators_verdict_is_on_the_images_that_are_judged(place: Place) -> None:
+    class Brightness(torch.nn.Module):
+        """A verdict that anybody can check: a logit, the mean of an image in [-1, 1]."""
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((1, 2, 3))
+
+    class White(torch.nn.Module):
+        def forward(self, noise: torch.Tensor) -> torch.Tensor:
+            return torch.ones(len(noise), 1, 32, 32)
+
+    task = GAN(build(GANConfig, SMALL), place)
+    with torch.no_grad():
+        seen = task.evaluate({"generator": White(), "discriminator": Brightness()}, "validation").metrics
+    real = (task._held("validation").float() / 127.5 - 1).mean((1, 2, 3))
+    assert seen["evaluation/score/real"] == pytest.approx(float(real.sigmoid().mean()), abs=1e-5)
+    assert seen["evaluation/score/fake"] == pytest.approx(float(torch.ones(()).sigmoid()), abs=1e-6)
+
+
+def painted(folder: Path, count: int) -> str:
+    for i in range(count):
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((32, 32, 3), 2 * i, np.uint8)).save(folder / f"{i}.png")
+    return f"image_folder:{folder}"
+
+
+def test_a_folder_of_one_class_has_nothing_to_tell_apart_but_rotations(tmp_path: Path) -> None:
+    """As faces come, in one folder below the root."""
+    painted(tmp_path / "faces" / "aligned", 80)
+    settings = {"dataset": f"image_folder:{tmp_path}/faces"}
+    assert ClassifierTask(build(ClassifierConfig, settings), Place()).rotate
+    with pytest.raises(DataError, match="no classes"):
+        ClassifierTask(build(ClassifierConfig, settings | {"target": "labels"}), Place())
+    GAN(build(GANConfig, settings), Place())
+
+
+def test_too_few_images_to_compare_with_are_refused_at_once(tmp_path: Path) -> None:
+    name = painted(tmp_path / "few", 40)
+    with pytest.raises(DataError, match="4 validation images"):
+        GAN(build(GANConfig, {"dataset": name}), Place())
 
 
 def test_evaluation_repeats_itself(place: Place) -> None:
@@ -88,7 +133,9 @@ def test_what_is_prepared_is_built_once_and_repaired(storage: Storage, place: Pl
 
 def test_a_classifier_learns_digits() -> None:
     task = ClassifierTask(build(ClassifierConfig, {"epoch_steps": 200}), Place())
-    assert Loop(task).advance(1).metrics["accuracy/clean"] > 0.9
+    report = Loop(task).advance(1)
+    assert report.metrics["accuracy/clean"] > 0.9
+    assert set(task.config.reports()) <= report.metrics.keys()
 
 
 def test_a_classifier_without_labels_tells_rotations_apart() -> None:

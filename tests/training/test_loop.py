@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.tasks import GANConfig, PhasedTask, Place, Report, build
 from genlab.tasks.base import Draw
@@ -48,6 +49,15 @@ class Plain(Unjudged):
                     if isinstance(child, nn.BatchNorm2d):
                         setattr(owner, name, nn.Identity())
         return networks
+
+
+class Guided(Plain):
+    """With a network that nobody trains, and a layer that is frozen."""
+
+    def networks(self) -> dict[str, nn.Module]:
+        networks = super().networks()
+        next(iter(networks["discriminator"].parameters())).requires_grad_(False)
+        return networks | {"teacher": nn.Linear(2, 2).requires_grad_(False)}
 
 
 def loop(task: type[PhasedTask] = Unjudged, place: Place | None = None, **settings: Any) -> Loop:
@@ -121,6 +131,56 @@ def test_only_the_networks_of_a_phase_learn_in_it() -> None:
     assert learned == ["discriminator", "discriminator", "generator"] * 3
 
 
+def test_what_a_task_froze_stays_as_it_is() -> None:
+    one = loop(Guided)
+    before = weights(one)
+    one.advance(1)
+    changed = {n for n, tensor in weights(one).items() if n in before and not torch.equal(tensor, before[n])}
+    names = {f"networks/discriminator/{n}" for n, _ in one.networks["discriminator"].named_parameters()}
+    frozen = f"networks/discriminator/{next(one.networks['discriminator'].named_parameters())[0]}"
+    assert names - changed == {frozen}
+    assert not any(name.startswith("networks/teacher") for name in changed)
+
+
+def test_a_step_shows_the_mean_of_its_repetitions() -> None:
+    one = loop(discriminator_steps=3, epoch_steps=2)
+    seen: list[float] = []
+    first = one.phases[0]
+
+    def spy(*arguments: Any) -> Any:
+        loss, scores = first.loss(*arguments)
+        seen.append(float(loss.detach()))
+        return loss, scores
+
+    one.phases[0] = dataclasses.replace(first, loss=spy)
+    curve = one.advance(1).steps["loss/discriminator"]
+    assert len(seen) == 6
+    assert curve == pytest.approx([sum(seen[:3]) / 3, sum(seen[3:]) / 3], rel=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"augment": "crop_flip"}, {"spectral_norm": "both"}, {"reuse_fakes": True}])
+def test_a_step_never_asks_the_device_for_a_number(settings: dict[str, Any]) -> None:
+    class Watch(TorchDispatchMode):
+        """Hears every operation."""
+
+        asked: ClassVar[list[str]] = []
+
+        def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if any(word in str(op) for word in ("_local_scalar_dense", "nonzero", "unique", "masked_select")):
+                self.asked.append(str(op))
+            return op(*args, **(kwargs or {}))
+
+    one = loop(**settings)
+    noises = {phase.name: torch.Generator() for phase in one.phases}
+    one._train_step(noises)
+    with Watch() as watch:
+        one.step = 1
+        one._train_step(noises)
+        assert not watch.asked
+        torch.ones(1).item()
+    assert watch.asked  # it does hear them
+
+
 def test_every_repetition_draws_afresh() -> None:
     one = loop(discriminator_steps=2, epoch_steps=2)
     drawn: list[Draw] = []
@@ -173,9 +233,12 @@ def gradients(rank: int, world: int, folder: str) -> None:
     if world > 1:
         store = dist.FileStore(os.path.join(folder, "store"), world)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
-    one = loop(Plain, Place(rank=rank, world=world), epoch_steps=1, batch_size=32, discriminator_steps=2)
-    one.advance(1)
-    found = {f"{n}/{i}": p.grad for n, own in one.parameters.items() for i, p in enumerate(own)}
+    found = {}
+    for reuse in (False, True):
+        settings = {"epoch_steps": 1, "batch_size": 32, "discriminator_steps": 2, "reuse_fakes": reuse}
+        one = loop(Guided, Place(rank=rank, world=world), **settings)
+        one.advance(1)
+        found |= {f"{reuse}/{n}/{i}": p.grad for n, own in one.parameters.items() for i, p in enumerate(own)}
     torch.save(found, os.path.join(folder, f"{world}-{rank}.pt"))
     if world > 1:
         dist.destroy_process_group()
