@@ -20,12 +20,12 @@ def genlab_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def shared_ray(genlab_cache: Path) -> Iterator[str]:
     """The address of the one Ray that all tests share; this process is connected to it."""
-    from genlab.sweep.cluster import QUIET
+    from genlab.sweep.cluster import QUIET, start
 
     os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"} | QUIET)
     import ray
 
-    context = ray.init(address="local", num_cpus=4, logging_level="ERROR", log_to_driver=False, include_dashboard=False)
+    start(num_cpus=4)
     os.environ.pop("RAY_ADDRESS")
-    yield context.address_info["address"]
+    yield ray.get_runtime_context().gcs_address
     ray.shutdown()

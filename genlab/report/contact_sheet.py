@@ -65,7 +65,7 @@ def contact_sheet(records: Records, key: str = "samples") -> Image.Image:
     for i, epoch in enumerate(columns):
         x = MARGIN + LABEL + i * (CELL + GAP)
         pen.text((x + CELL / 2, HEAD + COLUMN_HEAD / 2), f"epoch {epoch}", INK, _font(15), anchor="mm")
-    y, place = HEAD + COLUMN_HEAD, 0
+    y = HEAD + COLUMN_HEAD
     for title, trials in sections:
         if title:
             pen.text((MARGIN, y + BAND / 2), title, INK, _font(15), anchor="lm")

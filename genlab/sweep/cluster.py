@@ -28,6 +28,7 @@ QUIET = {
 # of a Ray that is started here: its parts find each other in a tenth of the time
 OWN = {"RAY_raylet_client_connect_timeout_milliseconds": "100", "RAY_raylet_client_num_connect_attempts": "100"}
 
+CALM: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 PRESENT, GROWING = 180.0, 1800.0  # seconds for a lane to come up: a process starts, or a machine is rented first
 
 
@@ -59,7 +60,6 @@ def _join_or_start(named: str | None) -> None:
     from ray._private.utils import read_ray_address
     from ray.exceptions import RayError
 
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if (named or "").startswith("ray://"):
         raise GenlabError(f"{named} is a Ray client's address: run the script on the cluster, as `ray submit` does")
     if named == "auto":
@@ -71,15 +71,22 @@ def _join_or_start(named: str | None) -> None:
             host, colon, port = address.rpartition(":")
             if colon and "/" not in host and port.isdigit():  # Ray itself would try for minutes
                 socket.create_connection((host, int(port)), timeout=10).close()
-            ray.init(address=address, **options)
+            ray.init(address=address, **CALM)
             return
         except (OSError, ValueError, RuntimeError, RayError) as error:
             if named:
                 why = str(error).partition("\n")[0]
                 raise GenlabError(f"no Ray answers at {named} ({why}): check --address") from None
+    start()
+
+
+def start(**options: Any) -> None:
+    """A Ray of one's own, without a dashboard: whoever wants one types `ray start --head`."""
+    import ray
+
     os.environ.update(OWN)
-    with _absent("ray.dashboard.optional_deps"):  # whoever wants a dashboard types `ray start --head`
-        ray.init(address="local", include_dashboard=False, **options)
+    with _absent("ray.dashboard.optional_deps"):
+        ray.init(address="local", include_dashboard=False, **CALM, **options)
 
 
 def _import_ahead() -> None:

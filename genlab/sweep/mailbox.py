@@ -56,6 +56,7 @@ class Mailbox:
         self.requests: dict[str, Request] = {}
         self.answers: dict[str, Answer] = {}
         self.prepared: dict[str, str] | None = None
+        self.notes: list[str] = []
         self.closed = False
         self.cut_by: str | None = None
 
@@ -109,7 +110,8 @@ class Mailbox:
             self.changed.notify_all()
 
     async def look(self) -> dict[str, Any]:
-        """Which lanes are up, the last error of any, and whether and why the sweep was cut."""
+        """Which lanes are up, the last error of any, notes since the last look, and why the sweep was cut."""
+        notes, self.notes = self.notes, []
         errors = [line.last_error for line in self.lines.values() if line.last_error]
         return {
             "ready": self.prepared is not None,
@@ -117,6 +119,7 @@ class Mailbox:
             "lanes": {n: line.attempt for n, line in self.lines.items() if self._is_up(line)},
             "open": [rid for rid in self.requests if rid not in self.answers],
             "error": errors[-1] if errors else None,
+            "notes": notes,
         }
 
     async def gone(self, lane: int) -> Any:
@@ -150,6 +153,10 @@ class Mailbox:
             if line.attempt is not None:
                 line.broken.add(line.attempt)
             self.changed.notify_all()
+
+    async def note(self, text: str) -> None:
+        """Something that whoever watches the sweep should see."""
+        self.notes.append(text)
 
     async def exchange(
         self, lane: int, attempt: str, rank: int, world: int, life: str | None, last: str | None, outcome: Answer | None

@@ -153,6 +153,8 @@ class Run:
         while not self.ended.wait(1.0):
             try:
                 seen = self.pool.look()
+                for note in seen["notes"]:
+                    self.view.say(note)
                 if self.pool.problem:
                     self.stop(self.pool.problem)
                 if seen["cut"] and not self.why:

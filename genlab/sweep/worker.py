@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import faulthandler
 import gc
+import logging
 import os
 import socket
 import sys
@@ -107,6 +108,9 @@ def _start(settings: LaneSettings, rank: int, world: int) -> Rank:
     if torch.cuda.is_available() and ray.get_gpu_ids():
         device = "cuda:0"
         torch.cuda.set_device(0)
+    if rank == 0:
+        logging.getLogger("genlab").setLevel(logging.INFO)
+        logging.getLogger("genlab").addHandler(Notes(settings.mailbox))
     kind, task = ray.cloudpickle.loads(settings.code)
     attempt = _join_group(rank, world, device)
     rank_worker = Rank(settings, kind, task or _implementation(kind), rank, world, device, attempt)
@@ -168,6 +172,17 @@ def _warm_up(device: str) -> None:
     optimizer.step()
     gc.freeze()  # what was imported lives for ever: no collection need walk it
     gc.enable()
+
+
+class Notes(logging.Handler):
+    """Hands what genlab logs to the driver, who has the terminal."""
+
+    def __init__(self, mailbox: Any) -> None:
+        super().__init__(logging.INFO)
+        self.mailbox = mailbox
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.mailbox.note.remote(self.format(record))
 
 
 class Rank:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from genlab.training.checkpoints import Checkpoint
 from genlab.training.loop import Loop
 from genlab.training.trial import Trial, implementation, start, task_name
 
+logger = logging.getLogger(__name__)
 RECIPE = 1  # raise it when the same config makes other networks: what was prepared before is then not used
 
 
@@ -43,6 +45,7 @@ def prepare(
         digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
         path = f"prepared/{made_from['task']}-{digest}.safetensors"
         if not _whole(path, storage):
+            logger.info("training what all trials need once: the %s (%s)", made_from["task"], name)
             while trial.epoch < needed.epochs:
                 trial.advance()
             storage.write(path, trial.checkpoint().encode())

@@ -225,8 +225,12 @@ def fake_mnist(mnist_test_files: MnistFiles, monkeypatch: pytest.MonkeyPatch) ->
     return Fake
 
 
-def test_what_is_absent_is_downloaded_once(fake_mnist: type[_FakeMNIST], tmp_path: Path, cache: Path) -> None:
-    assert len(load("mnist", "test")) == 10_000
+def test_what_is_absent_is_downloaded_once(
+    fake_mnist: type[_FakeMNIST], tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "genlab"):
+        assert len(load("mnist", "test")) == 10_000
+    assert caplog.messages == [f"downloading MNIST into {cache / 'data'}"]
     assert len(load("mnist", "test", image_size=28)) == 10_000
     assert fake_mnist.downloads == 1
     assert len(list((cache / "data" / "MNIST" / "raw").iterdir())) == 4

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -31,11 +33,14 @@ def lines(trace: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in trace.read_text().splitlines()] if trace.exists() else []
 
 
-def check(records: Records, trace: Path, tracking_uri: str, repaired: tuple[str, ...] = ()) -> None:
+def check(
+    records: Records, trace: Path, tracking_uri: str, repaired: tuple[str, ...] = (), failed: tuple[str, ...] = ()
+) -> None:
     """All trials ended; no epoch was trained again after its event; rungs and MLflow hold everything once."""
     from genlab.sweep.search import Asha
 
-    assert all(trial.ends in ("completed", "pruned") for trial in records.trials.values())
+    for trial in records.trials.values():
+        assert trial.ends in (("failed",) if trial.name in failed else ("completed", "pruned"))
     epochs = [(e["trial"], e["epoch"]) for e in records.events if e["event"] == "epoch"]
     assert len(epochs) == len(set(epochs))
     for trial in records.trials.values():
@@ -44,7 +49,7 @@ def check(records: Records, trace: Path, tracking_uri: str, repaired: tuple[str,
     committed = {(e["trial"], e["epoch"]): e["time"] for e in records.events if e["event"] == "epoch"}
     for line in lines(trace):
         name = names[line["lr"]]
-        assert name in repaired or line["time"] < committed[name, line["epoch"]]
+        assert name in repaired or line["time"] < committed.get((name, line["epoch"]), math.inf)
     plan = make(toy_script.sweep(str(trace)), {}, None)
     asha = Asha(plan)
     asha.feed(records)
@@ -61,8 +66,13 @@ def until(condition: Any, seconds: float = 90.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_killed_worker_comes_back_and_its_trial_goes_on(run_sweep: Runner, results: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_comes_back_and_one_that_raises_fails_its_trial_alone(
+    run_sweep: Runner, results: Path, tmp_path: Path
+) -> None:
     trace = tmp_path / "trace"
+    sweep = dataclasses.replace(
+        toy_script.sweep(str(trace)), grid=[{"lr": 0.02, "fail_at": 2, "fail_rank": 1}, {"lr": 0.03}]
+    )
 
     def kill() -> None:
         until(lambda: any(line["epoch"] == 4 for line in lines(trace)))
@@ -70,12 +80,17 @@ def test_a_killed_worker_comes_back_and_its_trial_goes_on(run_sweep: Runner, res
 
     killer = threading.Thread(target=kill)
     killer.start()
-    code, records = run_sweep(toy_script.sweep(str(trace)), trials=2, lanes=1, workers=2)
+    code, records = run_sweep(sweep, grid=True, lanes=1, workers=2)
     killer.join()
-    assert code == 0 and len(records.trials) == 2
-    pids = {line["pid"] for line in lines(trace)}
-    assert len(pids) == 2
-    check(records, trace, f"sqlite:///{results}/mlflow.db")
+    assert code == 0
+    default, failed, after = records.trials.values()
+    assert (default.ends, failed.ends, after.ends) == ("completed", "failed", "completed")
+    assert len({line["pid"] for line in lines(trace) if line["lr"] == default.settings["lr"]}) == 2
+    assert "ZeroDivisionError: the toy breaks" in (failed.error or "")
+    ended = next(event["time"] for event in records.events if event["event"] == "error")
+    resumed = next(e["time"] for e in records.events if e["event"] == "epoch" and e["trial"] == after.name)
+    assert resumed - ended < 30
+    check(records, trace, f"sqlite:///{results}/mlflow.db", failed=(failed.name,))
 
 
 def test_a_driver_may_die_be_stopped_be_resumed_and_extended(

@@ -89,18 +89,6 @@ def test_a_lane_outlives_whatever_its_trials_do(run_sweep: Runner, tmp_path: Pat
     assert max(sizes[60:]) < max(sizes[:20]) + 20e6
 
 
-def test_one_rank_that_raises_fails_its_trial_alone(run_sweep: Runner) -> None:
-    grid = [{"lr": 0.02, "fail_at": 2, "fail_rank": 1}, {"lr": 0.03}]
-    code, records = run_sweep(toy_sweep(grid=grid), grid=True, lanes=1, workers=2)
-    assert code == 0
-    default, failed, after = records.trials.values()
-    assert (default.ends, failed.ends, after.ends) == ("completed", "failed", "completed")
-    assert "the toy breaks" in (failed.error or "")
-    ended = next(event["time"] for event in records.events if event["event"] == "error")
-    resumed = next(e["time"] for e in records.events if e["event"] == "epoch" and e["trial"] == after.name)
-    assert resumed - ended < 30
-
-
 def test_two_streams_and_three_networks_in_one_phase(run_sweep: Runner) -> None:
     """A lane of two workers does what one process does."""
     sweep = Sweep(name="pair", task=toys.Pair, metric="loss/all", settings={"epochs": 2}, trials=1)

@@ -308,7 +308,10 @@ def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
         assert (await box.look())["lanes"] == {}
         await box.failed(0, "no memory left on the GPU")
         assert (await waiting) == RESTART
-        assert (await box.look())["error"] == "no memory left on the GPU"
+        await box.note("downloading")
+        seen = await box.look()
+        assert seen["error"] == "no memory left on the GPU" and seen["notes"] == ["downloading"]
+        assert (await box.look())["notes"] == []
         await box.join(0, "b", 2, None)
         assert (await box.look())["lanes"] == {0: "b"}
 

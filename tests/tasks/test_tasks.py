@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genlab.errors import DataError
+from genlab.errors import DataError, GenlabError
 from genlab.tasks import ClassifierConfig, GANConfig, Place, build
 from genlab.tasks.classifier import ClassifierTask, rotate
 from genlab.tasks.gan import GAN
@@ -87,6 +87,18 @@ def test_the_discriminators_verdict_is_on_the_images_that_are_judged(place: Plac
     real = (task._held("validation").float() / 127.5 - 1).mean((1, 2, 3))
     assert seen["evaluation/score/real"] == pytest.approx(float(real.sigmoid().mean()), abs=1e-5)
     assert seen["evaluation/score/fake"] == pytest.approx(float(torch.ones(()).sigmoid()), abs=1e-6)
+
+
+def test_images_that_cannot_be_shown_fail_where_they_are_made(place: Place) -> None:
+    class Askew(GAN):
+        def evaluate(self, networks: Any, split: str) -> Any:
+            return dataclasses.replace(
+                super().evaluate(networks, split), images={"samples": np.zeros((3, 8, 8), np.float32)}
+            )
+
+    trial = Trial(Askew, build(GANConfig, SMALL), place)
+    with pytest.raises(GenlabError, match=r"'samples' are float32 \[3, 8, 8\]"):
+        trial.part("0000", trial.advance(), {})
 
 
 def painted(folder: Path, count: int) -> str:

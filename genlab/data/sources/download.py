@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +16,8 @@ from genlab.data.places import cache_root, data_roots, download_root, locked
 from genlab.errors import DataError
 
 _SECONDS_WITHOUT_A_BYTE = 20.0
+_SECONDS_BETWEEN_NEWS = 5.0
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -59,7 +63,11 @@ def _download(set_class: str, target: Path, parts: Sequence[str]) -> None:
     is_new = not target.exists()
     target.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=target, prefix=".download-") as folder, _timeout():
+        with (
+            tempfile.TemporaryDirectory(dir=target, prefix=".download-") as folder,
+            _timeout(),
+            _progress(set_class, target, Path(folder)),
+        ):
             make(folder, download=True)  # prints its progress and compares the md5
             for part in parts:
                 (target / part).parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +77,27 @@ def _download(set_class: str, target: Path, parts: Sequence[str]) -> None:
             with contextlib.suppress(OSError):
                 target.rmdir()  # a mistyped root should not come to exist
         raise
+
+
+@contextlib.contextmanager
+def _progress(set_class: str, target: Path, folder: Path) -> Iterator[None]:
+    """Log how much has come: torchvision's bar is on the terminal of this process, and a worker has none."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(_SECONDS_BETWEEN_NEWS):
+            with contextlib.suppress(OSError):  # files come and go
+                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                logger.info("downloading %s: %.0f MB so far", set_class, size / 1e6)
+
+    logger.info("downloading %s into %s", set_class, target)
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
 
 
 @contextlib.contextmanager
