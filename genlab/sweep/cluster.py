@@ -28,6 +28,7 @@ QUIET = {
 # of a Ray that is started here: its parts find each other in a tenth of the time
 OWN = {"RAY_raylet_client_connect_timeout_milliseconds": "100", "RAY_raylet_client_num_connect_attempts": "100"}
 
+UNUSED = ("start_api_server", "start_monitor", "start_log_monitor")
 CALM: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 PRESENT, GROWING = 180.0, 1800.0  # seconds for a lane to come up: a process starts, or a machine is rented first
 
@@ -81,11 +82,13 @@ def _join_or_start(named: str | None) -> None:
 
 
 def start(**options: Any) -> None:
-    """A Ray of one's own, without a dashboard: whoever wants one types `ray start --head`."""
+    """A Ray of one's own, without what only others could use: a dashboard, an autoscaler, a reader of logs. They are
+    three processes, and waiting for the first takes a third of Ray's start. Who wants them types `ray start --head`."""
     import ray
+    from ray._private.node import Node
 
     os.environ.update(OWN)
-    with _absent("ray.dashboard.optional_deps"):
+    with _absent("ray.dashboard.optional_deps"), _without(Node, UNUSED):
         ray.init(address="local", include_dashboard=False, **CALM, **options)
 
 
@@ -110,6 +113,19 @@ def _absent(module: str) -> Iterator[None]:
     finally:
         if not here:
             del sys.modules[module]
+
+
+@contextlib.contextmanager
+def _without(owner: type, methods: tuple[str, ...]) -> Iterator[None]:
+    """Meanwhile these methods of `owner` do nothing."""
+    own = {name: getattr(owner, name) for name in methods}
+    for name in methods:
+        setattr(owner, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in own.items():
+            setattr(owner, name, method)
 
 
 class Room(NamedTuple):
