@@ -25,7 +25,7 @@ def shared_ray(genlab_cache: Path) -> Iterator[str]:
     os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"} | QUIET)
     import ray
 
-    start(num_cpus=4)
+    start(num_cpus=2)
     os.environ.pop("RAY_ADDRESS")
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()

@@ -104,4 +104,6 @@ class LanePool:
         end = time.monotonic() + timeout
         for thread in self.threads:
             thread.join(max(0.0, end - time.monotonic()))
+        with contextlib.suppress(Exception):
+            ray.kill(self.mailbox)
         self.scratch.cleanup()
