@@ -45,6 +45,7 @@ def connect(address: str | None) -> bool:
 
     if ray.is_initialized():
         return False
+    logging.getLogger("ray").setLevel(logging.ERROR)
     # while Ray's own processes start; joined before anybody else imports these: two threads would trip over each other
     imports = threading.Thread(target=_import_ahead, daemon=True, name="imports")
     imports.start()
@@ -52,12 +53,13 @@ def connect(address: str | None) -> bool:
         _join_or_start(address or os.environ.get("RAY_ADDRESS"))
     finally:
         imports.join()
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)  # ray.init has set it anew
     return True
 
 
 def _join_or_start(named: str | None) -> None:
     import ray
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray._private.utils import read_ray_address
     from ray.exceptions import RayError
 
@@ -67,18 +69,27 @@ def _join_or_start(named: str | None) -> None:
         named = None
     # what `ray start --head` noted; Ray's own "auto" would also join the private Ray of another sweep
     address = named or read_ray_address()
-    if address and address != "local":
-        try:
-            host, colon, port = address.rpartition(":")
-            if colon and "/" not in host and port.isdigit():  # Ray itself would try for minutes
-                socket.create_connection((host, int(port)), timeout=10).close()
-            ray.init(address=address, **CALM)
-            return
-        except (OSError, ValueError, RuntimeError, RayError) as error:
-            if named:
-                why = str(error).partition("\n")[0]
-                raise GenlabError(f"no Ray answers at {named} ({why}): check --address") from None
-    start()
+    if not address or address == "local":
+        start()
+        return
+    try:
+        host, colon, port = address.rpartition(":")
+        if colon and "/" not in host and port.isdigit():  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        if named:
+            raise GenlabError(f"no Ray answers at {named} ({error}): check --address") from None
+        start()  # the one that was noted is gone
+        return
+    # Ray itself would leave the token out for a named address, though its own `ray start` takes it where it is
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    try:
+        ray.init(address=address, **CALM)
+    except (OSError, ValueError, RuntimeError, RayError) as error:
+        why = str(error).partition("\n")[0]
+        raise GenlabError(
+            f"the Ray at {address} cannot be joined ({why}): name another by --address, or local for one of your own"
+        ) from None
 
 
 def start(**options: Any) -> None:

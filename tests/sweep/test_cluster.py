@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import toy_script
 
 from genlab.errors import GenlabError
 from genlab.sweep.cluster import GROWING, PRESENT, connect, share_out
@@ -65,3 +73,29 @@ def test_an_address_that_is_none_is_refused(address: str, says: str, monkeypatch
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     with pytest.raises(GenlabError, match=says):
         connect(address)
+
+
+@pytest.mark.slow
+def test_a_sweep_joins_what_ray_start_started(tmp_path: Path) -> None:
+    """By itself, and by name; with the token that Ray makes by itself."""
+    from ray._private.utils import read_ray_address
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    ray = Path(sys.executable).with_name("ray")
+    command = [str(ray), "start", "--head", "--block", "--num-cpus", "1", "--port", port, "--disable-usage-stats"]
+    head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while not (read_ray_address() or "").endswith(f":{port}"):
+            assert time.monotonic() < end and head.poll() is None
+            time.sleep(0.2)
+        script = [sys.executable, toy_script.__file__, str(tmp_path / "trace"), "--trials", "1", "--storage", "results"]
+        for named in ([], ["--address", read_ray_address()]):
+            done = subprocess.run([*script, *named], cwd=tmp_path, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0 and "on 1 lanes of 1 x 1 CPU" in done.stdout
+    finally:
+        head.send_signal(signal.SIGTERM)
+        head.wait(90)
