@@ -9,6 +9,11 @@ import numpy as np
 PAD = 2  # pixels between two images, and around them
 
 
+def can_be_shown(images: np.ndarray) -> bool:
+    """Whether they are what `grid` takes."""
+    return images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] in (1, 3, 4)
+
+
 def grid(images: np.ndarray, columns: int | None = None, background: int = 255) -> np.ndarray:
     """Images side by side, row by row, 2 pixels apart.
 
@@ -23,7 +28,7 @@ def grid(images: np.ndarray, columns: int | None = None, background: int = 255) 
     Raises:
         ValueError: the shape or the type is another.
     """
-    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or images.dtype != np.uint8:
+    if not can_be_shown(images):
         raise ValueError(f"a grid takes uint8 [N, H, W, 1, 3 or 4], got {images.dtype} {list(images.shape)}")
     count, height, width, channels = images.shape
     columns = max(1, columns or math.ceil(math.sqrt(count)))

@@ -38,6 +38,11 @@ class Line:
         self.last_error = ""
         self.group: Any = None  # the placement group, for whoever must remove it
 
+    def give_up(self) -> None:
+        """The present group, if there is one, must start again."""
+        if self.attempt is not None:
+            self.broken.add(self.attempt)
+
 
 class Mailbox:
     """Requests in, answers out; lanes come for the next request when they are free."""
@@ -126,8 +131,7 @@ class Mailbox:
         """The lane's run has ended: its placement group, if it left one behind."""
         async with self.changed:
             line = self.lines.setdefault(lane, Line())
-            if line.attempt is not None:
-                line.broken.add(line.attempt)
+            line.give_up()
             group, line.group = line.group, None
             return group
 
@@ -150,8 +154,7 @@ class Mailbox:
         async with self.changed:
             line = self.lines.setdefault(lane, Line())
             line.last_error = error
-            if line.attempt is not None:
-                line.broken.add(line.attempt)
+            line.give_up()
             self.changed.notify_all()
 
     async def note(self, text: str) -> None:
@@ -212,15 +215,14 @@ class Mailbox:
         return line.attempt == attempt and attempt not in line.broken
 
     def _is_up(self, line: Line) -> bool:
-        there = line.attempt is not None and line.joined == line.attempt and line.attempt not in line.broken
+        there = line.joined is not None and self._holds(line, line.joined)
         return there and time.monotonic() - line.heard < self.silence
 
     def _take_from_the_silent(self) -> None:
         """A lane that does not come back, its node gone for good, must not keep what another one could do."""
         for line in self.lines.values():
             if (line.request or line.life) and time.monotonic() - line.heard > self.silence:
-                if line.attempt is not None:
-                    line.broken.add(line.attempt)
+                line.give_up()
                 line.request = line.life = None
 
     async def _bear_with(self, line: Line, attempt: str, rid: str, outcome: Answer) -> None:

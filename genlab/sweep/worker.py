@@ -102,6 +102,8 @@ def _start(settings: LaneSettings, rank: int, world: int) -> Rank:
     import ray.cloudpickle
     import torch
 
+    from genlab.training import implementation
+
     os.environ.update(settings.environment)
     torch.set_num_threads(settings.threads)
     device = "cpu"
@@ -110,18 +112,12 @@ def _start(settings: LaneSettings, rank: int, world: int) -> Rank:
         torch.cuda.set_device(0)
     if rank == 0:
         logging.getLogger("genlab").setLevel(logging.INFO)
-        logging.getLogger("genlab").addHandler(Notes(settings.mailbox))
+        logging.getLogger("genlab").addHandler(LogToDriver(settings.mailbox))
     kind, task = ray.cloudpickle.loads(settings.code)
     attempt = _join_group(rank, world, device)
-    rank_worker = Rank(settings, kind, task or _implementation(kind), rank, world, device, attempt)
+    rank_worker = Rank(settings, kind, task or implementation(kind), rank, world, device, attempt)
     _warm_up(device)
     return rank_worker
-
-
-def _implementation(kind: type[Config]) -> type[Contract]:
-    from genlab.training import implementation
-
-    return implementation(kind)
 
 
 def _join_group(rank: int, world: int, device: str) -> str:
@@ -174,7 +170,7 @@ def _warm_up(device: str) -> None:
     gc.enable()
 
 
-class Notes(logging.Handler):
+class LogToDriver(logging.Handler):
     """Hands what genlab logs to the driver, who has the terminal."""
 
     def __init__(self, mailbox: Any) -> None:

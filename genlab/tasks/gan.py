@@ -40,6 +40,7 @@ class GAN(PhasedTask):
                 raise DataError(
                     f"{config.dataset} has {few} {split} images: drawn ones cannot be compared with fewer than {FEWEST}"
                 )
+        self._images: dict[str, Tensor] = {}  # of each split that was judged against, and the judge's features of them
         self._real: dict[str, Tensor] = {}
 
     def _load(self, split: str) -> ImageSet:
@@ -124,10 +125,12 @@ class GAN(PhasedTask):
 
     def _held(self, split: str) -> Tensor:
         """The images of `split` that drawn ones are compared with: uint8 [N, C, S, S]."""
-        images = self._load(split).images
-        if len(images) <= REFERENCE:
-            return images
-        return images[torch.randperm(len(images), generator=seeded(0, "reference"))[:REFERENCE]]
+        if split not in self._images:
+            images = self._load(split).images
+            if len(images) > REFERENCE:
+                images = images[torch.randperm(len(images), generator=seeded(0, "reference"))[:REFERENCE]]
+            self._images[split] = images
+        return self._images[split]
 
 
 def discriminator_loss(networks: Networks, draw: Draw, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:

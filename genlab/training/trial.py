@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError
+from genlab.report.grids import can_be_shown
 from genlab.tasks import CONFIGS, Config, Contract, PhasedTask, Place, Report, Task
 from genlab.tasks.config import as_dict
 from genlab.tracking.parts import Part, ReplicaPart
@@ -61,7 +62,7 @@ class Trial:
             if test and not diverged:
                 metrics |= {f"test/{key}": value for key, value in replica.judge("test").items()}
             for key, images in report.images.items():
-                if images.dtype != "uint8" or images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
+                if not can_be_shown(images):
                     raise GenlabError(
                         f"images {key!r} are {images.dtype} {list(images.shape)}, but a report takes uint8 [N, H, W, C]"
                     )
