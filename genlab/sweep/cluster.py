@@ -39,8 +39,7 @@ def connect(address: str | None) -> bool:
     Raises:
         GenlabError: an address was named, and no Ray answers there.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    settle()
     import ray
 
     if ray.is_initialized():
@@ -55,6 +54,18 @@ def connect(address: str | None) -> bool:
         imports.join()
     logging.getLogger("ray").setLevel(logging.ERROR)  # ray.init has set it anew
     return True
+
+
+def settle() -> None:
+    """Ray's switches as a sweep wants them, where the environment does not say otherwise."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from ray._private import ray_constants
+
+    # read when Ray is imported, which a sweep's script may have done before us; under `uv run` each of Ray's
+    # processes would otherwise make itself an environment
+    uv_run = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
+    setattr(ray_constants, uv_run, ray_constants.env_bool(uv_run, False))
 
 
 def _join_or_start(named: str | None) -> None:

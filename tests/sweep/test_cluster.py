@@ -75,6 +75,13 @@ def test_an_address_that_is_none_is_refused(address: str, says: str, monkeypatch
         connect(address)
 
 
+def test_lanes_run_in_the_environment_of_the_driver(shared_ray: str) -> None:
+    """Under `uv run`, too, and though this file has imported Ray first: none is made for each of Ray's processes."""
+    import ray
+
+    assert not ray.get_runtime_context().runtime_env.get("py_executable")
+
+
 @pytest.mark.slow
 def test_a_sweep_joins_what_ray_start_started(tmp_path: Path) -> None:
     """By itself, and by name; with the token that Ray makes by itself."""
