@@ -60,12 +60,13 @@ def settle() -> None:
     """Ray's switches as a sweep wants them, where the environment does not say otherwise."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    from ray._common.utils import env_bool
     from ray._private import ray_constants
 
     # read when Ray is imported, which a sweep's script may have done before us; under `uv run` each of Ray's
     # processes would otherwise make itself an environment
     uv_run = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
-    setattr(ray_constants, uv_run, ray_constants.env_bool(uv_run, False))
+    setattr(ray_constants, uv_run, env_bool(uv_run, False))
 
 
 def _join_or_start(named: str | None) -> None:

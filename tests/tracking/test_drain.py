@@ -40,10 +40,11 @@ def test_killed_in_the_middle_and_started_anew(make_sweep: Any, database: str) -
     sweep.whole_trial("00000", 12)
     started = time.perf_counter()
     drain.notify(sweep.n)
-    assert time.perf_counter() - started < 1  # the driver goes on at once
+    told = time.perf_counter() - started
     first = drain.pid
     assert first is not None
     wait_for(lambda: sent_epochs(sweep, database) >= 2)
+    assert told < (time.perf_counter() - started) / 2  # the driver went on long before anything was sent
     os.kill(first, signal.SIGKILL)
     assert sent_epochs(sweep, database) < 12
     sweep.whole_trial("00001", 2)
@@ -64,10 +65,8 @@ def test_the_server_goes_down_and_comes_up(make_sweep: Any, mlflow_server: Any) 
     try:
         sweep.whole_trial("00001", 2)
         sweep.end()
-        started = time.perf_counter()
-        for _ in range(1000):
+        for _ in range(10_000):  # did each wait for the server, this would outlast any patience
             drain.notify(sweep.n)
-        assert time.perf_counter() - started < 1
     finally:
         mlflow_server.start()
     assert drain.close() == 0 and drain.problem is None
@@ -117,9 +116,7 @@ time.sleep(600)
         assert process.stdout is not None
         drain = psutil.Process(int(process.stdout.readline()))
         process.kill()
-    started = time.monotonic()
     wait_for(lambda: not drain.is_running() or drain.status() == psutil.STATUS_ZOMBIE, 30)
-    assert time.monotonic() - started < 15
     assert sent_epochs(sweep, mlflow_server.uri) == 0
 
 
