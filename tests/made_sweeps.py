@@ -86,29 +86,12 @@ def make_sweep(tmp_path: Path) -> Callable[..., MadeSweep]:
     return lambda *args, **keywords: MadeSweep(tmp_path / "results", *args, **keywords)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def bytecode(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Processes that tests start compile MLflow once, not each: 3 s less where an environment forbids bytecode."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        patch.setenv("PYTHONPYCACHEPREFIX", str(pytestconfig.cache.mkdir("bytecode")))
-        yield
-
-
 @pytest.fixture(scope="session")
-def migrated(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database. Making one takes 10 s, so it is kept from run to run; copying it takes nothing."""
-    from genlab.tracking.server import quiet_mlflow
-
-    mlflow = quiet_mlflow()
-    kept = pytestconfig.cache.mkdir("mlflow") / f"{mlflow.__version__}.db"
-    if not kept.exists():
-        path = tmp_path_factory.mktemp("template") / "mlflow.db"
-        mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-        partial = kept.with_suffix(f".{os.getpid()}.tmp")
-        shutil.copy(path, partial)
-        partial.replace(kept)
-    return kept
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database. Making one takes seconds; copying it takes nothing."""
+    path = tmp_path_factory.mktemp("template") / "mlflow.db"
+    quiet_mlflow().MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @pytest.fixture

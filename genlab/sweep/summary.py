@@ -15,7 +15,7 @@ from genlab.sweep.view import View, last_line, show
 from genlab.tracking.drain import Drain
 from genlab.tracking.parts import Part
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
-from genlab.tracking.server import shown
+from genlab.tracking.server import is_http, shown
 from genlab.tracking.storage import Storage
 
 SHEET = "contact_sheet.png"
@@ -52,7 +52,9 @@ def summarize(
         )
         view.say(f"  {calling()}genlab replay {shlex.quote(storage.url)} --sweep {records.name}")
     else:
-        view.say(f"review: {_review(tracking_uri)}")
+        if not is_http(tracking_uri):
+            view.say(f"review: {calling()}mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}")
+        view.say(f"{'review' if is_http(tracking_uri) else 'then open'}: {drain.page}")
     if stopped is not None:
         view.say(f"stopped: {stopped}")
         view.say(f"go on with: {again} --resume {records.name}")
@@ -163,9 +165,3 @@ def _tell(
     view.say(f"train it again: {summary['command']}")
     view.say(f"checkpoint: {summary['checkpoint']}")
     view.say(f"contact sheet: {problem or records.storage.where(SHEET)}")
-
-
-def _review(tracking_uri: str) -> str:
-    if tracking_uri.startswith("sqlite"):
-        return f"{calling()}mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
-    return shown(tracking_uri)

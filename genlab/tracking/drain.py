@@ -5,7 +5,7 @@ state: started anew, it passes by what is there already. A driver that is gone w
 another one with a drain of its own, so this one then stops at once.
 
     driver → drain   {"folder", "tracking_uri", …}, then `<n>` for each event, at last `close <n>`
-    drain → driver   {"left", "problem"} at the end, nothing before
+    drain → driver   {"left", "problem", "page"} at the end, nothing before
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Drain:
             patience: seconds that `close` waits for any progress.
         """
         self.problem: str | None = None  # after `close`: why not all was sent
+        self.page: str | None = None  # after `close`: where a browser shows it
         self._records, self._uri, self._grace, self._patience = records, tracking_uri, grace, patience
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
@@ -70,7 +71,7 @@ class Drain:
             self._tell(f"close {self._newest}")
             report = self._last_words() if self._process else None
             if report is not None:
-                left, self.problem = report["left"], report["problem"]
+                left, self.problem, self.page = report["left"], report["problem"], report["page"]
                 break
         self._release()
         self._process = None
@@ -139,6 +140,7 @@ class _Worker:
         self.driver, self.grace, self.patience = order["driver"], float(order["grace"]), float(order["patience"])
         self.newest = self.done = self.unsent = 0
         self.problem: str | None = None
+        self.page: str | None = None
         self.closing: float | None = None  # when `close` came
         self.progress = time.monotonic()
         self.opened = is_http(self.tracking_uri)
@@ -174,7 +176,7 @@ class _Worker:
         """Report and stop. Sending again leaves nothing doubled, so this may cut off anything."""
         with self.last:  # never left: the process ends in it
             left = self.newest - self.done + self.unsent
-            report = {"left": left, "problem": (self.problem or otherwise) if left else None}
+            report = {"left": left, "problem": (self.problem or otherwise) if left else None, "page": self.page}
             self.answer.write(f"{json.dumps(report)}\n")
             self.answer.flush()
             os._exit(0)
@@ -203,6 +205,7 @@ class _Worker:
                 continue
             self.done, self.opened, tries, self.progress = self.done + 1, True, 0, time.monotonic()
             self.unsent, self.problem = len(publisher.unsent), next(iter(publisher.unsent.values()), None)
+            self.page = publisher.page
         if publisher is not None and event.get("event") != "end":
             publisher.interrupted(time.time())
 

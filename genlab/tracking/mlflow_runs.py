@@ -18,7 +18,7 @@ from genlab.tracking.parts import Part
 from genlab.tracking.points import epoch_points, part_points
 from genlab.tracking.records import CONFIRMS, Event
 from genlab.tracking.runs import MISSING, PARAM, SENT, Run, Runs
-from genlab.tracking.server import EventRefused, Refused, fault, shown
+from genlab.tracking.server import EventRefused, Refused, fault, page, shown
 from genlab.tracking.storage import FileName, Storage
 
 ENDS, ERROR = "genlab.ends", "genlab.error"
@@ -103,6 +103,12 @@ class Publisher:
         self.runs.set_status(parent, "FINISHED", time)  # before the tag that says that all is there
         tags |= {"mlflow.note.content": _note(self.name, summary), ENDED: repr(time)}
         self.runs.log(parent, epoch_points(metrics, time, 0), tags=tags)
+
+    @property
+    def page(self) -> str | None:
+        """Where a browser shows what was sent; None before anything was."""
+        asked = (str(self.manifest.get(key, "")) for key in ("metric", "mode"))
+        return page(self.tracking_uri, self._runs.experiment, self.name, *asked) if self._runs else None
 
     def interrupted(self, time: float) -> None:
         """Mark the runs that nobody is working on as KILLED; the next event of theirs sets them RUNNING again.

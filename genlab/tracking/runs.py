@@ -63,14 +63,14 @@ class Runs:
             os.makedirs(os.path.dirname(database), exist_ok=True)
         self.tracking_uri = tracking_uri
         self._client = quiet_mlflow().MlflowClient(tracking_uri=tracking_uri)
-        self._experiment = self._find(experiment, folder)
+        self.experiment = self._find(experiment, folder)  # its id
 
     def search(self, sweep: str) -> Iterator[Run]:
         """The runs of this sweep that were not deleted, newest first (should one be there twice, the oldest is it)."""
         token = None
         while True:
             page = self._client.search_runs(
-                [self._experiment],
+                [self.experiment],
                 f"tags.`genlab.sweep` = '{sweep}'",
                 max_results=1000,
                 order_by=["attributes.start_time DESC"],
@@ -85,7 +85,7 @@ class Runs:
     def create(self, name: str, time: float, tags: Mapping[str, str]) -> Run:
         """A new run, RUNNING since `time` (seconds since 1970)."""
         tags = {legal(key): value[:TAG] for key, value in tags.items()}
-        run = self._client.create_run(self._experiment, int(time * 1000), tags, run_name=name)
+        run = self._client.create_run(self.experiment, int(time * 1000), tags, run_name=name)
         return Run(run.info.run_id, "RUNNING", dict(tags), clean=True)
 
     def set_status(self, run: Run, status: str, time: float | None = None) -> None:

@@ -7,6 +7,7 @@ import os
 import posixpath
 import re
 from types import ModuleType
+from urllib.parse import quote, urlencode
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.tracking.storage import Storage
@@ -66,6 +67,18 @@ def sqlite_file(tracking_uri: str) -> str | None:
 def is_http(tracking_uri: str) -> bool:
     """Whether it names a server."""
     return tracking_uri.startswith(("http://", "https://"))
+
+
+def page(tracking_uri: str, experiment: str, sweep: str, metric: str, mode: str) -> str:
+    """The address of a sweep's trials in MLflow's UI, best first, with charts and images; `mlflow ui` serves databases.
+
+    Without all that, the UI of MLflow 3.17 opens on traces of language models.
+    """
+    server = shown(tracking_uri).rstrip("/") if is_http(tracking_uri) else "http://127.0.0.1:5000"
+    view = {"compareRunsMode": "CHART", "workflowType": "machine_learning"}
+    view |= {"orderByKey": f"metrics.`{metric}`", "orderByAsc": str(mode == "min").lower()}
+    view |= {"searchFilter": f"tags.`genlab.sweep` = '{sweep}'"}
+    return f"{server}/#/experiments/{experiment}/runs?{urlencode(view, quote_via=quote)}"
 
 
 def shown(tracking_uri: str) -> str:

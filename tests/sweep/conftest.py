@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import toys
-from made_sweeps import bytecode, migrated  # noqa: F401 - fixtures
+from made_sweeps import migrated  # noqa: F401 - a fixture
 from toys import Runner
 
 from genlab.sweep import Sweep

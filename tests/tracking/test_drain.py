@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 from made_sweeps import Seen, assert_complete
@@ -51,7 +52,10 @@ def test_killed_in_the_middle_and_started_anew(make_sweep: Any, database: str) -
     sweep.end()
     drain.notify(sweep.n)
     assert drain.close() == 0 and drain.problem is None
-    assert assert_complete(sweep, database).parent.info.status == "FINISHED"
+    seen = assert_complete(sweep, database)
+    assert seen.parent.info.status == "FINISHED"
+    page = f"http://127.0.0.1:5000/#/experiments/{seen.parent.info.experiment_id}/runs?"
+    assert drain.page is not None and drain.page.startswith(page) and quote(sweep.records.name) in drain.page
     assert drain.close() == 0  # once more does no harm
 
 
