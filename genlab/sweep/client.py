@@ -28,19 +28,19 @@ class Client(tune.Trainable):
     def _begin(self, config: dict[str, Any]) -> None:
         self.trial = config
         self.state, self.epoch = config["state"], config["at"]
-        self._name_life()
+        self._name_session()
 
-    def _name_life(self) -> None:
+    def _name_session(self) -> None:
         origin = [self.trial["config"], self.trial["replicas"], self.state, self.epoch]
         digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()[:12]
-        self.life = f"{self.trial['trial']}@{digest}"
+        self.session = f"{self.trial['trial']}@{digest}"
 
     def step(self) -> dict[str, Any]:
         """Bring the trial to its next epoch."""
         epoch, epochs = self.epoch + 1, self.trial["epochs"]
         request = {
-            "id": f"{self.life}/{epoch}",
-            "life": self.life,
+            "id": f"{self.session}/{epoch}",
+            "session": self.session,
             "trial": self.trial["trial"],
             "config": self.trial["config"],
             "replicas": self.trial["replicas"],
@@ -69,9 +69,9 @@ class Client(tune.Trainable):
         return {**result, OBJECTIVE: objective, "done": epoch >= epochs}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        """Where the last state lies; a new life may begin there."""
+        """Where the last state lies; a new session may begin there."""
         return {"state": self.state, "epoch": self.epoch}
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         self.state, self.epoch = checkpoint["state"], checkpoint["epoch"]
-        self._name_life()
+        self._name_session()

@@ -2,9 +2,9 @@
 
 A request says all that is needed to serve it, wherever and however often:
 
-    {"id": "<life>/<epoch>", "life", "trial", "epoch", ...}   "be at `epoch` of this life, then answer"
+    {"id": "<session>/<epoch>", "session", "trial", "epoch", ...}   "be at `epoch` of this session, then answer"
 
-A life is named by what its results follow from (trial, config, the state it began from), so a request that is
+A session is named by what its results follow from (trial, config, the state it began from), so a request that is
 asked twice, by a trial whose actor died, gets the first one's answer. An answer is {"kind", "value"}: `ok`, `error`
 (the task's own, with its traceback), `lost` (the lane died again and again), `storage`, or `cut` (the sweep stops).
 """
@@ -20,7 +20,7 @@ Answer = dict[str, Any]
 RESTART = {"restart": True}  # sent to a worker whose group must be started again
 
 
-class Line:
+class Lane:
     """What is known of one lane."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Line:
         self.joined: str | None = None  # the group that said it is ready
         self.heard = 0.0  # when it last gave a sign of life
         self.world = 1
-        self.life: str | None = None  # what its workers hold in memory
+        self.session: str | None = None  # what its workers hold in memory
         self.used = 0.0
         self.request: Request | None = None
         self.taken: dict[str, set[str]] = {}  # request id -> the groups that began it
@@ -57,7 +57,7 @@ class Mailbox:
         """
         self.grace, self.tries, self.patience, self.silence = grace, tries, patience, silence
         self.changed = asyncio.Condition()
-        self.lines: dict[int, Line] = {}
+        self.lanes: dict[int, Lane] = {}
         self.requests: dict[str, Request] = {}
         self.answers: dict[str, Answer] = {}
         self.prepared: dict[str, str] | None = None
@@ -85,11 +85,11 @@ class Mailbox:
         """The trial has ended: its answers are of no use, its lane is free."""
         async with self.changed:
             of_trial = {rid for rid, request in self.requests.items() if request["trial"] == trial}
-            for line in self.lines.values():
-                if line.life is not None and line.life.startswith(f"{trial}@"):
-                    line.life = None
+            for lane in self.lanes.values():
+                if lane.session is not None and lane.session.startswith(f"{trial}@"):
+                    lane.session = None
             for rid in of_trial:
-                if not any(line.request and line.request["id"] == rid for line in self.lines.values()):
+                if not any(lane.request and lane.request["id"] == rid for lane in self.lanes.values()):
                     del self.requests[rid]
                     self.answers.pop(rid, None)
             self.changed.notify_all()
@@ -117,44 +117,44 @@ class Mailbox:
     async def look(self) -> dict[str, Any]:
         """Which lanes are up, the last error of any, notes since the last look, and why the sweep was cut."""
         notes, self.notes = self.notes, []
-        errors = [line.last_error for line in self.lines.values() if line.last_error]
+        errors = [lane.last_error for lane in self.lanes.values() if lane.last_error]
         return {
             "ready": self.prepared is not None,
             "cut": self.cut_by,
-            "lanes": {n: line.attempt for n, line in self.lines.items() if self._is_up(line)},
+            "lanes": {n: lane.attempt for n, lane in self.lanes.items() if self._is_up(lane)},
             "open": [rid for rid in self.requests if rid not in self.answers],
             "error": errors[-1] if errors else None,
             "notes": notes,
         }
 
-    async def gone(self, lane: int) -> Any:
+    async def gone(self, number: int) -> Any:
         """The lane's run has ended: its placement group, if it left one behind."""
         async with self.changed:
-            line = self.lines.setdefault(lane, Line())
-            line.give_up()
-            group, line.group = line.group, None
+            lane = self.lanes.setdefault(number, Lane())
+            lane.give_up()
+            group, lane.group = lane.group, None
             return group
 
     # ---- the worker's side
 
-    async def join(self, lane: int, attempt: str, world: int, group: Any) -> None:
+    async def join(self, number: int, attempt: str, world: int, group: Any) -> None:
         """Rank 0 of a new worker group says that it is there."""
         async with self.changed:
-            line = self._line(lane, attempt, world)
-            line.group, line.joined = group, attempt
+            lane = self._lane(number, attempt, world)
+            lane.group, lane.joined = group, attempt
 
-    async def beat(self, lane: int, attempt: str) -> None:
+    async def beat(self, number: int, attempt: str) -> None:
         """Rank 0 lives."""
-        line = self.lines.get(lane)
-        if line is not None and line.attempt == attempt:
-            line.joined, line.heard = attempt, time.monotonic()  # a mailbox that was started again hears it so
+        lane = self.lanes.get(number)
+        if lane is not None and lane.attempt == attempt:
+            lane.joined, lane.heard = attempt, time.monotonic()  # a mailbox that was started again hears it so
 
-    async def failed(self, lane: int, error: str) -> None:
+    async def failed(self, number: int, error: str) -> None:
         """A worker of the lane could not even start."""
         async with self.changed:
-            line = self.lines.setdefault(lane, Line())
-            line.last_error = error
-            line.give_up()
+            lane = self.lanes.setdefault(number, Lane())
+            lane.last_error = error
+            lane.give_up()
             self.changed.notify_all()
 
     async def note(self, text: str) -> None:
@@ -162,126 +162,135 @@ class Mailbox:
         self.notes.append(text)
 
     async def exchange(
-        self, lane: int, attempt: str, rank: int, world: int, life: str | None, last: str | None, outcome: Answer | None
+        self,
+        number: int,
+        attempt: str,
+        rank: int,
+        world: int,
+        session: str | None,
+        last: str | None,
+        outcome: Answer | None,
     ) -> Request | None:
         """Hand in the outcome of request `last`, wait for another one. None: the sweep is over.
 
-        `life` is what the worker now holds in memory.
+        `session` is what the worker now holds in memory.
         """
         async with self.changed:
-            line = self._line(lane, attempt, world)
-            if last is not None and outcome is not None and line.attempt == attempt:
-                line.life, line.used = life, time.monotonic()
-                line.outcomes.setdefault(last, {})[rank] = outcome
+            lane = self._lane(number, attempt, world)
+            if last is not None and outcome is not None and lane.attempt == attempt:
+                lane.session, lane.used = session, time.monotonic()
+                lane.outcomes.setdefault(last, {})[rank] = outcome
                 if outcome["kind"] == "error":
-                    line.last_error = outcome["value"]
-                self._settle(line, attempt, last)
+                    lane.last_error = outcome["value"]
+                self._settle(lane, attempt, last)
                 if outcome["kind"] != "ok" and last not in self.answers:
-                    await self._bear_with(line, attempt, last, outcome)
+                    await self._bear_with(lane, attempt, last, outcome)
             while not self.closed:
-                if not self._holds(line, attempt):
+                if not self._holds(lane, attempt):
                     return RESTART
-                request = line.request
+                request = lane.request
                 if request is not None and request["id"] != last:
-                    taken = line.taken.setdefault(request["id"], set())
+                    taken = lane.taken.setdefault(request["id"], set())
                     taken.add(attempt)
                     if len(taken) <= self.tries:
                         return {**request, "prepared": self.prepared}
                     why = (
                         f"its lane died {self.tries} times in this epoch: killed, out of memory, or at work for longer "
-                        f"than epoch_deadline; the last error: {line.last_error or 'none was reported'}"
+                        f"than epoch_deadline; the last error: {lane.last_error or 'none was reported'}"
                     )
-                    self._answer(line, request["id"], {"kind": "lost", "value": why})
+                    self._answer(lane, request["id"], {"kind": "lost", "value": why})
                     continue
                 self._assign()
-                if line.request is request:
+                if lane.request is request:
                     await self._wait(10.0)
             return None
 
-    def _line(self, lane: int, attempt: str, world: int) -> Line:
-        line = self.lines.setdefault(lane, Line())
-        if attempt != line.attempt and attempt not in line.past:
-            if line.attempt is not None:
-                line.past.add(line.attempt)
-            line.attempt, line.world, line.life, line.outcomes = attempt, world, None, {}
+    def _lane(self, number: int, attempt: str, world: int) -> Lane:
+        lane = self.lanes.setdefault(number, Lane())
+        if attempt != lane.attempt and attempt not in lane.past:
+            if lane.attempt is not None:
+                lane.past.add(lane.attempt)
+            lane.attempt, lane.world, lane.session, lane.outcomes = attempt, world, None, {}
             self.changed.notify_all()
-        if attempt == line.attempt:
-            line.heard = time.monotonic()
-        return line
+        if attempt == lane.attempt:
+            lane.heard = time.monotonic()
+        return lane
 
     @staticmethod
-    def _holds(line: Line, attempt: str) -> bool:
+    def _holds(lane: Lane, attempt: str) -> bool:
         """Whether that group is the lane's, and sound."""
-        return line.attempt == attempt and attempt not in line.broken
+        return lane.attempt == attempt and attempt not in lane.broken
 
-    def _is_up(self, line: Line) -> bool:
-        there = line.joined is not None and self._holds(line, line.joined)
-        return there and time.monotonic() - line.heard < self.silence
+    def _is_up(self, lane: Lane) -> bool:
+        there = lane.joined is not None and self._holds(lane, lane.joined)
+        return there and time.monotonic() - lane.heard < self.silence
 
     def _take_from_the_silent(self) -> None:
         """A lane that does not come back, its node gone for good, must not keep what another one could do."""
-        for line in self.lines.values():
-            if (line.request or line.life) and time.monotonic() - line.heard > self.silence:
-                line.give_up()
-                line.request = line.life = None
+        for lane in self.lanes.values():
+            if (lane.request or lane.session) and time.monotonic() - lane.heard > self.silence:
+                lane.give_up()
+                lane.request = lane.session = None
 
-    async def _bear_with(self, line: Line, attempt: str, rid: str, outcome: Answer) -> None:
+    async def _bear_with(self, lane: Lane, attempt: str, rid: str, outcome: Answer) -> None:
         """One rank raised. The others end the epoch soon, or hang in a collective that will never come about."""
         end = time.monotonic() + self.grace
-        while rid not in self.answers and self._holds(line, attempt) and time.monotonic() < end:
+        while rid not in self.answers and self._holds(lane, attempt) and time.monotonic() < end:
             await self._wait(end - time.monotonic())
-        if rid in self.answers or line.attempt != attempt:
+        if rid in self.answers or lane.attempt != attempt:
             return
         if not outcome.get("collateral"):  # the rank's own error: its trial fails, whatever the others would do
-            self._answer(line, rid, outcome)
-        line.broken.add(attempt)
+            self._answer(lane, rid, outcome)
+        lane.broken.add(attempt)
         self.changed.notify_all()
 
-    def _settle(self, line: Line, attempt: str, rid: str) -> None:
+    def _settle(self, lane: Lane, attempt: str, rid: str) -> None:
         """A request is settled when all ranks of one group have answered."""
-        got = line.outcomes.get(rid, {})
-        if len(got) < line.world or rid in self.answers:
+        got = lane.outcomes.get(rid, {})
+        if len(got) < lane.world or rid in self.answers:
             return
         errors = [o for o in got.values() if o["kind"] != "ok"]
-        own = [o for o in errors if not o.get("collateral") or line.world == 1]
+        own = [o for o in errors if not o.get("collateral") or lane.world == 1]
         if errors and not own:  # they lost each other, by no fault of the trial: a new group tries again
-            line.broken.add(attempt)
-            line.outcomes.pop(rid)
+            lane.broken.add(attempt)
+            lane.outcomes.pop(rid)
             self.changed.notify_all()
             return
-        self._answer(line, rid, (own or [got[0]])[0])
+        self._answer(lane, rid, (own or [got[0]])[0])
 
-    def _answer(self, line: Line, rid: str, outcome: Answer) -> None:
+    def _answer(self, lane: Lane, rid: str, outcome: Answer) -> None:
         self.answers[rid] = {"kind": outcome["kind"], "value": outcome["value"]}
         if outcome["kind"] == "storage":
             self.cut_by = self.cut_by or outcome["value"]
         if outcome["kind"] != "ok":
-            line.life = None
-        if line.request is not None and line.request["id"] == rid:
-            line.request = None
-        line.outcomes.pop(rid, None)
-        line.taken.pop(rid, None)
+            lane.session = None
+        if lane.request is not None and lane.request["id"] == rid:
+            lane.request = None
+        lane.outcomes.pop(rid, None)
+        lane.taken.pop(rid, None)
         self.changed.notify_all()
 
     def _assign(self) -> None:
         """Give waiting requests to free lanes."""
-        served = {line.request["id"] for line in self.lines.values() if line.request is not None}
+        served = {lane.request["id"] for lane in self.lanes.values() if lane.request is not None}
         for rid, request in self.requests.items():
             if rid in served or rid in self.answers or not (self.prepared is not None or request["trial"] == "prepare"):
                 continue
-            line = self._free_line(request["life"])
-            if line is not None:
-                line.request, line.life = request, request["life"]
+            lane = self._free_lane(request["session"])
+            if lane is not None:
+                lane.request, lane.session = request, request["session"]
                 self.changed.notify_all()
 
-    def _free_line(self, life: str) -> Line | None:
-        holding = [line for line in self.lines.values() if line.life == life]
-        if holding:  # a life goes on where it is, also if that lane is about to come back
+    def _free_lane(self, session: str) -> Lane | None:
+        holding = [lane for lane in self.lanes.values() if lane.session == session]
+        if holding:  # a session goes on where it is, also if that lane is about to come back
             return holding[0] if holding[0].request is None else None
-        free = [ln for ln in self.lines.values() if ln.request is None and ln.attempt not in (None, *ln.broken)]
+        free = [
+            lane for lane in self.lanes.values() if lane.request is None and lane.attempt not in (None, *lane.broken)
+        ]
         now = time.monotonic()
-        unheld = [line for line in free if line.life is None or now - line.used > self.patience]
-        return min(unheld, key=lambda line: (line.life is not None, line.used), default=None)
+        unheld = [lane for lane in free if lane.session is None or now - lane.used > self.patience]
+        return min(unheld, key=lambda lane: (lane.session is not None, lane.used), default=None)
 
     async def _wait(self, seconds: float) -> None:
         try:

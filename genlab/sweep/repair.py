@@ -55,11 +55,11 @@ def _inspect(run: Run) -> Iterator[tuple[TrialRecord, EpochRecord]]:
 
 def _request(run: Run, record: TrialRecord, epoch: EpochRecord) -> dict[str, Any]:
     begun = run.begin(record)
-    life = f"{record.name}@repair-{epoch.epoch}"
+    session = f"{record.name}@repair-{epoch.epoch}"
     return {
         **begun,
-        "id": f"{life}/{epoch.epoch}",
-        "life": life,
+        "id": f"{session}/{epoch.epoch}",
+        "session": session,
         "state": None,
         "epoch": epoch.epoch,
         "test": begun["test"] and epoch.epoch == run.plan.epochs,

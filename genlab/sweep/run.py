@@ -108,7 +108,7 @@ class Run:
         config = self.plan.config({})
         request = {
             "id": "prepare@/0",
-            "life": "prepare@",
+            "session": "prepare@",
             "trial": "prepare",
             "epoch": 0,
             "config": as_dict(config),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import dataclasses
 import datetime
 import faulthandler
@@ -80,7 +82,7 @@ def lane_loop(arguments: dict[str, Any]) -> None:
     last = outcome = None
     while True:
         request: Any = ray.get(
-            mailbox.exchange.remote(settings.lane, rank_worker.attempt, rank, world, rank_worker.life, last, outcome)
+            mailbox.exchange.remote(settings.lane, rank_worker.attempt, rank, world, rank_worker.session, last, outcome)
         )
         if request is None:
             return
@@ -199,7 +201,7 @@ class Rank:
         self.storage = Storage(settings.storage)
         self.records = self.storage.below(settings.folder)
         self.trial: Any = None
-        self.life: str | None = None
+        self.session: str | None = None
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what is asked; whatever goes wrong is the outcome."""
@@ -218,8 +220,8 @@ class Rank:
             faulthandler.cancel_dump_traceback_later()
 
     def _advance(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """Bring the life to the epoch; rank 0 writes part and state before it answers."""
-        if self.life != request["life"] or self.trial.epoch >= request["epoch"]:
+        """Bring the session to the epoch; rank 0 writes part and state before it answers."""
+        if self.session != request["session"] or self.trial.epoch >= request["epoch"]:
             self._build(request)
         reports = []
         while self.trial.epoch < request["epoch"]:
@@ -260,7 +262,7 @@ class Rank:
         trial = new()
         if request["state"] is not None and not self._load(trial, FileName(*request["state"])):
             trial = new()  # all epochs are trained again
-        self.trial, self.life = trial, request["life"]
+        self.trial, self.session = trial, request["session"]
 
     def _load(self, trial: Any, state: FileName) -> bool:
         """Whether all ranks could read the state, which some may not see yet: they must go on from the same one."""
@@ -279,8 +281,10 @@ class Rank:
         """Forget the trial, whole."""
         if self.trial is None:
             return
-        self.trial = self.life = None
+        self.trial = self.session = None
         gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)  # trials of other sizes would find only holes
 
     def _prepare(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """On one rank alone, so that what is prepared does not depend on the number of workers."""

@@ -88,7 +88,6 @@ def test_a_lane_outlives_whatever_its_trials_do(run_sweep: Runner, tmp_path: Pat
     assert after - ended < came_up  # the lane did not start anew
     assert len({json.loads(line)["pid"] for line in Path(trace).read_text().splitlines()}) == 1
     sizes = [part(records, trial.last).replicas[0].metrics["rss"] for trial in rest]
-    # of twenty each: single trials are seen while their last state is still being written
     assert statistics.median(sizes[-20:]) < statistics.median(sizes[:20]) + 20e6
 
 

@@ -12,8 +12,8 @@ OK = {"kind": "ok", "value": 1}
 
 
 def request(trial: str = "0000", epoch: int = 1) -> dict[str, Any]:
-    life = f"{trial}@x"
-    return {"id": f"{life}/{epoch}", "life": life, "trial": trial, "epoch": epoch}
+    session = f"{trial}@x"
+    return {"id": f"{session}/{epoch}", "session": session, "trial": trial, "epoch": epoch}
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -26,15 +26,15 @@ async def started(**settings: float) -> Mailbox:
     return box
 
 
-async def take(box: Mailbox, lane: int = 0, attempt: str = "a", rank: int = 0, world: int = 1) -> Any:
+async def take(box: Mailbox, number: int = 0, attempt: str = "a", rank: int = 0, world: int = 1) -> Any:
     """A worker's first exchange."""
-    return await box.exchange(lane, attempt, rank, world, None, None, None)
+    return await box.exchange(number, attempt, rank, world, None, None, None)
 
 
 def answer(box: Mailbox, taken: Any, outcome: Any = OK, **where: Any) -> asyncio.Task[Any]:
     """A worker hands in an outcome and waits for more."""
-    place = {"lane": 0, "attempt": "a", "rank": 0, "world": 1} | where
-    return asyncio.ensure_future(box.exchange(**place, life=taken["life"], last=taken["id"], outcome=outcome))
+    place = {"number": 0, "attempt": "a", "rank": 0, "world": 1} | where
+    return asyncio.ensure_future(box.exchange(**place, session=taken["session"], last=taken["id"], outcome=outcome))
 
 
 def test_a_request_is_served_and_answered() -> None:
@@ -58,7 +58,9 @@ def test_trials_wait_for_what_is_prepared() -> None:
         waiting = asyncio.ensure_future(take(box))
         await asyncio.sleep(0.05)
         assert not waiting.done()
-        preparing = asyncio.ensure_future(box.ask({**request(), "id": "p/0", "life": "prepare@", "trial": "prepare"}))
+        preparing = asyncio.ensure_future(
+            box.ask({**request(), "id": "p/0", "session": "prepare@", "trial": "prepare"})
+        )
         taken = await waiting
         assert taken["trial"] == "prepare"
         waiting = answer(box, taken)
@@ -80,7 +82,7 @@ def test_asking_twice_gets_one_answer() -> None:
         second = asyncio.ensure_future(box.ask(request()))
         answer(box, taken)
         assert await first == await second == await box.ask(request()) == OK
-        assert box.lines[0].request is None
+        assert box.lanes[0].request is None
 
     run(scenario())
 
@@ -185,11 +187,11 @@ def test_a_mailbox_that_was_started_again_hears_an_outcome_before_the_question()
 def test_a_trial_goes_on_in_the_lane_that_holds_it() -> None:
     async def scenario() -> None:
         box = await started()
-        lanes = [asyncio.ensure_future(take(box, lane=n, attempt=str(n))) for n in (0, 1)]
+        lanes = [asyncio.ensure_future(take(box, number=n, attempt=str(n))) for n in (0, 1)]
         first, second = (asyncio.ensure_future(box.ask(request(name))) for name in ("0000", "0001"))
         where = {(await lanes[n])["trial"]: n for n in (0, 1)}
         held = {n: lanes[n].result() for n in (0, 1)}
-        lanes = [answer(box, held[n], lane=n, attempt=str(n)) for n in (0, 1)]
+        lanes = [answer(box, held[n], number=n, attempt=str(n)) for n in (0, 1)]
         await first, await second
         asked = asyncio.ensure_future(box.ask(request("0001", 2)))
         assert (await lanes[where["0001"]])["trial"] == "0001"
@@ -282,9 +284,9 @@ def test_what_a_silent_lane_held_goes_to_another() -> None:
     async def scenario() -> None:
         box = await started(silence=0.3)
         asked = asyncio.ensure_future(box.ask(request()))
-        dead = await take(box, lane=0, attempt="a")
+        dead = await take(box, number=0, attempt="a")
         await box.join(0, "a", 1, None)
-        other = asyncio.ensure_future(take(box, lane=1, attempt="b"))
+        other = asyncio.ensure_future(take(box, number=1, attempt="b"))
         for _ in range(20):
             await asyncio.sleep(0.1)
             await box.beat(1, "b")
@@ -293,9 +295,9 @@ def test_what_a_silent_lane_held_goes_to_another() -> None:
         taken = await other
         assert taken == dead
         assert set((await box.look())["lanes"]) == {1}
-        answer(box, taken, lane=1, attempt="b")
+        answer(box, taken, number=1, attempt="b")
         assert await asked == OK
-        assert await take(box, lane=0, attempt="a") == RESTART  # it was alive after all, and begins anew
+        assert await take(box, number=0, attempt="a") == RESTART  # it was alive after all, and begins anew
 
     run(scenario())
 
