@@ -88,8 +88,8 @@ def test_resumed_training_is_uninterrupted_training(settings: dict[str, Any]) ->
 
 
 def test_a_pass_that_epochs_cut_in_two_goes_on() -> None:
-    """Four epochs of 25 steps draw what two of 50 do: shuffling goes by pass, whatever an epoch is."""
-    short, long = loop(epoch_steps=25), loop(epoch_steps=50)
+    """Four epochs of 3 steps draw what two of 6 do: shuffling goes by pass (of 9 steps), whatever an epoch is."""
+    short, long = loop(batch_size=128, epoch_steps=3), loop(batch_size=128, epoch_steps=6)
     seen: list[list[float]] = [[], []]
     for i, (one, epochs) in enumerate(((short, 4), (long, 2))):
         stream, batch = one.streams["real"], one.streams["real"].batch
