@@ -133,6 +133,7 @@ def spawn(script: str, folder: str, **options: str | int) -> tuple[float, str]:
     """Run one side in `folder`: when the command was given, and what it printed."""
     words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment["CUDA_VISIBLE_DEVICES"] = ""  # both sides on CPUs, wherever this runs
     began = time.time()
     done = subprocess.run(
         [sys.executable, str(SIDES / script), *words], cwd=folder, env=environment, capture_output=True, text=True

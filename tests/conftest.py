@@ -26,7 +26,7 @@ def shared_ray(genlab_cache: Path) -> Iterator[str]:
     settle()
     import ray
 
-    start(num_cpus=2)
+    start(num_cpus=2, num_gpus=0)
     os.environ.pop("RAY_ADDRESS")
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()

@@ -110,7 +110,10 @@ class Stream:
         """This rank's [steps, share, ...] of values that belong to the positions 0, 1, ... of a pass, on the device."""
         used = values[: self._steps * self._world * self._share]
         own = used.view(self._steps, self._world, self._share, *values.shape[1:])[:, self._rank]
-        return own.contiguous().to(self._images.device)
+        own = own.contiguous()
+        if self._images.is_cuda:
+            own = own.pin_memory()  # the step need not wait for the copy
+        return own.to(self._images.device, non_blocking=True)
 
     def _make_tables(self, channels: int, size: int) -> None:
         """For each shift the row (or column) that every pixel comes from; in the second half, mirrored."""

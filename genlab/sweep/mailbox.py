@@ -150,7 +150,7 @@ class Mailbox:
             lane.joined, lane.heard = attempt, time.monotonic()  # a mailbox that was started again hears it so
 
     async def failed(self, number: int, error: str) -> None:
-        """A worker of the lane could not even start."""
+        """A worker of the lane could not start, or is of no use any more."""
         async with self.changed:
             lane = self.lanes.setdefault(number, Lane())
             lane.last_error = error

@@ -66,6 +66,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: it must not be negative")
+        if self.gpus_per_worker is not None and self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
+            raise ValueError(f"--gpus-per-worker {self.gpus_per_worker}: above 1 it must be a whole number")
 
     def given(self) -> dict[str, Any]:
         """The options that were named, those aside that say where and whether rather than what."""

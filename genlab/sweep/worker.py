@@ -88,7 +88,11 @@ def lane_loop(arguments: dict[str, Any]) -> None:
             return
         if "restart" in request:
             raise RuntimeError(f"rank {rank} of lane {settings.lane}: the others did not end the epoch; starting again")
-        last, outcome = request["id"], rank_worker.serve(request)
+        try:
+            last, outcome = request["id"], rank_worker.serve(request)
+        except Exception:
+            ray.get(mailbox.failed.remote(settings.lane, traceback.format_exc()))
+            raise
 
 
 def _beat(settings: LaneSettings, attempt: str) -> None:
@@ -109,9 +113,17 @@ def _start(settings: LaneSettings, rank: int, world: int) -> Rank:
     os.environ.update(settings.environment)
     torch.set_num_threads(settings.threads)
     device = "cpu"
-    if torch.cuda.is_available() and ray.get_gpu_ids():
+    if not ray.get_gpu_ids():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # an optimizer's step would open a context on each
+    elif torch.cuda.is_available():
         device = "cuda:0"
         torch.cuda.set_device(0)
+        torch.backends.cudnn.deterministic = True  # an epoch trained again is the same epoch
+    else:
+        raise RuntimeError(
+            f"Ray gave this worker GPUs ({ray.get_gpu_ids()}), but torch {torch.__version__} on "
+            f"{socket.gethostname()} sees none: check the driver, or train on CPUs by --gpus-per-worker 0"
+        )
     if rank == 0:
         logging.getLogger("genlab").setLevel(logging.INFO)
         logging.getLogger("genlab").addHandler(LogToDriver(settings.mailbox))
@@ -138,11 +150,10 @@ def _join_group(rank: int, world: int, device: str) -> str:
         store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
     attempt, host, port = broadcast_from_rank_zero((attempt, address, store.port if store else 0))
     store = store or TCPStore(host, port, is_master=False)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(address))
     backend = "gloo"
     if device != "cpu" and float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0)) >= 1:
-        backend = "nccl"  # which refuses two ranks on one GPU
-    else:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(address))
+        backend = "cpu:gloo,cuda:nccl"  # NCCL refuses two ranks on one GPU, and knows no tensors of the CPU
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=COLLECTIVE_TIMEOUT)
     return attempt
 
@@ -204,20 +215,30 @@ class Rank:
         self.session: str | None = None
 
     def serve(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do what is asked; whatever goes wrong is the outcome."""
+        """Do what is asked; whatever goes wrong is the outcome.
+
+        Raises:
+            torch.AcceleratorError: the device is of no use to this process any more.
+        """
+        import torch
+
         try:
             self._arm(PREPARING)
             value = self._prepare(request) if request["trial"] == "prepare" else self._advance(request)
             return {"kind": "ok", "value": value}
+        except torch.AcceleratorError:
+            raise
         except StorageError as error:
-            self._drop()
+            self.trial = self.session = None
             return {"kind": "storage", "value": str(error)}
         except Exception as error:
-            self._drop()
+            self.trial = self.session = None
             text = str(error) if isinstance(error, GenlabError) else traceback.format_exc()
             return {"kind": "error", "value": text, "collateral": _is_collateral(error)}
         finally:
             faulthandler.cancel_dump_traceback_later()
+            if self.trial is None:  # and its error, whose frames hold it, is gone by now
+                self._reclaim()
 
     def _advance(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """Bring the session to the epoch; rank 0 writes part and state before it answers."""
@@ -251,7 +272,9 @@ class Rank:
         from genlab.tasks import Place, build
         from genlab.training import Trial, prepared_networks
 
-        self._drop()
+        if self.trial is not None:
+            self.trial = self.session = None
+            self._reclaim()
         place = Place(self.rank, self.world, self.device, self.settings.data_root)
         place = dataclasses.replace(place, prepared=prepared_networks(request["prepared"], place, self.storage))
         config = build(self.kind, request["config"])
@@ -277,12 +300,13 @@ class Rank:
             mine = 0.0
         return float(trial.place.mean(torch.tensor(mine, device=self.device))) == 1.0
 
-    def _drop(self) -> None:
-        """Forget the trial, whole."""
-        if self.trial is None:
-            return
-        self.trial = self.session = None
+    def _reclaim(self) -> None:
+        """All memory that the last trial had, for the next one and for those who share the device."""
         gc.collect()
+        if self.device != "cpu":
+            import torch
+
+            torch.cuda.empty_cache()
         with contextlib.suppress(OSError, AttributeError):  # not glibc
             ctypes.CDLL(None).malloc_trim(0)  # trials of other sizes would find only holes
 

@@ -160,6 +160,12 @@ def test_the_command_line() -> None:
     assert zeros == {"seed": 0, "gpus_per_worker": 0.0, "confirm": 0}
     assert parse("x", ["--resume", "toy-1"]).resume == "toy-1"
     assert parse("x", ["--resume"]).resume == LATEST
-    for bad in (["--trials", "many"], ["--scheduler", "median"], ["--trails", "3"], ["--lanes", "0"]):
+    for bad in (
+        ["--trials", "many"],
+        ["--scheduler", "median"],
+        ["--trails", "3"],
+        ["--lanes", "0"],
+        ["--gpus-per-worker", "1.5"],
+    ):
         with pytest.raises((SystemExit, ValueError)):
             parse("x", bad)

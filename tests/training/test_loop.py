@@ -72,8 +72,18 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+CUDA = pytest.param(
+    "cuda:0", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
+)
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize("settings", [{}, {"spectral_norm": "both"}, {"discriminator_steps": 2}, {"reuse_fakes": True}])
-def test_resumed_training_is_uninterrupted_training(settings: dict[str, Any]) -> None:
+def test_resumed_training_is_uninterrupted_training(
+    settings: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    settings = {**settings, "place": Place(device=device)}
     whole = loop(**settings)
     for epoch in (1, 2, 3):
         whole.advance(epoch)
