@@ -113,9 +113,9 @@ class GAN(PhasedTask):
             **prdc(real, fake)._asdict(),
             "evaluation/score/real": score(on_real, c.loss),
             "evaluation/score/fake": score(on_fake, c.loss),
-            "evaluation/real": len(real),
-            "evaluation/generated": len(fake),
-            "evaluation/features": real.shape[1],
+            "sizes/real": len(real),
+            "sizes/generated": len(fake),
+            "sizes/features": real.shape[1],
         }
         if self.train.labels is not None and len(self.train.classes) > 1:
             covered, entropy = class_coverage(judge.head(fake).argmax(1), len(self.train.classes))

@@ -91,7 +91,7 @@ class Publisher:
         parent = self._open_parent()
         metrics = {
             name: float(summary[key])
-            for name, key in (("best/objective", "objective"), ("gain", "gain"))
+            for name, key in (("best_objective", "objective"), ("gain", "gain"))
             if summary.get(key) is not None
         }
         tags = {f"genlab.{key}": str(summary[key]) for key in ("best", "command", "checkpoint") if summary.get(key)}

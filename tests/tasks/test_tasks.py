@@ -38,7 +38,7 @@ def test_a_gan_reports_what_its_config_says(place: Place) -> None:
     report = Trial(GAN, config, place).advance()[0]
     assert set(config.reports()) <= report.metrics.keys()
     assert all(np.isfinite(value) for value in report.metrics.values())
-    assert report.metrics["evaluation/real"] == 300 and report.metrics["evaluation/generated"] == 200
+    assert report.metrics["sizes/real"] == 300 and report.metrics["sizes/generated"] == 200
     assert report.images["samples"].shape == (64, 32, 32, 1) and report.images["samples"].dtype == np.uint8
     assert len(report.steps["loss/generator"]) == 5
 

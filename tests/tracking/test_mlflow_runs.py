@@ -71,7 +71,7 @@ def test_a_sweep_becomes_a_parent_and_children(
     parent = seen.parent
     assert parent.info.status == "FINISHED" and parent.info.start_time == 1_760_000_000_500
     assert parent.info.end_time == int(sweep.records.events[-1]["time"] * 1000)
-    assert parent.data.metrics == {"best/objective": 33.4, "gain": 1.5}
+    assert parent.data.metrics == {"best_objective": 33.4, "gain": 1.5}
     assert parent.data.tags["genlab.best_run_id"] == child.info.run_id
     assert {"manifest.json", "summary.json", "contact_sheet.png", "data.json"} == {
         info.path for info in seen.client.list_artifacts(parent.info.run_id)
@@ -190,7 +190,7 @@ def test_a_trial_that_goes_on_is_running_again(make_sweep: Any, database: str) -
     sweep.end(best="00001", objective=12.0)
     send(sweep, database)
     parent = Seen(sweep, database).parent
-    assert (parent.info.status, parent.data.metrics["best/objective"]) == ("FINISHED", 12.0)
+    assert (parent.info.status, parent.data.metrics["best_objective"]) == ("FINISHED", 12.0)
 
 
 def test_limits_of_mlflow(make_sweep: Any, database: str) -> None:
