@@ -51,10 +51,12 @@ def summarize(
             f"MLflow at {shown(tracking_uri)} has not taken {left} events{why}. The records keep them; send them by"
         )
         view.say(f"  {calling()}genlab replay {shlex.quote(storage.url)} --sweep {records.name}")
+    elif is_http(tracking_uri):
+        view.say(f"review: {drain.page or shown(tracking_uri)}")
     else:
-        if not is_http(tracking_uri):
-            view.say(f"review: {calling()}mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}")
-        view.say(f"{'review' if is_http(tracking_uri) else 'then open'}: {drain.page}")
+        view.say(f"review: {calling()}mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}")
+        if drain.page:  # none was sent if it was stopped before its first epoch
+            view.say(f"then open: {drain.page}")
     if stopped is not None:
         view.say(f"stopped: {stopped}")
         view.say(f"go on with: {again} --resume {records.name}")
