@@ -102,13 +102,25 @@ def database(migrated: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/results/mlflow.db"
 
 
+def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> None:
+    """Until it holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class MlflowServer:
     """A real tracking server that can go down and come up again."""
 
     def __init__(self, folder: Path, migrated: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.uri, self.folder = f"http://127.0.0.1:{self.port}", folder
         shutil.copy(migrated, folder / "server.db")
         self.process: subprocess.Popen[bytes] | None = None

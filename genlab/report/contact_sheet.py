@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from genlab.errors import GenlabError
-from genlab.report.grids import PAD, grid
+from genlab.report.grids import PAD, can_be_shown, grid
 from genlab.tracking.parts import Part
 from genlab.tracking.records import Records, TrialRecord, rank
 
@@ -189,7 +189,7 @@ def _images(part: Part | GenlabError, key: str) -> np.ndarray | str:
     images = part.replicas[0].images.get(key) if part.replicas else None
     if images is None or not images.size:
         return f"No images {key!r} in this epoch."
-    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or images.dtype != np.uint8:
+    if not can_be_shown(images):
         return f"The images {key!r} have an unknown shape."
     return images
 

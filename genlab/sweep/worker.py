@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
@@ -70,15 +71,12 @@ def lane_loop(arguments: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     mailbox = settings.mailbox
-    try:
+    with _told(settings):
         rank_worker = _start(settings, rank, world)
         if rank == 0:
             group = ray.util.get_current_placement_group()
             ray.get(mailbox.join.remote(settings.lane, rank_worker.attempt, world, [group]))
             threading.Thread(target=_beat, args=(settings, rank_worker.attempt), daemon=True, name="beat").start()
-    except Exception:
-        ray.get(mailbox.failed.remote(settings.lane, traceback.format_exc()))
-        raise
     last = outcome = None
     while True:
         request: Any = ray.get(
@@ -88,11 +86,20 @@ def lane_loop(arguments: dict[str, Any]) -> None:
             return
         if "restart" in request:
             raise RuntimeError(f"rank {rank} of lane {settings.lane}: the others did not end the epoch; starting again")
-        try:
+        with _told(settings):
             last, outcome = request["id"], rank_worker.serve(request)
-        except Exception:
-            ray.get(mailbox.failed.remote(settings.lane, traceback.format_exc()))
-            raise
+
+
+@contextlib.contextmanager
+def _told(settings: LaneSettings) -> Iterator[None]:
+    """The mailbox hears why this process ends."""
+    import ray
+
+    try:
+        yield
+    except Exception:
+        ray.get(settings.mailbox.failed.remote(settings.lane, traceback.format_exc()))
+        raise
 
 
 def _beat(settings: LaneSettings, attempt: str) -> None:

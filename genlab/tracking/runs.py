@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from genlab.tracking.points import Point, legal
-from genlab.tracking.server import Refused, artifact_location, quiet_mlflow, shown, sqlite_file
+from genlab.tracking.server import Refused, artifact_location, of_sweep, quiet_mlflow, shown, sqlite_file
 from genlab.tracking.storage import Storage
 
 METRICS, FIELDS = 800, 100  # a call takes 1000 entities in all, of these 100 params and 100 tags
@@ -71,7 +71,7 @@ class Runs:
         while True:
             page = self._client.search_runs(
                 [self.experiment],
-                f"tags.`genlab.sweep` = '{sweep}'",
+                of_sweep(sweep),
                 max_results=1000,
                 order_by=["attributes.start_time DESC"],
                 page_token=token,

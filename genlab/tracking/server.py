@@ -77,8 +77,13 @@ def page(tracking_uri: str, experiment: str, sweep: str, metric: str, mode: str)
     server = shown(tracking_uri).rstrip("/") if is_http(tracking_uri) else "http://127.0.0.1:5000"
     view = {"compareRunsMode": "CHART", "workflowType": "machine_learning"}
     view |= {"orderByKey": f"metrics.`{metric}`", "orderByAsc": str(mode == "min").lower()}
-    view |= {"searchFilter": f"tags.`genlab.sweep` = '{sweep}'"}
+    view |= {"searchFilter": of_sweep(sweep)}
     return f"{server}/#/experiments/{experiment}/runs?{urlencode(view, quote_via=quote)}"
+
+
+def of_sweep(sweep: str) -> str:
+    """What finds the runs of a sweep, in MLflow's filter language."""
+    return f"tags.`genlab.sweep` = '{sweep}'"
 
 
 def shown(tracking_uri: str) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import toy_script
+from made_sweeps import free_port, wait_for
 
 from genlab.errors import GenlabError
 from genlab.sweep.cluster import GROWING, PRESENT, connect, share_out
@@ -87,18 +86,14 @@ def test_a_sweep_joins_what_ray_start_started(tmp_path: Path) -> None:
     """By itself, and by name; with the token that Ray makes by itself."""
     from ray._private.utils import read_ray_address
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     ray = Path(sys.executable).with_name("ray")
     command = [str(ray), "start", "--head", "--block", "--num-cpus", "1", "--port", port, "--disable-usage-stats"]
     head = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        end = time.monotonic() + 60
-        while not (read_ray_address() or "").endswith(f":{port}"):
-            assert time.monotonic() < end and head.poll() is None
-            time.sleep(0.2)
+        wait_for(lambda: (read_ray_address() or "").endswith(f":{port}") or head.poll() is not None, 60)
+        assert head.poll() is None
         script = [sys.executable, toy_script.__file__, str(tmp_path / "trace"), "--trials", "1", "--storage", "results"]
         for named in ([], ["--address", read_ray_address()]):
             done = subprocess.run([*script, *named], cwd=tmp_path, env=environment, capture_output=True, text=True)

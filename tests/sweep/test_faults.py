@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +17,8 @@ from typing import Any
 import pytest
 import torch
 import toy_script
-from made_sweeps import assert_complete
-from toys import Runner
+from made_sweeps import assert_complete, wait_for
+from toys import Runner, pause_after_error
 
 from genlab.sweep.plan import make
 from genlab.tracking.parts import Part
@@ -61,13 +60,6 @@ def check(
     assert_complete(SimpleNamespace(records=records), tracking_uri, repaired)
 
 
-def until(condition: Any, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
 def test_a_killed_worker_comes_back_and_one_that_raises_fails_its_trial_alone(
     run_sweep: Runner, results: Path, tmp_path: Path
 ) -> None:
@@ -77,7 +69,7 @@ def test_a_killed_worker_comes_back_and_one_that_raises_fails_its_trial_alone(
     )
 
     def kill() -> None:
-        until(lambda: any(line["epoch"] == 4 for line in lines(trace)))
+        wait_for(lambda: any(line["epoch"] == 4 for line in lines(trace)))
         os.kill(next(line["pid"] for line in lines(trace) if line["epoch"] == 4), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
@@ -89,10 +81,8 @@ def test_a_killed_worker_comes_back_and_one_that_raises_fails_its_trial_alone(
     assert (default.ends, failed.ends, after.ends) == ("completed", "failed", "completed")
     assert len({line["pid"] for line in lines(trace) if line["lr"] == default.settings["lr"]}) == 2
     assert "ZeroDivisionError: the toy breaks" in (failed.error or "")
-    ended = next(event["time"] for event in records.events if event["event"] == "error")
-    resumed = next(e["time"] for e in records.events if e["event"] == "epoch" and e["trial"] == after.name)
-    came_up = next(e["time"] for e in records.events if e["event"] == "epoch") - records.events[0]["time"]
-    assert resumed - ended < 3 * came_up  # another start, not a deadline
+    pause, came_up = pause_after_error(records, after.name)
+    assert pause < 3 * came_up  # another start, not a deadline
     check(records, trace, f"sqlite:///{results}/mlflow.db", failed=(failed.name,))
 
 
@@ -105,7 +95,7 @@ def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
 
     # killed
     driver = subprocess.Popen([*command, "--lanes", "2"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    until(lambda: len(lines(trace)) >= 10)
+    wait_for(lambda: len(lines(trace)) >= 10)
     driver.kill()
     driver.wait()
     before = Records.open(Storage(str(results)), Records.sweeps(Storage(str(results)))[-1])
@@ -114,7 +104,7 @@ def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
 
     # resumed, and stopped by Ctrl-C
     driver = subprocess.Popen([*command, "--resume", "--lanes", "1"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    until(lambda: Records.open(Storage(str(results)), before.name).trials["0000"].ends is not None)
+    wait_for(lambda: Records.open(Storage(str(results)), before.name).trials["0000"].ends is not None)
     driver.send_signal(signal.SIGINT)
     told, _ = driver.communicate(timeout=60)
     assert driver.returncode == 130

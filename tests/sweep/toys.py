@@ -158,3 +158,12 @@ def toy_sweep(**changes: Any) -> Sweep:
         "trials": 4,
     }
     return Sweep(**values | changes)
+
+
+def pause_after_error(records: Records, trial: str) -> tuple[float, float]:
+    """Seconds from the first error to the first epoch of `trial`; and from the beginning to the first epoch of all,
+    while the lanes came up."""
+    error = next(event["time"] for event in records.events if event["event"] == "error")
+    epochs = [event for event in records.events if event["event"] == "epoch"]
+    first = next(event["time"] for event in epochs if event["trial"] == trial)
+    return first - error, epochs[0]["time"] - records.events[0]["time"]

@@ -11,16 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 import psutil
-from made_sweeps import Seen, assert_complete
+from made_sweeps import Seen, assert_complete, wait_for
 
 from genlab.tracking.drain import Drain
-
-
-def wait_for(condition: Any, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def sent_epochs(sweep: Any, uri: str, trial: str = "00000") -> int:
@@ -44,7 +37,7 @@ def test_killed_in_the_middle_and_started_anew(make_sweep: Any, database: str) -
     told = time.perf_counter() - started
     first = drain.pid
     assert first is not None
-    wait_for(lambda: sent_epochs(sweep, database) >= 2)
+    wait_for(lambda: sent_epochs(sweep, database) >= 2, 60)
     assert told < (time.perf_counter() - started) / 2  # the driver went on long before anything was sent
     os.kill(first, signal.SIGKILL)
     assert sent_epochs(sweep, database) < 12
@@ -64,7 +57,7 @@ def test_the_server_goes_down_and_comes_up(make_sweep: Any, mlflow_server: Any) 
     drain = Drain(sweep.records, mlflow_server.uri, grace=60, patience=60)
     sweep.whole_trial("00000", 6)
     drain.notify(sweep.n)
-    wait_for(lambda: sent_epochs(sweep, mlflow_server.uri) >= 2)
+    wait_for(lambda: sent_epochs(sweep, mlflow_server.uri) >= 2, 60)
     mlflow_server.stop()
     try:
         sweep.whole_trial("00001", 2)
