@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shlex
+from collections import Counter
 from typing import Any
 
 from genlab.errors import GenlabError
@@ -76,7 +77,7 @@ def _summary(
         "metric": plan.sweep.metric,
         "mode": plan.sweep.mode,
         "trials": len(searched),
-        "ends": {kind: sum(t.ends == kind for t in searched) for kind in sorted({t.ends or "cut" for t in searched})},
+        "ends": dict(sorted(Counter(trial.ends or "cut" for trial in searched).items())),
         "best": None,
         "objective": None,
         "gain": None,
