@@ -4,6 +4,9 @@ The tutorial's loop takes PIL images from a DataLoader with two workers, ends it
 every loss and score from the device at once. Both reuse the discriminator's fakes in the generator's phase. The sides
 take turns in short rounds; evaluation, and the start of the DataLoader's workers, are not counted.
 
+Measured twice: plainly, and with spectral normalization of a discriminator without BatchNorm, where the tutorial's side
+uses torch's own.
+
 uv run benchmarks/gan_step.py
 uv run benchmarks/gan_step.py --dataset mnist --data-root DATA
 """
@@ -21,12 +24,13 @@ import torch
 import tyro
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from genlab.data import ImageSet
 from genlab.models import Discriminator, Generator
-from genlab.tasks import GANConfig, Place, Report
+from genlab.tasks import Context, GANConfig, Report
 from genlab.tasks.gan import GAN
 from genlab.training import Loop
 
@@ -54,7 +58,10 @@ class Options:
 class Unjudged(GAN):
     """The GAN task without its evaluation."""
 
-    def evaluate(self, networks: Any, split: str) -> Report:
+    def given(self) -> dict[str, nn.Module]:
+        return {}  # no judge
+
+    def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
         return Report()
 
 
@@ -86,7 +93,11 @@ class Tutorial:
         self.config, self.device = config, device
         common: dict[str, Any] = {"channels": images.channels, "image_size": config.image_size}
         self.generator = Generator(nz=config.nz, ngf=config.ngf, **common).to(device)
-        self.discriminator = Discriminator(ndf=config.ndf, **common).to(device)
+        self.discriminator = Discriminator(ndf=config.ndf, normalization=config.normalization, **common).to(device)
+        if config.spectral_norm == "discriminator":
+            for module in list(self.discriminator.modules()):
+                if isinstance(module, nn.Conv2d):
+                    parametrizations.spectral_norm(module)
         settings: dict[str, Any] = {"lr": config.lr_generator, "betas": (config.beta1, config.beta2)}
         self.optimizer_g = torch.optim.Adam(self.generator.parameters(), **settings)
         self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), **settings)
@@ -132,7 +143,7 @@ class Tutorial:
         return torch.sigmoid(self.discriminator(images))
 
 
-def main(options: Options) -> None:
+def measure(options: Options, **settings: Any) -> dict[str, Any]:
     """Both sides in turns, and the medians of what they reach."""
     device = "cuda" if CUDA else "cpu"
     config = GANConfig(
@@ -142,14 +153,16 @@ def main(options: Options) -> None:
         batch_size=options.batch_size,
         epoch_steps=options.steps,
         reuse_fakes=True,
+        **settings,
     )
     config.check()
-    task = Unjudged(config, Place(device=device, data_root=options.data_root))
-    if len(task.train) < options.batch_size:
-        raise SystemExit(f"{options.dataset} has {len(task.train)} images: fewer than one batch")
+    task = Unjudged(config, Context(device=device, data_root=options.data_root))
+    images = task.first_streams["real"].images
+    if len(images) < options.batch_size:
+        raise SystemExit(f"{options.dataset} has {len(images)} images: fewer than one batch")
     loop = Loop(task)
     warm_up = 5
-    tutorial = Tutorial(task.train, config, device, warm_up + options.steps * options.rounds)
+    tutorial = Tutorial(images, config, device, warm_up + options.steps * options.rounds)
     loop.advance(1)
     tutorial.train(warm_up)
     ours, theirs = [], []
@@ -157,13 +170,22 @@ def main(options: Options) -> None:
         ours.append(loop.advance(number + 2).metrics["images_per_second"])
         theirs.append(tutorial.train(options.steps))
     ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
-    result = {
-        "benchmark": "gan_step",
+    return {
+        **settings,
         "ours_images_per_second": round(statistics.median(ours), 1),
         "tutorial_images_per_second": round(statistics.median(theirs), 1),
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+    }
+
+
+def main(options: Options) -> None:
+    """Both rows."""
+    result = {
+        "benchmark": "gan_step",
+        "plain": measure(options),
+        "spectral": measure(options, spectral_norm="discriminator", normalization="none"),
+        "device": torch.cuda.get_device_name() if CUDA else "cpu",
         "threads": torch.get_num_threads(),
         "batch_size": options.batch_size,
         "width": options.width,

@@ -15,7 +15,7 @@ class DataError(GenlabError):
 
 
 class CorruptFile(GenlabError):
-    """A state, part or event that is cut short, altered, or not of genlab's making; the message names it."""
+    """A state, report or event that is cut short, altered, or not of genlab's making; the message names it."""
 
 
 class StorageError(GenlabError):

@@ -20,12 +20,15 @@ SWEEP = Sweep(
         "beta1": uniform(0.3, 0.7),
         "ngf": choice(16, 32),
         "ndf": choice(16, 32),
-        "spectral_norm": choice("none", "discriminator", "both"),
+        "normalization": choice("batch", "none"),
+        "spectral_norm": choice("none", "discriminator"),
     },
+    # where BatchNorm follows, spectral normalization hardly changes anything
+    conditions={"spectral_norm": {"normalization": ["none"]}},
     grid=[
-        {"loss": loss, "spectral_norm": norm}
+        {"loss": loss, "normalization": normalization, "spectral_norm": spectral_norm}
         for loss in ("non_saturating", "least_squares")
-        for norm in ("none", "discriminator", "both")
+        for normalization, spectral_norm in (("batch", "none"), ("none", "none"), ("none", "discriminator"))
     ],
     trials=10,
 )

@@ -1,4 +1,4 @@
-"""Made-up sweeps with real parts, and MLflow databases and servers: the conftest of a folder takes what it needs."""
+"""Made-up sweeps with real reports, and MLflow databases and servers: the conftest of a folder takes what it needs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from genlab.tracking.parts import Part, ReplicaPart
-from genlab.tracking.points import part_points
+from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
+from genlab.tracking.points import report_points
 from genlab.tracking.records import Records
 from genlab.tracking.server import quiet_mlflow
 from genlab.tracking.storage import Storage
@@ -42,28 +43,38 @@ class MadeSweep:
         """The number of the newest event."""
         return len(self.records.events)
 
-    def part(self, trial: str, epoch: int, steps: int = 12, images: np.ndarray | None = None) -> Part:
-        """A part whose numbers follow from trial, epoch and seed."""
+    def report(
+        self, trial: str, epoch: int, steps: int = 12, images: np.ndarray | dict[str, np.ndarray] | None = None
+    ) -> EpochReport:
+        """A report whose numbers follow from trial, epoch and seed.
+
+        Args:
+            trial, epoch: whose.
+            steps: of an epoch.
+            images: by key, or of the key `samples`; None makes some up.
+        """
         replicas = []
         for seed in self.seeds:
             rng = np.random.default_rng([*trial.encode(), epoch, seed])
-            if images is None:
-                images = rng.integers(0, 256, (16, 8, 8, 1), dtype=np.uint8)
+            own = rng.integers(0, 256, (16, 8, 8, 1), dtype=np.uint8) if images is None else images
             metrics = {"frechet_distance": 100 / epoch + float(rng.random()), "kid": float(rng.random()), "lambda": 0.5}
             curves = {name: rng.random(steps).astype(np.float32) for name in ("loss/generator", "score/real")}
-            replicas.append(ReplicaPart(metrics, curves, {"samples": images}))
-        place = {"host": "node-a", "device": "cpu", "lane": 0}
-        return Part(trial, epoch, START + epoch, (epoch - 1) * steps, self.seeds, replicas, place=place)
+            replicas.append(ReplicaReport(metrics, curves, own if isinstance(own, dict) else {"samples": own}))
+        host = {"host": "node-a", "device": "cpu", "lane": 0}
+        return EpochReport(trial, epoch, START + epoch, (epoch - 1) * steps, self.seeds, replicas, host=host)
 
     def trial(self, name: str, **settings: Any) -> None:
         config = {"lr": 0.1, "ngf": 8, "epochs": 3, **settings}
         self.records.append("trial", trial=name, settings=settings, config=config, distributions={})
 
-    def epoch(self, trial: str, epoch: int, ends: str | None = None, part: Part | None = None, **more: Any) -> None:
-        part = part or self.part(trial, epoch, **more)
-        name = self.records.storage.write(f"parts/{trial}/{epoch:06d}-a.safetensors", part.encode())
-        objective = None if ends == "diverged" else part.metrics()["frechet_distance"]
-        self.records.append("epoch", trial=trial, epoch=epoch, part=name, state=None, objective=objective, ends=ends)
+    def epoch(
+        self, trial: str, epoch: int, ends: str | None = None, report: EpochReport | None = None, **more: Any
+    ) -> None:
+        report = report or self.report(trial, epoch, **more)
+        path = f"trials/{trial}/epoch_{epoch:04d}-a.report.safetensors"
+        name = self.records.storage.write(path, report.encode())
+        objective = None if ends == "diverged" else report.metrics()["frechet_distance"]
+        self.records.append("epoch", trial=trial, epoch=epoch, report=name, state=None, objective=objective, ends=ends)
 
     def whole_trial(self, name: str, epochs: int = 3, ends: str = "completed", **settings: Any) -> None:
         self.trial(name, **settings)
@@ -76,7 +87,7 @@ class MadeSweep:
 
     def end(self, **summary: Any) -> None:
         best = {"best": "00000", "objective": 33.4, "gain": 1.5, "metric": "frechet_distance", "mode": "min"}
-        best |= {"command": "uv run sweeps/made.py", "checkpoint": "states/00000.safetensors"}
+        best |= {"command": "uv run sweeps/made.py", "checkpoint": "trials/00000/epoch_0003-a.state.safetensors"}
         self.records.append("end", summary=best | summary)
 
 
@@ -103,7 +114,7 @@ def database(migrated: Path, tmp_path: Path) -> str:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> None:
-    """Until it holds."""
+    """Until it is true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -186,6 +197,15 @@ class Seen:
         assert found[0] == found[1] and len(files) == 2 * len(found[0])
         return found[0]
 
+    def image(self, trial: str, key: str, step: int) -> np.ndarray:
+        """The pixels of one image, uint8 [H, W, 3], from its PNG file as MLflow hands it out."""
+        run = self.children[trial].info.run_id
+        start = f"images/{key.replace('/', '~')}+step+{step}+"
+        paths = [info.path for info in self.client.list_artifacts(run, "images")]
+        (path,) = [path for path in paths if path.startswith(start) and path.endswith(".png")]
+        with Image.open(self.client.download_artifacts(run, path)) as image:
+            return np.asarray(image)
+
     def points(self, trial: str) -> Counter[tuple[str, float, int, int]]:
         run = self.children[trial]
         histories = [self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics]
@@ -198,15 +218,15 @@ def assert_complete(sweep: Any, uri: str, repaired: tuple[str, ...] = ()) -> See
     seen = Seen(sweep, uri)
     assert set(seen.children) == set(sweep.records.trials)
     for name, trial in sweep.records.trials.items():
-        parts = [Part.decode(sweep.records.storage.read_named(e.part), e.part.path) for e in trial.epochs.values()]
-        points, expected = seen.points(name), Counter(point for part in parts for point in part_points(part))
+        files = [epoch.report for epoch in trial.epochs.values()]
+        reports = [EpochReport.decode(sweep.records.storage.read_named(file), file.path) for file in files]
+        points, expected = seen.points(name), Counter(point for one in reports for point in report_points(one))
         if name in repaired:
             points, expected = (
                 Counter((key, step) for key, _, _, step in all_.elements()) for all_ in (points, expected)
             )
         assert points == expected
-        keys = [("samples", p.epoch) for p in parts] + [
-            (f"samples/seed_{seed}", p.epoch) for p in parts for seed in p.seeds[1:]
-        ]
+        suffixes = [(one, f"/seed_{seed}" if i else "") for one in reports for i, seed in enumerate(one.seeds)]
+        keys = [(f"{key}{suffix}", one.epoch) for one, suffix in suffixes for key in one.replicas[0].images]
         assert seen.images(name) == sorted(keys)
     return seen

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from genlab.sweep import Sweep, log_uniform, main
-from genlab.tasks import AdamSettings, Draw, Phase, PhasedConfig, PhasedTask, Report
+from genlab.tasks import Adam, Inputs, Phase, PhasedConfig, PhasedTask, Report, Stream
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from genlab.data import ImageSet
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,29 +32,29 @@ class Line(PhasedTask):
 
     Config = LineConfig
 
-    def networks(self) -> dict[str, nn.Module]:
+    def networks(self) -> dict[str, Any]:
         import torch
 
-        return {"line": torch.nn.Linear(10, 1)}
+        return {"line": lambda: torch.nn.Linear(10, 1)}
 
-    def streams(self) -> dict[str, ImageSet]:
+    def streams(self) -> dict[str, Stream]:
         import torch
 
         from genlab.data import ImageSet
 
         pixels = torch.randint(256, (640, 1, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-        return {"dots": ImageSet("dots", "train", pixels, None, ())}
+        return {"dots": Stream(ImageSet("dots", "train", pixels, None, ()))}
 
     def phases(self) -> list[Phase]:
-        return [Phase("line", {"line": AdamSettings(self.config.lr)}, line_loss, draws=("dots",))]
+        return [Phase("line", {"line": Adam(self.config.lr)}, line_loss, draws=("dots",))]
 
-    def evaluate(self, networks: Any, split: str) -> Report:
+    def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
         return Report()
 
 
-def line_loss(networks: Any, draw: Draw, config: LineConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def line_loss(networks: Any, inputs: Inputs, config: LineConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """The mean square of what the layer makes of ten pixels."""
-    return networks["line"](draw.batch["dots"].images.flatten(1)[:, :10]).square().mean(), {}
+    return networks["line"](inputs["dots"].images.flatten(1)[:, :10]).square().mean(), {}
 
 
 SWEEP = Sweep(

@@ -41,6 +41,8 @@ def run(
 
 def _line(result: Replayed) -> str:
     where = shown(result.tracking_uri)
+    if result.left and not result.events:
+        return f"{result.sweep}: not sent: {result.problem}"
     if result.left:
         return f"{result.sweep}: {result.left} of {result.events} events not sent to {where}: {result.problem}"
     return f"{result.sweep}: {result.problem or f'all {result.events} events are in {where}'}"

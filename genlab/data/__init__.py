@@ -1,4 +1,4 @@
-"""Image sets and the streams of batches drawn from them.
+"""Image sets and the batches drawn from them.
 
 Importing this package does not import torch: a driver may check a name without waiting for it.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from genlab.data.description import SetDescription
 from genlab.data.names import NAMES, SPLITS, check_name
 
 if TYPE_CHECKING:
+    from genlab.data.batches import Batch, Batches, shard
     from genlab.data.image_set import ImageSet, load
-    from genlab.data.stream import Batch, Stream, shard
 
-__all__ = ["NAMES", "SPLITS", "Batch", "ImageSet", "Stream", "check_name", "load", "shard"]
+__all__ = ["NAMES", "SPLITS", "Batch", "Batches", "ImageSet", "SetDescription", "check_name", "load", "shard"]
 
-_LAZY = {"ImageSet": "image_set", "load": "image_set", "Batch": "stream", "Stream": "stream", "shard": "stream"}
+_LAZY = {"ImageSet": "image_set", "load": "image_set", "Batch": "batches", "Batches": "batches", "shard": "batches"}
 
 
 def __getattr__(name: str) -> Any:

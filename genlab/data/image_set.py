@@ -1,4 +1,4 @@
-"""An image set in memory, and how it is found, built and mapped."""
+"""One split of a data set, and how it is found, built and opened."""
 
 from __future__ import annotations
 
@@ -6,77 +6,137 @@ import functools
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from genlab.data import sources
-from genlab.data.cache import Pixels, cached
+from genlab.data.cache import cached, digest_of
+from genlab.data.description import SetDescription
+from genlab.data.images import Images, MemoryImages
 from genlab.data.names import check_name, check_split
-from genlab.data.places import cache_root
+from genlab.data.paths import cache_root
 from genlab.errors import DataError, GenlabError
 
-_MOST = 12  # sets that a process holds: mapped, so they cost little until they are copied to a device
-_held: dict[Path, ImageSet] = {}
+_MOST = 12  # sets that a process keeps: they cost little until they are copied to a device
+_loaded: dict[Path, ImageSet] = {}
 _RECIPE = 1  # raise it when the same files give other pixels or another split: caches of before are then not read
 
 
-@dataclass(frozen=True, eq=False)
 class ImageSet:
-    """One split of one data set.
+    """One split of one data set, or a subset of one.
 
-    `images` is uint8 [N,C,S,S] with values 0..255; `labels` is int64 [N] with values 0..len(classes)-1, or None for
-    a set without classes, whose `classes` is (). Both tensors are mapped from the cache: don't write to them.
+    Attributes:
+        name, split: as `load` takes them; anything for a set made by hand.
+        labels: int64 [N] with values 0..len(classes)-1 on the CPU, or None for a set without classes.
+        classes: their names; () for a set without classes.
+        base: the whole set that a subset was taken from; None for a whole set.
+        indices: int64 [N], the subset's images by their number in `base`; None for a whole set.
+        pixels: where the images of the whole set lie.
+
+    Don't write to `images` and `labels`.
     """
 
-    name: str
-    split: str
-    images: Tensor
-    labels: Tensor | None
-    classes: tuple[str, ...]
-    _copies: dict[torch.device, tuple[Tensor, Tensor | None]] = field(default_factory=dict, init=False, repr=False)
+    def __init__(
+        self, name: str, split: str, images: Tensor | Images, labels: Tensor | None, classes: tuple[str, ...]
+    ) -> None:
+        """`images` is uint8 [N,C,S,S] on the CPU, with values 0..255, or where such images lie."""
+        self.name, self.split, self.labels, self.classes = name, split, labels, classes
+        self.base: ImageSet | None = None
+        self.indices: Tensor | None = None
+        self.pixels = images if isinstance(images, Images) else MemoryImages(images)
 
     def __len__(self) -> int:
-        return self.images.shape[0]
+        return self.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, S, S)."""
+        whole = self.pixels.shape
+        return whole if self.indices is None else (len(self.indices), *whole[1:])
 
     @property
     def channels(self) -> int:
-        return self.images.shape[1]
+        return self.shape[1]
 
     @property
     def image_size(self) -> int:
-        return self.images.shape[3]
+        return self.shape[3]
+
+    @property
+    def images(self) -> Tensor:
+        """uint8 [N,C,S,S] on the CPU: a whole set's own, mapped from its file; of a subset a new copy at every access.
+
+        Of a set that memory cannot hold take a few images at a time, by `select`.
+        """
+        return self.pixels.whole if self.indices is None else self.pixels.gather(self.indices)
 
     @functools.cached_property
     def digest(self) -> str:
-        """Of all images and labels."""
-        seen = hashlib.sha256(self.images.contiguous().numpy().data)
-        if self.labels is not None:
-            seen.update(self.labels.contiguous().numpy().data)
-        return seen.hexdigest()[:16]
+        """16 hexadecimal digits: of all images and labels; of a subset from its base's digest, indices and labels."""
+        if self.base is None or self.indices is None:
+            return digest_of(self.images, self.labels)
+        return digest_of(self.indices, self.labels, prefix=self.base.digest)
 
-    def describe(self) -> dict[str, Any]:
-        """Name, split, shape [N,C,S,S], class names and digest, as JSON values: what tells whether two runs saw the
-        same data.
+    def describe(self) -> SetDescription:
+        """What tells whether two runs saw the same data."""
+        return SetDescription(self.name, self.split, self.shape, self.classes, self.digest)
+
+    def select(self, items: Tensor, device: torch.device | str = "cpu") -> Tensor:
+        """The images `items` (int64 [n] in 0..N-1) for evaluation: float32 [n,C,S,S] in [0,1] on `device`.
+
+        Raises GenlabError for items that do not exist, StorageError where the set's file cannot be read.
         """
-        return {
-            "name": self.name,
-            "split": self.split,
-            "shape": list(self.images.shape),
-            "classes": list(self.classes),
-            "digest": self.digest,
-        }
+        items = self._checked(items, "items")
+        pixels = self.pixels.gather(items if self.indices is None else self.indices[items])
+        return pixels.to(device).to(torch.float32).div_(255)
 
     def on(self, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
-        """Images and labels on `device`: copied there once, however many trials train on them."""
-        place = torch.device(device)
-        if place not in self._copies:
-            labels = None if self.labels is None else self.labels.to(place)
-            self._copies[place] = self.images.to(place), labels
-        return self._copies[place]
+        """All images (uint8 [N,C,S,S]) and labels on `device`, whatever their size.
+
+        A whole set is copied there once, however many trials train on it; a subset gathers a new copy at every call.
+        """
+        device = torch.device(device)
+        labels = None if self.labels is None else self.labels.to(device)
+        if self.indices is None:
+            return self.pixels.on(device), labels
+        if self.pixels.fits(device):
+            return self.pixels.on(device).index_select(0, self.indices.to(device)), labels
+        return self.images.to(device), labels
+
+    def subset(self, indices: Tensor, labels: Tensor | None = None) -> ImageSet:
+        """The images at `indices` (int64 [n] in 0..N-1, repeated ones allowed) as a set; no pixel is copied.
+
+        `labels` (int64 [n], values 0..len(classes)-1) replace the images' own. A subset of a subset is one of the
+        whole set. Raises GenlabError for indices or labels that are not of this kind, and for no indices at all.
+        """
+        indices = self._checked(indices, "indices")
+        if not len(indices):
+            raise GenlabError(f"a subset of {self.name} needs at least one index")
+        if labels is None:
+            labels = None if self.labels is None else self.labels[indices]
+        else:
+            labels = _int64(labels, "labels", len(self.classes))
+            if len(labels) != len(indices):
+                raise GenlabError(f"{len(indices)} indices and {len(labels)} labels make no subset")
+        made = ImageSet(self.name, self.split, self.pixels, labels, self.classes)
+        made.base = self if self.base is None else self.base
+        made.indices = indices if self.indices is None else self.indices[indices]
+        return made
+
+    def _checked(self, items: Tensor, what: str) -> Tensor:
+        return _int64(items, f"{what} of {self.name}", len(self))
+
+
+def _int64(values: Tensor, what: str, end: int) -> Tensor:
+    """A copy of `values` on the CPU; GenlabError unless they are int64 [n] in 0..end-1."""
+    if values.dtype != torch.int64 or values.ndim != 1:
+        raise GenlabError(f"{what} must be int64 [n], not {values.dtype} {list(values.shape)}")
+    values = values.to("cpu", copy=True)
+    if len(values) and (int(values.min()) < 0 or int(values.max()) >= end):
+        raise GenlabError(f"{what} must lie in 0..{end - 1}, not {int(values.min())}..{int(values.max())}")
+    return values
 
 
 def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.PathLike[str] | None = None) -> ImageSet:
@@ -84,7 +144,7 @@ def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.Pat
 
     Files are looked for under `data_root`, then `GENLAB_DATA`, then `data` in the user cache; an absent set is
     downloaded into `data_root` where that was given and can be written, otherwise into the user cache. The first
-    call checks the files and builds a cached set from them; later calls, in any process, map it, until the size or
+    call checks the files and builds a cached set from them; later calls, in any process, open it, until the size or
     the time of a file changes. A process that asks again gets the very set that it has.
 
     Raises GenlabError for a name, split or size that does not exist; DataError for files that are absent (naming the
@@ -98,27 +158,29 @@ def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.Pat
     source = sources.find(name, split, image_size, data_root)
 
     def fingerprint() -> str:
-        seen: list[Any] = [_RECIPE, name, split, image_size, source.detail]
+        """Hashed file by file: there may be a million."""
+        seen = hashlib.sha256(json.dumps([_RECIPE, name, split, image_size, source.detail]).encode())
         for path in source.files:
             try:
                 status = path.stat()
             except OSError as error:
                 raise DataError(f"cannot read {path}: {error.strerror}") from error
-            seen.append((str(path), status.st_size, status.st_mtime_ns))
-        return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:20]
+            seen.update(json.dumps([str(path), status.st_size, status.st_mtime_ns]).encode())
+        return seen.hexdigest()[:20]
 
     before = fingerprint()
 
-    def build() -> Pixels:
-        pixels = source.read()
+    def check() -> None:
         if fingerprint() != before:
-            raise DataError(f"the files of {name} changed while they were read: {source.files[0].parent}")
-        return pixels
+            folder = next(iter(source.files)).parent
+            raise DataError(f"the files of {name} changed while they were read: {folder}")
 
     stem = f"{name.partition(':')[0]}-{split}-{image_size}-{before}"
     path = cache_root() / "sets" / f"{stem}.safetensors"
-    if path not in _held:
-        while len(_held) >= _MOST:
-            del _held[next(iter(_held))]
-        _held[path] = ImageSet(name, split, *cached(path, build))
-    return _held[path]
+    if path not in _loaded:
+        stored = cached(path, source.read, check)
+        while len(_loaded) >= _MOST:
+            del _loaded[next(iter(_loaded))]
+        _loaded[path] = ImageSet(name, split, stored.images, stored.labels, stored.classes)
+        _loaded[path].digest = stored.digest
+    return _loaded[path]

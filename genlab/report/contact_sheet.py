@@ -1,4 +1,4 @@
-"""One picture of a whole sweep: a row a trial, best first, a column an epoch, in each cell what it generated."""
+"""One picture of a whole sweep: a row a trial, best first, a column an epoch, in each cell its images."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from genlab.errors import GenlabError
 from genlab.report.grids import PAD, can_be_shown, grid
-from genlab.tracking.parts import Part
+from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import Records, TrialRecord, rank
 
 COLUMNS, ROWS, CONFIRMS = 6, 20, 5  # epochs; trials; rows more for trials that confirm
-SHOWN = 4  # images along the edge of a cell
+SHOWN = 4  # images along the edge of a cell, of a set [N, H, W, C]
+PREFERRED = "samples"  # the key that is shown where none is asked for
+TEST = "test/"  # keys that begin so are shown only where they are asked for
 CELL, GAP, LABEL, MARGIN = 190, 10, 250, 24  # pixels
 HEAD, COLUMN_HEAD, BAND = 64, 30, 30
 INK, FAINT, LINE, EMPTY = (28, 32, 38), (112, 118, 128), (226, 229, 234), (243, 244, 247)
@@ -30,15 +32,17 @@ COLORS = {
 BETTER = {"min": "lower is better", "max": "higher is better"}
 
 
-def contact_sheet(records: Records, key: str = "samples") -> Image.Image:
+def contact_sheet(records: Records, key: str | None = None) -> Image.Image:
     """What every trial of a sweep showed as it trained.
 
     At most 20 trials and 6 epochs, spread evenly and the last among them; what is left out is said. Of several
-    replicas the first is shown. A cell whose part is damaged, or has no such images, says so.
+    replicas the first is shown. Of images [N, H, W, C] a cell has the first 16; a single picture [H, W, C] and rows
+    and columns [R, K, H, W, C] are whole in it. A cell whose report is damaged, or has no such images, says so.
 
     Args:
         records: the sweep's.
-        key: which images, such as `samples` or `reconstructions`.
+        key: which images, such as `samples` or `reconstructions`. None takes the first report on the sheet that has
+            images, and of its keys `samples` if it is there, else the first; never `test/…`, images of test data.
 
     Returns:
         An RGB image; the same records give the same pixels.
@@ -51,6 +55,7 @@ def contact_sheet(records: Records, key: str = "samples") -> Image.Image:
         sections.append(("trained again on fresh seeds", confirms[:CONFIRMS]))
     shown = [trial for _, trials in sections for trial in trials]
     columns = spread(max((trial.last.epoch for trial in shown if trial.last), default=0))
+    key = _default_key(records, shown, columns) if key is None else key
     differing = differences(searched)
     height = (
         HEAD
@@ -61,7 +66,7 @@ def contact_sheet(records: Records, key: str = "samples") -> Image.Image:
     width = MARGIN + LABEL + max(2, len(columns)) * (CELL + GAP) + MARGIN - GAP
     sheet = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(sheet)
-    _header(pen, records, len(searched), len(searched[:ROWS]), width)
+    _header(pen, records, len(searched), len(searched[:ROWS]), key, width)
     for i, epoch in enumerate(columns):
         x = MARGIN + LABEL + i * (CELL + GAP)
         pen.text((x + CELL / 2, HEAD + COLUMN_HEAD / 2), f"epoch {epoch}", INK, _font(15), anchor="mm")
@@ -70,11 +75,11 @@ def contact_sheet(records: Records, key: str = "samples") -> Image.Image:
         if title:
             pen.text((MARGIN, y + BAND / 2), title, INK, _font(15), anchor="lm")
             y += BAND
-        for place, trial in enumerate(trials, 1):
+        for position, trial in enumerate(trials, 1):
             pen.line([(MARGIN, y - GAP / 2), (width - MARGIN, y - GAP / 2)], LINE)
-            parts = _Parts(records, trial)
-            _label(pen, y, place, trial, parts, records, differing)
-            _cells(sheet, pen, y, trial, parts, columns, key)
+            reports = _Reports(records, trial)
+            _label(pen, y, position, trial, reports, records, differing)
+            _cells(sheet, pen, y, trial, reports, columns, key)
             y += CELL + GAP
     if not shown:
         pen.text((MARGIN, y), "No trial has begun.", FAINT, _font(15))
@@ -92,29 +97,51 @@ def differences(trials: Sequence[TrialRecord]) -> list[str]:
     return [name for name in names if len({repr(trial.settings.get(name)) for trial in trials}) > 1]
 
 
-class _Parts:
-    """The parts of one trial, read when asked for; a damaged one is its error."""
+class _Reports:
+    """The reports of one trial by epoch, read when asked for; a damaged one is its error."""
 
     def __init__(self, records: Records, trial: TrialRecord) -> None:
         self._storage, self._trial = records.storage, trial
-        self._read: dict[int, Part | GenlabError] = {}
+        self._read: dict[int, EpochReport | GenlabError] = {}
 
-    def __getitem__(self, epoch: int) -> Part | GenlabError:
+    def __getitem__(self, epoch: int) -> EpochReport | GenlabError:
         if epoch not in self._read:
-            name = self._trial.epochs[epoch].part
+            name = self._trial.epochs[epoch].report
             try:
-                self._read[epoch] = Part.decode(self._storage.read_named(name), name.path)
+                self._read[epoch] = EpochReport.decode(self._storage.read_named(name), name.path)
             except GenlabError as error:
                 self._read[epoch] = error
         return self._read[epoch]
 
 
-def _header(pen: ImageDraw.ImageDraw, records: Records, trials: int, shown: int, width: int) -> None:
+def _epochs(trial: TrialRecord, columns: Sequence[int]) -> list[int]:
+    """The epoch that each column shows: its own one; or the last of the trial, where that is between this column and
+    the one before."""
+    last = trial.last.epoch if trial.last else 0
+    return [last if before < last < column else column for before, column in zip((0, *columns), columns, strict=False)]
+
+
+def _default_key(records: Records, shown: Sequence[TrialRecord], columns: Sequence[int]) -> str | None:
+    """Which images to show: see `contact_sheet`. None if no report on the sheet has any."""
+    names = {trial.name for trial in shown}
+    for trial in (trial for trial in records.trials.values() if trial.name in names):
+        reports = _Reports(records, trial)
+        for report in (reports[epoch] for epoch in _epochs(trial, columns) if epoch in trial.epochs):
+            images = report.replicas[0].images if isinstance(report, EpochReport) and report.replicas else {}
+            keys = [key for key, own in images.items() if own.size and can_be_shown(own) and not key.startswith(TEST)]
+            if keys:
+                return PREFERRED if PREFERRED in keys else keys[0]
+    return None
+
+
+def _header(pen: ImageDraw.ImageDraw, records: Records, trials: int, shown: int, key: str | None, width: int) -> None:
     pen.text((MARGIN, 16), records.name, INK, _font(24))
     metric, mode = records.manifest.get("metric", "objective"), str(records.manifest.get("mode", "min"))
     words = [f"{metric}, {BETTER.get(mode, mode)}", f"{trials} trial{'s' * (trials != 1)}, best first"]
     if shown < trials:
         words.append(f"the last {trials - shown} are left out")
+    if key is not None:
+        words.append(f"images: {key}")
     pen.text((MARGIN, 48), "  ·  ".join(words), FAINT, _font(14))
     pen.line([(MARGIN, HEAD + COLUMN_HEAD - GAP / 2), (width - MARGIN, HEAD + COLUMN_HEAD - GAP / 2)], LINE)
 
@@ -122,20 +149,20 @@ def _header(pen: ImageDraw.ImageDraw, records: Records, trials: int, shown: int,
 def _label(
     pen: ImageDraw.ImageDraw,
     y: int,
-    place: int,
+    position: int,
     trial: TrialRecord,
-    parts: _Parts,
+    reports: _Reports,
     records: Records,
     differing: Sequence[str],
 ) -> None:
-    """Left of a row: place and name, objective, how it ended, and the settings that make it another trial."""
+    """Left of a row: position and name, objective, how it ended, and the settings that make it another trial."""
     color, metric = COLORS.get(trial.ends, INK), str(records.manifest.get("metric", "objective"))
     pen.rectangle([(MARGIN, y), (MARGIN + 3, y + CELL - 1)], color)
     x = MARGIN + 14
-    pen.text((x, y), _fit(pen, f"{place}.  {trial.name}", 17), INK, _font(17))
+    pen.text((x, y), _fit(pen, f"{position}.  {trial.name}", 17), INK, _font(17))
     value = "no objective" if trial.objective is None else f"{trial.objective:.5g}"
-    last = parts[trial.last.epoch] if trial.last and trial.objective is not None else None
-    if isinstance(last, Part) and f"{metric}/std" in (metrics := last.metrics()):
+    last = reports[trial.last.epoch] if trial.last and trial.objective is not None else None
+    if isinstance(last, EpochReport) and f"{metric}/std" in (metrics := last.metrics()):
         value += f" ± {metrics[f'{metric}/std']:.2g}"
     pen.text((x, y + 24), _fit(pen, value, 20), INK, _font(20))
     ended = trial.ends or "unfinished"
@@ -159,34 +186,34 @@ def _cells(
     pen: ImageDraw.ImageDraw,
     y: int,
     trial: TrialRecord,
-    parts: _Parts,
+    reports: _Reports,
     columns: Sequence[int],
-    key: str,
+    key: str | None,
 ) -> None:
     """A row. The last epoch of a trial that ended between two columns stands in the later one, and says so."""
-    last, told = trial.last.epoch if trial.last else 0, False
-    for i, column in enumerate(columns):
+    told = False
+    for i, (column, epoch) in enumerate(zip(columns, _epochs(trial, columns), strict=True)):
         x = MARGIN + LABEL + i * (CELL + GAP)
-        between = (columns[i - 1] if i else 0) < last < column
-        epoch = last if between else column
         if epoch in trial.epochs:
-            images = _images(parts[epoch], key)
+            images = _images(reports[epoch], key)
             if isinstance(images, str):
                 _empty(pen, x, y, images)
             else:
                 sheet.paste(_cell(images), (x, y))
-            if between:
+            if epoch != column:
                 _flag(pen, x, y + CELL - 31, f"epoch {epoch}")
         elif not told:
             told = True
             _empty(pen, x, y, _why(trial))
 
 
-def _images(part: Part | GenlabError, key: str) -> np.ndarray | str:
-    """The first replica's images, uint8 [N, H, W, C], or why there are none."""
-    if isinstance(part, GenlabError):
-        return "The part of this epoch is damaged or missing."
-    images = part.replicas[0].images.get(key) if part.replicas else None
+def _images(report: EpochReport | GenlabError, key: str | None) -> np.ndarray | str:
+    """The first replica's images, as `grid` takes them, or why there are none."""
+    if isinstance(report, GenlabError):
+        return "The report of this epoch is damaged or missing."
+    if key is None:
+        return "No images in this epoch."
+    images = report.replicas[0].images.get(key) if report.replicas else None
     if images is None or not images.size:
         return f"No images {key!r} in this epoch."
     if not can_be_shown(images):
@@ -203,22 +230,32 @@ def _why(trial: TrialRecord) -> str:
 
 
 def _cell(images: np.ndarray) -> Image.Image:
-    """The first images [N, H, W, C] as a square of CELL pixels."""
-    columns = min(SHOWN, math.ceil(math.sqrt(len(images))))
-    images = images[: columns * columns]
-    _, height, width, channels = images.shape
-    edge = (CELL - PAD) // columns - PAD
-    scale = edge / max(height, width)
-    if scale >= 2:
-        scale = math.floor(scale)  # whole pixels stay sharp
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    method = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BICUBIC
-    colored = np.repeat(images, 3, axis=-1) if channels == 1 else images[..., :3]
-    resized = np.stack([np.asarray(Image.fromarray(image).resize(size, method)) for image in colored])
-    whole = Image.fromarray(grid(resized, columns))
+    """Images that `grid` takes as a square of CELL pixels, in its middle."""
+    rows = columns = 1
+    if images.ndim == 5:
+        rows, columns = images.shape[:2]
+    elif images.ndim == 4:  # in no order: the first ones, in a square
+        rows = columns = min(SHOWN, math.ceil(math.sqrt(len(images))))
+        images = images[: rows * columns]
+    width, height = ((CELL - PAD) // count - PAD for count in (columns, rows))
+    if images.ndim == 3 or min(width, height) < 1:
+        whole = _fitted(grid(images), CELL, CELL)
+    else:
+        tiles = images.reshape(-1, *images.shape[-3:])
+        whole = grid(np.stack([_fitted(grid(tile), width, height, smooth=2.0) for tile in tiles]), columns)
     cell = Image.new("RGB", (CELL, CELL), "white")
-    cell.paste(whole, ((CELL - whole.width) // 2, (CELL - whole.height) // 2))
+    cell.paste(Image.fromarray(whole), ((CELL - whole.shape[1]) // 2, (CELL - whole.shape[0]) // 2))
     return cell
+
+
+def _fitted(image: np.ndarray, width: int, height: int, smooth: float = 1.0) -> np.ndarray:
+    """`image` uint8 [H, W, 3] as large as it gets in width x height, its aspect ratio kept. Up to `smooth` times its
+    size pixels are blended, above they are repeated whole and stay sharp."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    if scale >= smooth:
+        return image.repeat(math.floor(scale), 0).repeat(math.floor(scale), 1)
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
 def _empty(pen: ImageDraw.ImageDraw, x: int, y: int, text: str) -> None:

@@ -50,7 +50,7 @@ class Client(tune.Trainable):
         }
         answer: Any = ray.get(self.mailbox.ask.remote(request))
         kind, value = answer["kind"], answer["value"]
-        result = {"kind": kind, "value": value, "epoch": epoch, OBJECTIVE: PLACEHOLDER, "done": True}
+        result = {"kind": kind, "value": value, "epoch": epoch, "epochs": epochs, OBJECTIVE: PLACEHOLDER, "done": True}
         if kind != "ok":
             return result
         objective = value["metrics"].get(self.trial["metric"], math.nan)

@@ -192,12 +192,12 @@ def share_out(
     if gpus is None:
         gpus = 1.0 if any(node.get("GPU", 0.0) >= 1 for node in [*present, *grown]) else 0.0
 
-    def places(nodes: list[Node], cpus: int) -> int:
+    def workers_on(nodes: list[Node], cpus: int) -> int:
         """How many workers have room on these nodes."""
         return sum(_on_one(node, cpus, gpus or 0.0) for node in nodes)
 
     def most(cpus: int) -> int:
-        return max(places(present, cpus), places(grown, cpus))
+        return max(workers_on(present, cpus), workers_on(grown, cpus))
 
     if lanes is None:
         lanes = max(1, min(trials, most(cpus or 1) // workers))
@@ -212,7 +212,7 @@ def share_out(
     if cpus is None:
         widest = int(max(node.get("CPU", 0.0) for node in [*present, *grown]))
         cpus = next(c for c in range(widest, 0, -1) if c == 1 or most(c) >= lanes * workers)
-    there = places(present, cpus) >= workers
+    there = workers_on(present, cpus) >= workers
     return Room(lanes, {"CPU": cpus, **({"GPU": gpus} if gpus else {})}, PRESENT if there else GROWING)
 
 

@@ -29,7 +29,7 @@ class Lane:
         self.broken: set[str] = set()  # groups that must start again
         self.joined: str | None = None  # the group that said it is ready
         self.heard = 0.0  # when it last gave a sign of life
-        self.world = 1
+        self.world_size = 1
         self.session: str | None = None  # what its workers hold in memory
         self.used = 0.0
         self.request: Request | None = None
@@ -97,7 +97,7 @@ class Mailbox:
     # ---- the driver's side
 
     async def go(self, prepared: dict[str, str]) -> None:
-        """What must be prepared lies in these files, by name: serve trials."""
+        """What must be prepared lies in these files, by the key of its source: serve trials."""
         async with self.changed:
             self.prepared = prepared
             self.changed.notify_all()
@@ -137,10 +137,10 @@ class Mailbox:
 
     # ---- the worker's side
 
-    async def join(self, number: int, attempt: str, world: int, group: Any) -> None:
+    async def join(self, number: int, attempt: str, world_size: int, group: Any) -> None:
         """Rank 0 of a new worker group says that it is there."""
         async with self.changed:
-            lane = self._lane(number, attempt, world)
+            lane = self._lane(number, attempt, world_size)
             lane.group, lane.joined = group, attempt
 
     async def beat(self, number: int, attempt: str) -> None:
@@ -166,7 +166,7 @@ class Mailbox:
         number: int,
         attempt: str,
         rank: int,
-        world: int,
+        world_size: int,
         session: str | None,
         last: str | None,
         outcome: Answer | None,
@@ -176,7 +176,7 @@ class Mailbox:
         `session` is what the worker now holds in memory.
         """
         async with self.changed:
-            lane = self._lane(number, attempt, world)
+            lane = self._lane(number, attempt, world_size)
             if last is not None and outcome is not None and lane.attempt == attempt:
                 lane.session, lane.used = session, time.monotonic()
                 lane.outcomes.setdefault(last, {})[rank] = outcome
@@ -205,12 +205,12 @@ class Mailbox:
                     await self._wait(10.0)
             return None
 
-    def _lane(self, number: int, attempt: str, world: int) -> Lane:
+    def _lane(self, number: int, attempt: str, world_size: int) -> Lane:
         lane = self.lanes.setdefault(number, Lane())
         if attempt != lane.attempt and attempt not in lane.past:
             if lane.attempt is not None:
                 lane.past.add(lane.attempt)
-            lane.attempt, lane.world, lane.session, lane.outcomes = attempt, world, None, {}
+            lane.attempt, lane.world_size, lane.session, lane.outcomes = attempt, world_size, None, {}
             self.changed.notify_all()
         if attempt == lane.attempt:
             lane.heard = time.monotonic()
@@ -247,10 +247,10 @@ class Mailbox:
     def _settle(self, lane: Lane, attempt: str, rid: str) -> None:
         """A request is settled when all ranks of one group have answered."""
         got = lane.outcomes.get(rid, {})
-        if len(got) < lane.world or rid in self.answers:
+        if len(got) < lane.world_size or rid in self.answers:
             return
         errors = [o for o in got.values() if o["kind"] != "ok"]
-        own = [o for o in errors if not o.get("collateral") or lane.world == 1]
+        own = [o for o in errors if not o.get("collateral") or lane.world_size == 1]
         if errors and not own:  # they lost each other, by no fault of the trial: a new group tries again
             lane.broken.add(attempt)
             lane.outcomes.pop(rid)

@@ -12,11 +12,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from genlab.errors import GenlabError, nearest
-from genlab.sweep.sweep import Sweep
-from genlab.tasks import Config, Contract, build, config_class
-from genlab.tasks.config import as_dict, check_value, parse_value
+from genlab.sweep.needs import samples, to_prepare
+from genlab.sweep.sweep import Sweep, choice
+from genlab.tasks import Config, Task, build, config_class
+from genlab.tasks.fields import as_dict, as_text, check_value, parse_value
 
 Settings = dict[str, Any]
+SAME_IN_A_SEARCH = ("epochs", "seed")  # ASHA compares trials at equal epochs; seeds are for --seeds
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Plan:
 
     sweep: Sweep
     kind: type[Config]
-    task: type[Contract] | None
+    task: type[Task] | None
     script: str | None
     base: Settings
     space: Mapping[str, BaseDistribution]
@@ -49,8 +51,17 @@ class Plan:
 
     @property
     def epochs(self) -> int:
-        """How many epochs a trial trains if nothing ends it earlier."""
+        """How many epochs a trial of a search trains if nothing ends it earlier; rows of a grid may say otherwise."""
         return build(self.kind, self.base).epochs
+
+    def longest(self) -> str:
+        """The epochs of a trial, in words: `5`, or `5 to 30` where rows of a grid differ."""
+        epochs = {self.config(row).epochs for row in self.grid or ({},)}
+        return str(max(epochs)) if len(epochs) == 1 else f"{min(epochs)} to {max(epochs)}"
+
+    def to_prepare(self) -> list[Config]:
+        """Configs that together need prepared all that any trial needs."""
+        return to_prepare(self.kind, self.base, self.space, self.grid)
 
     def config(self, settings: Mapping[str, Any]) -> Config:
         """The full config of one trial."""
@@ -113,7 +124,7 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
         raise GenlabError(
             f"{config.epochs} epochs are fewer than the {sweep.grace_epochs} that ASHA lets every trial train"
         )
-    return Plan(
+    plan = Plan(
         sweep=sweep,
         kind=kind,
         task=task,
@@ -129,12 +140,14 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
         confirm=options.get("confirm", 0),
         options=dict(options),
     )
+    to_prepare(plan.kind, plan.base, plan.space, plan.grid)
+    return plan
 
 
-def _task(sweep: Sweep) -> tuple[type[Config], type[Contract] | None]:
+def _task(sweep: Sweep) -> tuple[type[Config], type[Task] | None]:
     if isinstance(sweep.task, str):
         return config_class(sweep.task), None
-    if not (isinstance(sweep.task, type) and issubclass(sweep.task, Contract)):
+    if not (isinstance(sweep.task, type) and issubclass(sweep.task, Task)):
         raise GenlabError(f"the sweep's task is {sweep.task!r}: name a task or give a class of one")
     return sweep.task.Config, sweep.task
 
@@ -153,7 +166,7 @@ def _parse_set(kind: type[Config], options: Mapping[str, Any]) -> tuple[Settings
         if len(values) == 1:
             fixed[name] = values[0]
         else:
-            choices[name] = CategoricalDistribution(list(dict.fromkeys(values)))
+            choices[name] = choice(*dict.fromkeys(values))
     for name in ("dataset", "epochs", "seed"):
         if name in options:
             if name in fixed or name in choices:
@@ -164,13 +177,15 @@ def _parse_set(kind: type[Config], options: Mapping[str, Any]) -> tuple[Settings
 
 def _check_space(sweep: Sweep, kind: type[Config], config: Config, space: Mapping[str, BaseDistribution]) -> None:
     for name, distribution in space.items():
-        for value in _samples(distribution):
+        if name in SAME_IN_A_SEARCH:
+            raise GenlabError(
+                f"{name} cannot be searched: it must be the same in all trials (fix it: --set {name}=...)"
+            )
+        for value in samples(distribution):
             try:
                 build(kind, {**as_dict(config), name: value})
             except GenlabError as error:
                 raise GenlabError(f"the space of {sweep.name!r}: {error}") from None
-        if name in kind.fixed:
-            raise GenlabError(f"{name} cannot be swept: it must be the same in all trials (fix it: --set {name}=...)")
     for name, needs in sweep.conditions.items():
         for other, values in needs.items():
             for value in values:
@@ -178,13 +193,6 @@ def _check_space(sweep: Sweep, kind: type[Config], config: Config, space: Mappin
         unknown = {name, *needs} - {*sweep.space, *space}
         if unknown:
             raise GenlabError(f"the conditions of {sweep.name!r} name {sorted(unknown)}, which the space does not hold")
-
-
-def _samples(distribution: BaseDistribution) -> list[Any]:
-    """The ends of a range, or every choice: what the config must accept of it."""
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    return [getattr(distribution, "low"), getattr(distribution, "high")]  # noqa: B009 - of both kinds of range
 
 
 def _check_batches(config: Config, space: Mapping[str, BaseDistribution], workers: int) -> None:
@@ -202,12 +210,16 @@ def _check_batches(config: Config, space: Mapping[str, BaseDistribution], worker
             raise GenlabError(
                 f"batch_size={size} cannot be shared by {workers} workers: make it a multiple of {workers}"
             )
+        if size < 2 * workers:
+            raise GenlabError(
+                f"batch_size={size} leaves {size // workers} image to each of {workers} workers: BatchNorm needs two"
+            )
 
 
 def _default(config: Config, space: Mapping[str, BaseDistribution], choices: Mapping[str, Any]) -> Settings:
     default = {}
     for name, distribution in space.items():
-        value = getattr(config, name)
+        value = _plain(getattr(config, name))
         if not _holds(distribution, value):
             if name not in choices:
                 raise GenlabError(
@@ -240,16 +252,18 @@ def _grid(
     common = as_dict(build(kind, base))
     rows = []
     for settings in sweep.grid:
-        for name, value in settings.items():
-            if name in kind.fixed:
-                raise GenlabError(f"the grid of {sweep.name!r} sets {name}, which must be the same in all trials")
+        for name in settings:
             if name in fixed:
                 raise GenlabError(f"--set {name} contradicts the grid of {sweep.name!r}, which sets it")
-            check_value(kind, name, value)
         build(kind, {**base, **settings})
-        rows.append({name: settings.get(name, common[name]) for name in swept})
-    default = {name: common[name] for name in swept}
+        rows.append({name: _plain(check_value(kind, name, settings.get(name, common[name]))) for name in swept})
+    default = {name: _plain(common[name]) for name in swept}
     return [default, *(row for row in rows if row != default)]
+
+
+def _plain(value: Any) -> Any:
+    """A tuple as it is written; everything else as it is."""
+    return as_text(value) if isinstance(value, tuple) else value
 
 
 def as_json(value: Any) -> Any:

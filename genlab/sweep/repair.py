@@ -29,7 +29,7 @@ def repair(run: Run) -> None:
             run.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {answer['value']}")
             return
         value = answer["value"]
-        run.append("repair", trial=record.name, epoch=epoch.epoch, part=value["part"], state=value["state"])
+        run.append("repair", trial=record.name, epoch=epoch.epoch, report=value["report"], state=value["state"])
         run.spare_states(record)
         ray.get(mailbox.forget.remote(record.name))
 
@@ -42,13 +42,13 @@ def _inspect(run: Run) -> Iterator[tuple[TrialRecord, EpochRecord]]:
         epochs = record.epochs.values() if record else ()
         if record is not None:
             run.spare_states(record)
-        named = {file.path.rpartition("/")[2] for e in epochs for file in (e.part, e.state) if file is not None}
+        named = {file.path.rpartition("/")[2] for e in epochs for file in (e.report, e.state) if file is not None}
         for orphan in sizes.keys() - named:
             run.doomed.put(f"trials/{name}/{orphan}")
     for record in run.records.trials.values():
         sizes = folder.sizes(f"trials/{record.name}") if record.epochs else {}
         for epoch in record.epochs.values():
-            files = [file for file in (epoch.part, epoch.state) if file is not None]
+            files = [file for file in (epoch.report, epoch.state) if file is not None]
             if any(sizes.get(file.path.rpartition("/")[2]) != file.bytes for file in files):
                 yield record, epoch
 
@@ -62,5 +62,5 @@ def _request(run: Run, record: TrialRecord, epoch: EpochRecord) -> dict[str, Any
         "session": session,
         "state": None,
         "epoch": epoch.epoch,
-        "test": begun["test"] and epoch.epoch == run.plan.epochs,
+        "test": begun["test"] and epoch.epoch == begun["epochs"],
     }

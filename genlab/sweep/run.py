@@ -18,7 +18,7 @@ from genlab.sweep.plan import Plan
 from genlab.sweep.repair import repair
 from genlab.sweep.view import View, last_line
 from genlab.sweep.worker import LaneSettings, pickled
-from genlab.tasks.config import as_dict
+from genlab.tasks.fields import as_dict
 from genlab.tracking.drain import Drain
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
 from genlab.tracking.storage import Storage
@@ -105,20 +105,19 @@ class Run:
 
     def _prepare(self) -> None:
         """One lane builds what all trials need; they wait at the mailbox meanwhile."""
-        config = self.plan.config({})
         request = {
             "id": "prepare@/0",
             "session": "prepare@",
             "trial": "prepare",
             "epoch": 0,
-            "config": as_dict(config),
+            "configs": [as_dict(config) for config in self.plan.to_prepare()],
         }
         try:
             answer: Any = ray.get(self.pool.mailbox.ask.remote(request))
             kind, value = answer["kind"], answer["value"]
             if kind == "ok":
-                self._check_data(value["data"])
-                self.files = value["prepared"]
+                self._check_data(value)
+                self.files = value["files"]
                 ray.get(self.pool.mailbox.go.remote(self.files))
                 self.prepared.set()
                 return
@@ -137,10 +136,10 @@ class Run:
         while not (self.prepared.wait(0.2) or self.why):
             continue
 
-    def _check_data(self, data: dict[str, Any]) -> None:
-        known = self.records.data()
+    def _check_data(self, prepared: dict[str, Any]) -> None:
+        known, data = self.records.data(), prepared["data"]
         if known is None:
-            self.append("data", description=data)
+            self.append("data", description=data, prepared=prepared["metrics"])
         elif known != data:
             changed = [name for name in {*known, *data} if known.get(name) != data.get(name)]
             raise GenlabError(
@@ -190,12 +189,12 @@ class Run:
             diverged = kind == "diverged"
             ends = "diverged" if diverged else None
             if not diverged and result["done"]:
-                ends = "completed" if result["epoch"] >= self.plan.epochs else "pruned"
+                ends = "completed" if result["epoch"] >= result["epochs"] else "pruned"
             self.append(
                 "epoch",
                 trial=name,
                 epoch=result["epoch"],
-                part=value["part"],
+                report=value["report"],
                 state=value["state"],
                 objective=None if diverged else result["objective"],
                 ends=ends,
@@ -233,7 +232,7 @@ class Run:
             "replicas": max(self.plan.seeds, CONFIRM_SEEDS) if record.confirms else self.plan.seeds,
             "state": list(last.state) if last and last.state else None,
             "at": last.epoch if last else 0,
-            "epochs": self.plan.epochs,
+            "epochs": record.config["epochs"],
             "metric": self.plan.sweep.metric,
             "test": record.confirms,
         }

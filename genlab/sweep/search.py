@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from genlab.sweep.client import OBJECTIVE
 from genlab.sweep.plan import Plan
-from genlab.tasks.config import as_dict
+from genlab.tasks.fields import as_dict
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord
 
 STARTUP = 10  # Optuna's own number of random trials before TPE; never more than a quarter of the trials
@@ -162,7 +162,7 @@ class Search(Searcher):
         if kind in ("ok", "diverged") and result is not None:
             if kind == "ok":
                 self._report(asked, result["epoch"], result[OBJECTIVE])
-            if kind == "ok" and result["epoch"] >= self.plan.epochs:
+            if kind == "ok" and result["epoch"] >= result["epochs"]:
                 self.study.tell(asked, result[OBJECTIVE])
             else:
                 self.study.tell(asked, state=TrialState.PRUNED)

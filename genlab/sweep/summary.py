@@ -14,7 +14,7 @@ from genlab.sweep.environment import calling
 from genlab.sweep.plan import Plan
 from genlab.sweep.view import View, last_line, show
 from genlab.tracking.drain import Drain
-from genlab.tracking.parts import Part
+from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
 from genlab.tracking.server import is_http, shown
 from genlab.tracking.storage import Storage
@@ -108,8 +108,12 @@ def _test_metric(plan: Plan, records: Records, trial: TrialRecord) -> float | No
     """The sweep's metric on the test data, which only a confirming trial reads."""
     with contextlib.suppress(GenlabError):
         if trial.last is not None:
-            part = Part.decode(records.storage.read_named(trial.last.part), trial.last.part.path)
-            return part.metrics().get(f"test/{plan.sweep.metric}")
+            name = trial.last.report
+            return (
+                EpochReport.decode(records.storage.read_named(name), name.path)
+                .metrics()
+                .get(f"test/{plan.sweep.metric}")
+            )
     return None
 
 
@@ -128,7 +132,7 @@ def _options_of(plan: Plan, trial: TrialRecord) -> str:
     """The options that train `trial`'s setting alone: what was fixed for all trials, and what was found for it."""
     words = []
     for name in ("dataset", "data_root", "epochs", "seed", "seeds", "workers"):
-        if name in plan.options:
+        if name in plan.options and name not in trial.settings:
             words += [f"--{name.replace('_', '-')}", shlex.quote(str(plan.options[name]))]
     fixed = [word for word in plan.options.get("set", ()) if word.partition("=")[0] not in trial.settings]
     fixed += [f"{name}={value}" for name, value in trial.settings.items()]

@@ -13,7 +13,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from genlab.tasks import Contract
+from genlab.tasks import Task
+from genlab.tasks.fields import as_text
 
 
 def uniform(low: float, high: float) -> FloatDistribution:
@@ -32,8 +33,8 @@ def integer(low: int, high: int, step: int = 1) -> IntDistribution:
 
 
 def choice(*values: Any) -> CategoricalDistribution:
-    """One of `values`."""
-    return CategoricalDistribution(values)
+    """One of `values`. A tuple is searched, shown and recorded as it is written, such as `16:32`."""
+    return CategoricalDistribution([as_text(value) if isinstance(value, tuple) else value for value in values])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +49,14 @@ class Sweep:
         settings: what all trials have in common where that is not the config's default.
         conditions: `{"ngf": {"spectral_norm": ["none", "both"]}}` searches ngf only where spectral_norm is one of
             these, and leaves it at its default elsewhere.
-        grid: partial settings that `--grid` runs instead of a search.
+        grid: partial settings that `--grid` runs instead of a search; rows may differ in any field, also in epochs.
         trials: how many, unless `--trials` says otherwise.
         grace_epochs, reduction_factor: of ASHA (Li et al. 2020): the first rung, and the share 1/factor that goes on.
         epoch_deadline: seconds after which an epoch is taken to hang; its lane is started again.
     """
 
     name: str
-    task: str | type[Contract]
+    task: str | type[Task]
     metric: str
     mode: str = "min"
     space: Mapping[str, BaseDistribution] = field(default_factory=dict)

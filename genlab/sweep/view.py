@@ -52,9 +52,8 @@ class View:
     def line(self, record: TrialRecord, why: str = "") -> str:
         """A trial in one line of plain text."""
         epoch = record.last.epoch if record.last else 0
-        words = [
-            f"{self._count():>9}  trial {record.name}  {record.ends or 'running':9}  epoch {epoch}/{self.plan.epochs}"
-        ]
+        words = [f"{self._count():>9}  trial {record.name}  {record.ends or 'running':9}"]
+        words.append(f"epoch {epoch}/{record.config['epochs']}")
         words.append(f"{self.plan.sweep.metric} {show(record.objective)}")
         words.append(why or " ".join(f"{name}={show(value)}" for name, value in record.settings.items()))
         words.append(self._left())
@@ -95,7 +94,7 @@ class View:
         ended = rank([trial for trial in trials if trial.ends is not None], self.plan.sweep.mode)
         for trial in [*running, *ended][:ROWS]:
             settings = " ".join(f"{name}={show(value)}" for name, value in trial.settings.items())
-            epoch = f"{trial.last.epoch if trial.last else 0}/{self.plan.epochs}"
+            epoch = f"{trial.last.epoch if trial.last else 0}/{trial.config['epochs']}"
             table.add_row(trial.name, epoch, show(trial.objective), trial.ends or "running", settings)
         return table
 

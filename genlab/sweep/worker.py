@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
-from genlab.tasks import Config, Contract
+from genlab.tasks import Config, Task
 from genlab.tracking.storage import FileName, Storage
 
 BEAT = 5.0  # seconds between two signs of life
@@ -69,18 +69,20 @@ def lane_loop(arguments: dict[str, Any]) -> None:
 
     settings: LaneSettings = arguments["settings"]
     context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
     mailbox = settings.mailbox
     with _told(settings):
-        rank_worker = _start(settings, rank, world)
+        rank_worker = _start(settings, rank, world_size)
         if rank == 0:
             group = ray.util.get_current_placement_group()
-            ray.get(mailbox.join.remote(settings.lane, rank_worker.attempt, world, [group]))
+            ray.get(mailbox.join.remote(settings.lane, rank_worker.attempt, world_size, [group]))
             threading.Thread(target=_beat, args=(settings, rank_worker.attempt), daemon=True, name="beat").start()
     last = outcome = None
     while True:
         request: Any = ray.get(
-            mailbox.exchange.remote(settings.lane, rank_worker.attempt, rank, world, rank_worker.session, last, outcome)
+            mailbox.exchange.remote(
+                settings.lane, rank_worker.attempt, rank, world_size, rank_worker.session, last, outcome
+            )
         )
         if request is None:
             return
@@ -109,13 +111,13 @@ def _beat(settings: LaneSettings, attempt: str) -> None:
         settings.mailbox.beat.remote(settings.lane, attempt)
 
 
-def _start(settings: LaneSettings, rank: int, world: int) -> Rank:
+def _start(settings: LaneSettings, rank: int, world_size: int) -> Rank:
     """All that a rank needs before its first request."""
     import ray
     import ray.cloudpickle
     import torch
 
-    from genlab.training import implementation
+    from genlab.tasks import implementation
 
     os.environ.update(settings.environment)
     torch.set_num_threads(settings.threads)
@@ -125,7 +127,6 @@ def _start(settings: LaneSettings, rank: int, world: int) -> Rank:
     elif torch.cuda.is_available():
         device = "cuda:0"
         torch.cuda.set_device(0)
-        torch.backends.cudnn.deterministic = True  # an epoch trained again is the same epoch
     else:
         raise RuntimeError(
             f"Ray gave this worker GPUs ({ray.get_gpu_ids()}), but torch {torch.__version__} on "
@@ -135,16 +136,16 @@ def _start(settings: LaneSettings, rank: int, world: int) -> Rank:
         logging.getLogger("genlab").setLevel(logging.INFO)
         logging.getLogger("genlab").addHandler(LogToDriver(settings.mailbox))
     kind, task = ray.cloudpickle.loads(settings.code)
-    attempt = _join_group(rank, world, device)
-    rank_worker = Rank(settings, kind, task or implementation(kind), rank, world, device, attempt)
+    attempt = _join_group(rank, world_size, device)
+    rank_worker = Rank(settings, kind, task or implementation(kind), rank, world_size, device, attempt)
     _warm_up(device)
     return rank_worker
 
 
-def _join_group(rank: int, world: int, device: str) -> str:
+def _join_group(rank: int, world_size: int, device: str) -> str:
     """Join the lane's process group; returns the name of this worker group, alike on all ranks."""
     attempt = uuid.uuid4().hex[:8]
-    if world == 1:
+    if world_size == 1:
         return attempt
     import ray
     import torch.distributed as dist
@@ -161,7 +162,7 @@ def _join_group(rank: int, world: int, device: str) -> str:
     backend = "gloo"
     if device != "cpu" and float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0)) >= 1:
         backend = "cpu:gloo,cuda:nccl"  # NCCL refuses two ranks on one GPU, and knows no tensors of the CPU
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=COLLECTIVE_TIMEOUT)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=COLLECTIVE_TIMEOUT)
     return attempt
 
 
@@ -208,14 +209,20 @@ class Rank:
         self,
         settings: LaneSettings,
         kind: type[Config],
-        task: type[Contract],
+        task: type[Task],
         rank: int,
-        world: int,
+        world_size: int,
         device: str,
         attempt: str,
     ) -> None:
         self.kind, self.task = kind, task
-        self.settings, self.rank, self.world, self.device, self.attempt = settings, rank, world, device, attempt
+        self.settings, self.rank, self.world_size, self.device, self.attempt = (
+            settings,
+            rank,
+            world_size,
+            device,
+            attempt,
+        )
         self.storage = Storage(settings.storage)
         self.records = self.storage.below(settings.folder)
         self.trial: Any = None
@@ -248,46 +255,44 @@ class Rank:
                 self._reclaim()
 
     def _advance(self, request: dict[str, Any]) -> dict[str, Any] | None:
-        """Bring the session to the epoch; rank 0 writes part and state before it answers."""
+        """Bring the session to the epoch; rank 0 writes report and state before it answers."""
         if self.session != request["session"] or self.trial.epoch >= request["epoch"]:
             self._build(request)
-        reports = []
-        while self.trial.epoch < request["epoch"]:
+        diverged = False
+        while self.trial.epoch < request["epoch"] and not diverged:
             self._arm(self.settings.epoch_deadline)
-            reports = self.trial.advance()
-            if any(report.diverged for report in reports):
-                break
-        part = self.trial.part(
-            request["trial"], reports, self._where(), test=request["test"] and self.trial.epoch == request["epoch"]
-        )
+            diverged = any(report.diverged for report in self.trial.advance())
+        tested = self.trial.test() if request["test"] and not diverged else []
+        report = self.trial.epoch_report(request["trial"], self._host(), tested)
         if self.rank > 0:
             return None
-        stem = f"trials/{request['trial']}/epoch_{part.epoch:04d}-{self.attempt}"
-        written = self.records.write(f"{stem}.part.safetensors", part.encode())
+        stem = f"trials/{request['trial']}/epoch_{report.epoch:04d}-{self.attempt}"
+        written = self.records.write(f"{stem}.report.safetensors", report.encode())
         state: FileName | None = None
-        if not part.diverged:
+        if not diverged:
             state = self.records.write(f"{stem}.state.safetensors", self.trial.checkpoint().encode())
         return {
-            "epoch": part.epoch,
-            "part": written,
+            "epoch": report.epoch,
+            "report": written,
             "state": state,
-            "metrics": part.metrics(),
-            "diverged": part.diverged,
+            "metrics": report.metrics(),
+            "diverged": diverged,
         }
 
     def _build(self, request: dict[str, Any]) -> None:
-        from genlab.tasks import Place, build
-        from genlab.training import Trial, prepared_networks
+        from genlab.tasks import Context, build
+        from genlab.training import Trial, prepared
 
         if self.trial is not None:
             self.trial = self.session = None
             self._reclaim()
-        place = Place(self.rank, self.world, self.device, self.settings.data_root)
-        place = dataclasses.replace(place, prepared=prepared_networks(request["prepared"], place, self.storage))
         config = build(self.kind, request["config"])
+        context = Context(self.rank, self.world_size, self.device, self.settings.data_root)
+        found = prepared(config, request["prepared"], context, self.storage)
+        context = dataclasses.replace(context, prepared=found)
 
         def new() -> Trial:
-            return Trial(self.task, config, place, replicas=request["replicas"], script=self.settings.script)
+            return Trial(self.task, config, context, replicas=request["replicas"], script=self.settings.script)
 
         trial = new()
         if request["state"] is not None and not self._load(trial, FileName(*request["state"])):
@@ -305,7 +310,7 @@ class Rank:
             trial.load(Checkpoint.decode(self.records.read_named(state), self.records.where(state.path)))
         except CorruptFile:
             mine = 0.0
-        return float(trial.place.mean(torch.tensor(mine, device=self.device))) == 1.0
+        return float(trial.context.all_reduce_mean(torch.tensor(mine, device=self.device))) == 1.0
 
     def _reclaim(self) -> None:
         """All memory that the last trial had, for the next one and for those who share the device."""
@@ -321,19 +326,18 @@ class Rank:
         """On one rank alone, so that what is prepared does not depend on the number of workers."""
         if self.rank > 0:
             return None
-        from genlab.tasks import Place, build
+        from genlab.tasks import Context, build
         from genlab.training import prepare
 
-        place = Place(device=self.device, data_root=self.settings.data_root)
-        config = build(self.kind, request["config"])
-        files, data = prepare(self.task, config, place, self.storage)
-        return {"prepared": files, "data": data}
+        context = Context(device=self.device, data_root=self.settings.data_root)
+        configs = [build(self.kind, settings) for settings in request["configs"]]
+        return dataclasses.asdict(prepare(self.task, configs, context, self.storage))
 
-    def _where(self) -> dict[str, Any]:
+    def _host(self) -> dict[str, Any]:
         import torch
 
         name = torch.cuda.get_device_name(0) if self.device != "cpu" else f"cpu, {torch.get_num_threads()} threads"
-        return {"host": socket.gethostname(), "device": name, "lane": self.settings.lane, "workers": self.world}
+        return {"host": socket.gethostname(), "device": name, "lane": self.settings.lane, "workers": self.world_size}
 
     def _arm(self, seconds: float) -> None:
         """What hangs ends its process, also if it holds the interpreter's lock; the lane comes back."""

@@ -1,23 +1,51 @@
-"""What one trial does. The contract and the configs are free of torch; a task is imported where it trains."""
+"""What one trial does. Configs and what a task declares are free of torch; a task is imported where it trains."""
 
-from genlab.tasks.base import AdamSettings, Contract, Draw, Phase, PhasedTask, Place, Report, State, Task
-from genlab.tasks.config import CONFIGS, ClassifierConfig, Config, GANConfig, PhasedConfig, build, config_class
+from genlab.tasks.base import (
+    CustomTask,
+    Inputs,
+    Phase,
+    PhasedTask,
+    Replica,
+    Report,
+    Share,
+    State,
+    Stream,
+    Task,
+)
+from genlab.tasks.classifier_config import ClassifierConfig
+from genlab.tasks.config import Config, PhasedConfig
+from genlab.tasks.context import Context
+from genlab.tasks.fields import build
+from genlab.tasks.gan_config import GANConfig
+from genlab.tasks.optimizers import SGD, Adam
+from genlab.tasks.prepared import FromCheckpoint, FromTask, FromWeights, Prepared
+from genlab.tasks.registry import config_class, configs, implementation, task_name
 
 __all__ = [
-    "CONFIGS",
-    "AdamSettings",
+    "SGD",
+    "Adam",
     "ClassifierConfig",
     "Config",
-    "Contract",
-    "Draw",
+    "Context",
+    "CustomTask",
+    "FromCheckpoint",
+    "FromTask",
+    "FromWeights",
     "GANConfig",
+    "Inputs",
     "Phase",
     "PhasedConfig",
     "PhasedTask",
-    "Place",
+    "Prepared",
+    "Replica",
     "Report",
+    "Share",
     "State",
+    "Stream",
     "Task",
     "build",
     "config_class",
+    "configs",
+    "implementation",
+    "task_name",
 ]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlab.data import ImageSet
 from genlab.errors import DataError
 from genlab.models import Classifier
 from genlab.randomness import generator as seeded
-from genlab.tasks.base import AdamSettings, Draw, Phase, PhasedTask, Place, Report
-from genlab.tasks.config import ClassifierConfig
+from genlab.tasks.base import Inputs, Phase, PhasedTask, Report, Stream
+from genlab.tasks.classifier_config import ClassifierConfig
+from genlab.tasks.optimizers import Adam
 
 if TYPE_CHECKING:
     from genlab.tasks.base import Networks
@@ -25,73 +28,69 @@ class ClassifierTask(PhasedTask):
     Config = ClassifierConfig
     config: ClassifierConfig
 
-    def __init__(self, config: ClassifierConfig, place: Place) -> None:
-        super().__init__(config, place)
-        self.train = self._load("train")
-        labelled = self.train.labels is not None and len(self.train.classes) > 1
-        if config.target == "labels" and not labelled:
-            raise DataError(f"{config.dataset} has no classes to tell apart: use target=rotation")
-        self.rotate = config.target == "rotation" or not labelled
-
     def _load(self, split: str) -> ImageSet:
-        return self.place.load(self.config.dataset, split, self.config.image_size)
+        return self.context.load(self.config.dataset, split, self.config.image_size)
 
-    def data(self) -> dict[str, Any]:
-        return {"labelled": self.train.describe()}
+    def streams(self) -> Mapping[str, Stream]:
+        images = self._load("train")
+        if self.config.target == "labels" and len(images.classes) < 2:
+            raise DataError(f"{self.config.dataset} has no classes to tell apart: use target=rotation")
+        return {"labelled": Stream(images, self.config.augment)}
 
-    def networks(self) -> dict[str, torch.nn.Module]:
-        classes = 4 if self.rotate else len(self.train.classes)
-        c = self.config
+    @property
+    def rotates(self) -> bool:
+        """Whether rotations are told apart rather than labels."""
+        return self.config.target == "rotation" or len(self.data["labelled"].classes) < 2
+
+    def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+        c, images = self.config, self.data["labelled"]
         return {
-            "classifier": Classifier(
-                classes=classes,
-                channels=self.train.channels,
-                image_size=c.image_size,
+            "classifier": partial(
+                Classifier,
+                classes=4 if self.rotates else len(images.classes),
+                channels=images.channels,
+                image_size=images.image_size,
                 width=c.width,
                 features=c.features,
             )
         }
 
-    def streams(self) -> dict[str, ImageSet]:
-        return {"labelled": self.train}
-
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
+    def sample(self, name: str, count: int, generator: torch.Generator) -> Tensor:
+        """Quarter turns in {0, 1, 2, 3}, int64 [count]."""
         return torch.randint(4, (count,), generator=generator, device=generator.device)
 
     def phases(self) -> list[Phase]:
         c = self.config
-        return [
-            Phase(
-                "label",
-                {"classifier": AdamSettings(c.lr, c.beta1, c.beta2)},
-                label_loss,
-                draws=("labelled", "noise") if self.rotate else ("labelled",),
-            )
-        ]
+        loss, draws = (rotation_loss, ("labelled", "turns")) if self.rotates else (label_loss, ("labelled",))
+        return [Phase("label", {"classifier": Adam(c.lr, c.beta1, c.beta2)}, loss, draws)]
 
-    def evaluate(self, networks: Networks, split: str) -> Report:
-        held, device = self._load(split), self.place.device
-        labels = held.labels
-        if self.rotate:
-            labels = torch.randint(4, (len(held),), generator=seeded(self.config.seed, "evaluation"))
-        assert labels is not None
+    def evaluate(self, networks: Networks, split: str, epoch: int) -> Report:
+        """Accuracy on all images of `split`; each is given one rotation, the same in every epoch."""
+        images, device = self._load(split), self.context.device
+        truth = images.labels
+        if self.rotates:
+            truth = self.sample("turns", len(images), seeded(self.config.seed, "evaluation"))
+        assert truth is not None
 
         def is_right(items: Tensor) -> Tensor:
-            images, truth = held.images[items].to(device).float() / 255, labels[items].to(device)
-            if self.rotate:
-                images = rotate(images, truth)
-            return networks["classifier"](images).argmax(1) == truth
+            shown, expected = images.select(items, device), truth[items].to(device)
+            if self.rotates:
+                shown = rotate(shown, expected)
+            return networks["classifier"](shown).argmax(1) == expected
 
-        return Report({"accuracy/clean": float(self.place.over(len(held), is_right).float().mean())})
+        return Report({"accuracy/clean": float(self.context.map_shards(len(images), is_right).float().mean())})
 
 
-def label_loss(networks: Networks, draw: Draw, config: ClassifierConfig) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy; noise, where there is some, says by how many quarter turns each image is rotated first."""
-    images, labels = draw.batch["labelled"]
-    if draw.noise is not None:
-        images, labels = rotate(images, draw.noise), draw.noise
-    assert labels is not None
+def label_loss(networks: Networks, inputs: Inputs, config: ClassifierConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of the labels."""
+    images, labels = inputs["labelled"]
     return cross_entropy(networks["classifier"](images), labels), {}
+
+
+def rotation_loss(networks: Networks, inputs: Inputs, config: ClassifierConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of the quarter turns that each image was given."""
+    turns = inputs["turns"]
+    return cross_entropy(networks["classifier"](rotate(inputs["labelled"].images, turns)), turns), {}
 
 
 def rotate(images: Tensor, turns: Tensor) -> Tensor:

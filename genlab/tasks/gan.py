@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from genlab.data import Batch, ImageSet
+from genlab.data import ImageSet
 from genlab.errors import DataError
 from genlab.losses import ADVERSARIAL
-from genlab.metrics import class_coverage, frechet_distance, kernel_distance, prdc
-from genlab.models import Discriminator, Generator
-from genlab.models import noise as draw_noise
+from genlab.metrics import Reference, class_coverage, frechet_distance, kernel_distance, prdc
+from genlab.models import Discriminator, Generator, sample_latent
 from genlab.randomness import generator as seeded
-from genlab.tasks.base import AdamSettings, Draw, Phase, PhasedTask, Place, Report
-from genlab.tasks.config import GANConfig
+from genlab.tasks.base import Inputs, Phase, PhasedTask, Report, Share, Stream
+from genlab.tasks.context import Context
+from genlab.tasks.gan_config import GANConfig
+from genlab.tasks.images import quantize, to_signed, to_uint8, to_unit
+from genlab.tasks.optimizers import Adam
 
 if TYPE_CHECKING:
     from genlab.tasks.base import Networks
 
 SHOWN = 64  # images kept an epoch
-REFERENCE = 2000  # real images at most that drawn ones are compared with: neighbours cost the square
 FEWEST = 6  # the nearest five neighbours of an image must be other ones
 
 
@@ -32,120 +34,125 @@ class GAN(PhasedTask):
     Config = GANConfig
     config: GANConfig
 
-    def __init__(self, config: GANConfig, place: Place) -> None:
-        super().__init__(config, place)
-        self.train = self._load("train")
+    def __init__(self, config: GANConfig, context: Context) -> None:
+        super().__init__(config, context)
+        self._references: dict[str, tuple[Tensor, Reference]] = {}
+
+    def _load(self, split: str) -> ImageSet:
+        return self.context.load(self.config.dataset, split, self.config.image_size)
+
+    def streams(self) -> Mapping[str, Stream]:
         for split in ("validation", "test"):
             if (few := len(self._load(split))) < FEWEST:
                 raise DataError(
-                    f"{config.dataset} has {few} {split} images: drawn ones cannot be compared with fewer than {FEWEST}"
+                    f"{self.config.dataset} has {few} {split} images: generated ones cannot be compared with fewer "
+                    f"than {FEWEST}"
                 )
-        self._images: dict[str, Tensor] = {}  # of each split that was judged against, and the judge's features of them
-        self._real: dict[str, Tensor] = {}
+        return {"real": Stream(self._load("train"), self.config.augment)}
 
-    def _load(self, split: str) -> ImageSet:
-        return self.place.load(self.config.dataset, split, self.config.image_size)
-
-    def data(self) -> dict[str, Any]:
-        return {"real": self.train.describe()}
-
-    def networks(self) -> dict[str, torch.nn.Module]:
+    def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
         c = self.config
-        common: dict[str, Any] = {"channels": self.train.channels, "image_size": c.image_size, "init": c.init}
+        common: dict[str, Any] = {"channels": self.data["real"].channels, "image_size": c.image_size, "init": c.init}
+        on_d = {"spectral_norm": c.spectral_norm != "none", "normalization": c.normalization}
         return {
-            "generator": Generator(nz=c.nz, ngf=c.ngf, spectral_norm=c.spectral_norm == "both", **common),
-            "discriminator": Discriminator(ndf=c.ndf, spectral_norm=c.spectral_norm != "none", **common),
+            "generator": partial(Generator, nz=c.nz, ngf=c.ngf, spectral_norm=c.spectral_norm == "both", **common),
+            "discriminator": partial(Discriminator, ndf=c.ndf, **on_d, **common),
         }
 
-    def streams(self) -> dict[str, ImageSet]:
-        return {"real": self.train}
+    def given(self) -> Mapping[str, nn.Module]:
+        return {"judge": self.context.prepared["judge"].networks["classifier"]}
 
-    def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        return draw_noise(count, self.config.nz, self.config.noise, generator=generator, device=generator.device)
+    def sample(self, name: str, count: int, generator: torch.Generator) -> Tensor:
+        """Latent noise [count, nz]."""
+        return sample_latent(count, self.config.nz, self.config.noise, generator=generator, device=generator.device)
 
     def phases(self) -> list[Phase]:
         c = self.config
-        fresh: dict[str, Any] = {"draws": ("noise",)}
-        reused: dict[str, Any] = {"reuses": "discriminator", "shares": _fakes}
+        generators_inputs: dict[str, Any] = {"draws": ("latent",)}
+        if c.reuse_fakes:
+            generators_inputs = {"share": Share("discriminator", fakes)}
         return [
             Phase(
                 "discriminator",
-                {"discriminator": AdamSettings(c.lr_discriminator, c.beta1, c.beta2)},
+                {"discriminator": Adam(c.lr_discriminator, c.beta1, c.beta2)},
                 discriminator_loss,
-                draws=("real", "noise"),
+                draws=("real", "latent"),
                 repeats=c.discriminator_steps,
             ),
             Phase(
-                "generator",
-                {"generator": AdamSettings(c.lr_generator, c.beta1, c.beta2)},
-                generator_loss,
-                **(reused if c.reuse_fakes else fresh),
+                "generator", {"generator": Adam(c.lr_generator, c.beta1, c.beta2)}, generator_loss, **generators_inputs
             ),
         ]
 
-    def evaluate(self, networks: Networks, split: str) -> Report:
-        """Fréchet distance, KID, precision, recall, density and coverage between the judge's features of images
-        of `split` (2,000 at most) and of `evaluation_samples` drawn ones, which classes the judge sees in these, and
-        the discriminator's mean verdict D(x) and D(G(z)) on both, as `evaluation/score/…`."""
-        judge: Any = self.place.prepared["judge"]["classifier"]
-        generator, discriminator = networks["generator"], networks["discriminator"]
-        c, place = self.config, self.place
-        noise = self.noise(c.evaluation_samples, seeded(c.seed, "evaluation", device=place.device))
-        held = self._held(split)
+    def evaluate(self, networks: Networks, split: str, epoch: int) -> Report:
+        """How far `evaluation_samples` generated images are from real ones of `split`, by the judge's features.
 
-        def see_real(items: Tensor) -> Tensor:
-            return judge.features(held[items].to(place.device).float() / 255)
+        The kernel distance (KID) is unbiased and takes all generated and as many real images at most. The Fréchet
+        distance, precision, recall, density and coverage depend on how many images a set has: they compare the first
+        `sizes/compared` of both, as many as the smaller set has. Between two data sets they can be compared where that
+        number and the judge are the same.
+
+        Also which classes the judge sees in the generated images, and the discriminator's mean verdict D(x) and
+        D(G(z)) on both sets, as `evaluation/score/…`.
+        """
+        judge, generator, discriminator = networks["judge"], networks["generator"], networks["discriminator"]
+        c, context = self.config, self.context
+        latent = self.sample("latent", c.evaluation_samples, seeded(c.seed, "evaluation", device=context.device))
+        chosen, reference = self._real(judge, split)
+        real = self._load(split)
 
         def verdict_on_real(items: Tensor) -> Tensor:
-            return discriminator(held[items].to(place.device).float() / 255 * 2 - 1)
+            return discriminator(to_signed(real.select(chosen[items], context.device)))
 
-        def see_fake(items: Tensor) -> Tensor:
-            images = generator(noise[items.to(noise.device)])
-            return torch.column_stack((judge.features(to_unit(images)), discriminator(images)))
+        def seen_in_fakes(items: Tensor) -> Tensor:
+            images = generator(latent[items.to(latent.device)])
+            return torch.column_stack((judge.features(quantize(to_unit(images))), discriminator(images)))
 
-        if split not in self._real:  # the same in every epoch
-            self._real[split] = place.over(len(held), see_real)
-        real, on_real = self._real[split], place.over(len(held), verdict_on_real)
-        fake, on_fake = place.over(len(noise), see_fake).tensor_split([real.shape[1]], dim=1)
+        on_real = context.map_shards(len(chosen), verdict_on_real)
+        features, on_fake = context.map_shards(len(latent), seen_in_fakes).tensor_split([-1], dim=1)
+        compared = min(len(chosen), len(features))
         metrics = {
-            "frechet_distance": frechet_distance(real, fake),
-            "kid": kernel_distance(real, fake),
-            **prdc(real, fake)._asdict(),
+            "frechet_distance": frechet_distance(reference.first(compared), features[:compared]),
+            "kid": kernel_distance(reference, features),
+            **prdc(reference.first(compared), features[:compared])._asdict(),
             "evaluation/score/real": score(on_real, c.loss),
             "evaluation/score/fake": score(on_fake, c.loss),
-            "sizes/real": len(real),
-            "sizes/generated": len(fake),
-            "sizes/features": real.shape[1],
+            "sizes/real": len(chosen),
+            "sizes/generated": len(features),
+            "sizes/compared": compared,
+            "sizes/features": features.shape[1],
         }
-        if self.train.labels is not None and len(self.train.classes) > 1:
-            covered, entropy = class_coverage(judge.head(fake).argmax(1), len(self.train.classes))
+        if (classes := len(self.data["real"].classes)) > 1:
+            covered, entropy = class_coverage(judge.head(features).argmax(1), classes)
             metrics |= {"classes_covered": covered, "class_entropy": entropy}
-        samples = to_uint8(generator(noise[:SHOWN]))
+        samples = to_uint8(to_unit(generator(latent[:SHOWN])))
         return Report({name: float(value) for name, value in metrics.items()}, {"samples": samples})
 
-    def _held(self, split: str) -> Tensor:
-        """The images of `split` that drawn ones are compared with: uint8 [N, C, S, S]."""
-        if split not in self._images:
-            images = self._load(split).images
-            if len(images) > REFERENCE:
-                images = images[torch.randperm(len(images), generator=seeded(0, "reference"))[:REFERENCE]]
-            self._images[split] = images
-        return self._images[split]
+    def _real(self, judge: Any, split: str) -> tuple[Tensor, Reference]:
+        """Which images of `split` generated ones are compared with, and the judge's features of them: computed once,
+        the same in every epoch."""
+        if split not in self._references:
+            images, context = self._load(split), self.context
+            shuffled = torch.randperm(len(images), generator=seeded(0, "reference"))
+            chosen = shuffled[: self.config.evaluation_samples]
+            features = context.map_shards(
+                len(chosen), lambda items: judge.features(images.select(chosen[items], context.device))
+            )
+            self._references[split] = chosen, Reference(features)
+        return self._references[split]
 
 
-def discriminator_loss(networks: Networks, draw: Draw, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def discriminator_loss(networks: Networks, inputs: Inputs, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """The discriminator's loss on real images and on fakes; `score/real` is the mean of D(x), a probability."""
-    fake = draw.shared["fake"] if draw.shared else _fakes(networks, draw.batch, draw.noise)["fake"]
-    on_real = networks["discriminator"](draw.batch["real"].images * 2 - 1)
-    on_fake = networks["discriminator"](fake)
+    on_real = networks["discriminator"](to_signed(inputs["real"].images))
+    on_fake = networks["discriminator"](_fake(networks, inputs))
     loss = ADVERSARIAL[config.loss].discriminator(on_real, on_fake)
     return loss, {"score/real": score(on_real, config.loss)}
 
 
-def generator_loss(networks: Networks, draw: Draw, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def generator_loss(networks: Networks, inputs: Inputs, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """The generator's loss; `score/fake` is the mean of D(G(z))."""
-    fake = draw.shared["fake"] if draw.shared else _fakes(networks, draw.batch, draw.noise)["fake"]
-    on_fake = networks["discriminator"](fake)
+    on_fake = networks["discriminator"](_fake(networks, inputs))
     return ADVERSARIAL[config.loss].generator(on_fake), {"score/fake": score(on_fake, config.loss)}
 
 
@@ -155,15 +162,10 @@ def score(logits: Tensor, loss: str) -> Tensor:
     return (logits.sigmoid() if loss in ("non_saturating", "saturating") else logits).mean()
 
 
-def _fakes(networks: Networks, batch: Mapping[str, Batch], noise: Tensor | None) -> dict[str, Tensor]:
-    return {"fake": networks["generator"](noise)}
+def fakes(networks: Networks, inputs: Inputs) -> dict[str, Tensor]:
+    """Generated images in [-1, 1], for both phases."""
+    return {"fake": networks["generator"](inputs["latent"])}
 
 
-def to_unit(images: Tensor) -> Tensor:
-    """From [-1, 1] to [0, 1]."""
-    return ((images + 1) / 2).clamp(0, 1)
-
-
-def to_uint8(images: Tensor) -> Any:
-    """Images [N, C, H, W] in [-1, 1] as a uint8 array [N, H, W, C]."""
-    return (to_unit(images) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+def _fake(networks: Networks, inputs: Inputs) -> Tensor:
+    return inputs["fake"] if "fake" in inputs else fakes(networks, inputs)["fake"]

@@ -69,9 +69,9 @@ class Drain:
         left = self._newest
         for _ in range(3):  # a drain that is killed in its last seconds is started again
             self._tell(f"close {self._newest}")
-            report = self._last_words() if self._process else None
-            if report is not None:
-                left, self.problem, self.page = report["left"], report["problem"], report["page"]
+            outcome = self._last_words() if self._process else None
+            if outcome is not None:
+                left, self.problem, self.page = outcome["left"], outcome["problem"], outcome["page"]
                 break
         self._release()
         self._process = None
@@ -102,13 +102,14 @@ class Drain:
             start_new_session=True,  # Ctrl-C is the driver's: it says `close`
         )
         assert self._process.stdin is not None
-        order = {"folder": self._records.storage.url, "tracking_uri": self._uri}  # not in argv: it may hold a password
+        # not in argv, since a password may be in it
+        order = {"folder": self._records.storage.url, "tracking_uri": self._uri}
         order |= {"driver": os.getpid(), "grace": self._grace, "patience": self._patience}
         os.write(self._process.stdin.fileno(), f"{json.dumps(order)}\n".encode())
         os.set_blocking(self._process.stdin.fileno(), False)
 
     def _last_words(self) -> dict[str, Any] | None:
-        """What the drain reports at its end; None if it was killed."""
+        """What the drain says at its end; None if it was killed."""
         assert self._process is not None and self._errors is not None
         try:
             said, _ = self._process.communicate(timeout=self._grace + self._patience + 10)
@@ -173,11 +174,11 @@ class _Worker:
                 self.end(f"{shown(self.tracking_uri)} does not answer")
 
     def end(self, otherwise: str | None = None) -> None:
-        """Report and stop. Sending again leaves nothing doubled, so this may cut off anything."""
+        """Say what is left and stop. Sending again leaves nothing doubled, so this may cut off anything."""
         with self.last:  # never left: the process ends in it
             left = self.newest - self.done + self.unsent
-            report = {"left": left, "problem": (self.problem or otherwise) if left else None, "page": self.page}
-            self.answer.write(f"{json.dumps(report)}\n")
+            outcome = {"left": left, "problem": (self.problem or otherwise) if left else None, "page": self.page}
+            self.answer.write(f"{json.dumps(outcome)}\n")
             self.answer.flush()
             os._exit(0)
 
@@ -239,7 +240,7 @@ class _Worker:
 
 
 def main() -> None:
-    """The process. Its standard output is for the report alone, so what libraries print goes to the errors."""
+    """The process. Its standard output is for its last line alone, so what libraries print goes to the errors."""
     os.nice(19)  # the lanes come first
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -1,7 +1,7 @@
 """What a sweep looks like in MLflow: one parent run a sweep folder, one child run a trial, found again by tag.
 
 Everything goes through `MlflowClient` and run ids. Whatever stops it half way, sending the same events again leaves
-nothing missing and nothing doubled: points carry the part's time (MLflow stores an equal point once), an epoch's tag
+nothing missing and nothing doubled: points carry the report's time (MLflow stores an equal point once), an epoch's tag
 `genlab.sent_epoch` is written in the batch that completes it, and images are looked for before they are sent again.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 
 from genlab.errors import CorruptFile
 from genlab.report.grids import grid
-from genlab.tracking.parts import Part
-from genlab.tracking.points import epoch_points, part_points
+from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.points import epoch_points, report_points
 from genlab.tracking.records import CONFIRMS, Event
 from genlab.tracking.runs import MISSING, PARAM, SENT, Run, Runs
 from genlab.tracking.server import EventRefused, Refused, fault, page, shown
@@ -35,7 +35,7 @@ class Publisher:
         Args:
             records_folder: the sweep's own folder.
             name: its name, the folder's.
-            manifest: what manifest.json holds; "sweep" names the experiment, "environment" is a flat dict of strings.
+            manifest: as in manifest.json; "sweep" names the experiment, "environment" is a flat dict of strings.
             tracking_uri: http(s)://… or a database such as sqlite:///….
         """
         self.folder, self.name, self.manifest, self.tracking_uri = records_folder, name, manifest, tracking_uri
@@ -57,7 +57,7 @@ class Publisher:
     def publish(self, event: Event) -> None:
         """Send one event, unless it is there already. Events come in the order of their numbers.
 
-        What the server or a damaged part makes impossible for this one event is noted in `unsent`, and tried again
+        What the server or a damaged report makes impossible for this one event is noted in `unsent`, and tried again
         whenever the event comes by again.
 
         Raises:
@@ -169,6 +169,8 @@ class Publisher:
         if "genlab.data" not in self._parent.tags:
             parent, text = self._open_parent(), json.dumps(event["description"], indent=1)
             self.runs.text(parent, text, "data.json")
+            if event.get("prepared"):
+                self.runs.text(parent, json.dumps(event["prepared"], indent=1), "prepared.json")
             self.runs.log(parent, tags={"genlab.data": json.dumps(event["description"])})
 
     def _trial(self, event: Event) -> None:
@@ -192,10 +194,10 @@ class Publisher:
     def _epoch(self, event: Event) -> None:
         run, epoch = self._child(event), event["epoch"]
         if epoch in run.missing:
-            self._send_part(run, event)
+            self._send_report(run, event)
         elif epoch > run.sent:
             self._open(run)
-            self._send_part(run, event)
+            self._send_report(run, event)
             run.clean = True
         self._passed[event["trial"]] = max(epoch, self._passed.get(event["trial"], 0))
         self._settle(run, event)
@@ -203,7 +205,7 @@ class Publisher:
     def _repair(self, event: Event) -> None:
         run = self._child(event)
         if event["epoch"] in run.missing:
-            self._send_part(run, event)
+            self._send_report(run, event)
             self.unsent.pop((event["trial"], event["epoch"]), None)
 
     def _error(self, event: Event) -> None:
@@ -224,25 +226,25 @@ class Publisher:
 
     # What an epoch consists of.
 
-    def _send_part(self, run: Run, event: Event) -> None:
+    def _send_report(self, run: Run, event: Event) -> None:
         """Images first, then all points; the tag that says so rides in the last batch."""
-        name = FileName(*event["part"])
-        part = Part.decode(self.folder.read_named(name), self.folder.where(name.path))
+        name = FileName(*event["report"])
+        report = EpochReport.decode(self.folder.read_named(name), self.folder.where(name.path))
         epoch = event["epoch"]
         look = not run.clean or epoch in run.missing
-        for i, replica in enumerate(part.replicas):
+        for i, replica in enumerate(report.replicas):
             for key, images in replica.images.items():
                 if images.size:
-                    suffix = f"/seed_{part.seeds[i]}" if i else ""  # replica 0 keeps the key that all runs share
-                    self.runs.image(run, grid(images), f"{key}{suffix}", epoch, part.time, look)
-        tags = {f"genlab.{key}": str(value) for key, value in part.place.items()}
+                    suffix = f"/seed_{report.seeds[i]}" if i else ""  # replica 0 keeps the key that all runs share
+                    self.runs.image(run, grid(images), f"{key}{suffix}", epoch, report.time, look)
+        tags = {f"genlab.{key}": str(value) for key, value in report.host.items()}
         if epoch in run.missing:
             tags[MISSING] = ",".join(str(other) for other in sorted(run.missing - {epoch}))
         if event.get("ends"):
             tags[ENDS] = event["ends"]
         tags[SENT] = str(max(epoch, run.sent))
         self.runs.log(
-            run, part_points(part), tags={key: value for key, value in tags.items() if run.tags.get(key) != value}
+            run, report_points(report), tags={key: value for key, value in tags.items() if run.tags.get(key) != value}
         )
 
     def _note_missing(self, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""A part as points of MLflow: legal names, finite values, and step curves of at most 100 points an epoch."""
+"""An epoch's report as points of MLflow: legal names, finite values, and step curves of at most 100 points an epoch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from genlab.tracking.parts import Part
+from genlab.tracking.epoch_reports import EpochReport
 
 Point = tuple[str, float, int, int]  # name, value, milliseconds since 1970, step
 
@@ -36,7 +36,7 @@ def thin(curve: np.ndarray, limit: int = CURVE) -> np.ndarray:
     if len(finite) <= limit:
         return finite
     stretches = np.array_split(finite, limit // 2)
-    chosen = {int(end) for part in stretches for end in (part[curve[part].argmin()], part[curve[part].argmax()])}
+    chosen = {int(end) for one in stretches for end in (one[curve[one].argmin()], one[curve[one].argmax()])}
     return np.array(sorted(chosen))
 
 
@@ -45,15 +45,15 @@ def epoch_points(metrics: Mapping[str, float], time: float, step: int) -> list[P
     return [(legal(k), float(v), int(time * 1000), step) for k, v in metrics.items() if math.isfinite(v)]
 
 
-def part_points(part: Part) -> list[Point]:
+def report_points(report: EpochReport) -> list[Point]:
     """Metrics at step = epoch, and `step/<name>` at step = iteration; of several replicas `step/<name>/seed_<seed>`.
 
-    All carry the part's time: so the same part sent again is the same points.
+    All carry the report's time: so the same report sent again is the same points.
     """
-    found = epoch_points(part.metrics(), part.time, part.epoch)
-    for seed, replica in zip(part.seeds, part.replicas, strict=True):
+    found = epoch_points(report.metrics(), report.time, report.epoch)
+    for seed, replica in zip(report.seeds, report.replicas, strict=True):
         for name, curve in replica.steps.items():
-            key = legal(f"step/{name}/seed_{seed}" if len(part.replicas) > 1 else f"step/{name}")
-            time = int(part.time * 1000)
-            found += [(key, float(curve[i]), time, part.first_step + int(i)) for i in thin(curve)]
+            key = legal(f"step/{name}/seed_{seed}" if len(report.replicas) > 1 else f"step/{name}")
+            time = int(report.time * 1000)
+            found += [(key, float(curve[i]), time, report.first_step + int(i)) for i in thin(curve)]
     return found

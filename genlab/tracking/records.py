@@ -3,14 +3,15 @@
 Events are written by the driver alone, in the order in which the scheduler decided:
 
     {"event": "start",  "options": {...}}                                it was resumed, with these new options
-    {"event": "data",   "description": {...}}                            what the data sets were, once known
+    {"event": "data",   "description": {...}, "prepared": {...}}         what the data sets were, and how good what was
+                                                                         prepared is: metrics by file
     {"event": "trial",  "trial", "settings", "config", "distributions"}  a trial begins
-    {"event": "epoch",  "trial", "epoch", "part", "state", "objective", "ends"}
+    {"event": "epoch",  "trial", "epoch", "report", "state", "objective", "ends"}
     {"event": "error",  "trial", "epoch", "traceback"}                   a trial failed
-    {"event": "repair", "trial", "epoch", "part", "state"}               a damaged epoch was trained again
+    {"event": "repair", "trial", "epoch", "report", "state"}             a damaged epoch was trained again
     {"event": "end",    "summary": {...}}                                the sweep is done (it may be extended)
 
-`part` and `state` are file names with length and digest, `ends` is None, "completed", "pruned" or "diverged".
+`report` and `state` are file names with length and digest, `ends` is None, "completed", "pruned" or "diverged".
 Every event carries its number `n` and `time`, seconds since 1970.
 """
 
@@ -31,7 +32,7 @@ import psutil
 from genlab.errors import CorruptFile, GenlabError
 from genlab.tracking.storage import FileName, Storage
 
-FORMAT = 1
+FORMAT = 2
 CONFIRMS = "confirm-"  # before the name of the trial whose setting is trained again
 HEARTBEAT = 5.0  # seconds between two beats
 STALE = 30.0  # seconds after which a driver on another machine is taken for dead
@@ -44,7 +45,7 @@ class EpochRecord:
     """One committed epoch."""
 
     epoch: int
-    part: FileName
+    report: FileName
     state: FileName | None
     objective: float | None
     ends: str | None
@@ -107,11 +108,11 @@ def apply(trials: dict[str, TrialRecord], event: Event) -> None:
         trials[event["trial"]] = TrialRecord(event["trial"], **{name: event[name] for name in names})
     elif kind == "epoch":
         trials[event["trial"]].epochs[event["epoch"]] = EpochRecord(
-            event["epoch"], _file(event["part"]), _file(event["state"]), event["objective"], event["ends"]
+            event["epoch"], _file(event["report"]), _file(event["state"]), event["objective"], event["ends"]
         )
     elif kind == "repair":
         epoch = trials[event["trial"]].epochs[event["epoch"]]
-        epoch.part, epoch.state = _file(event["part"]), _file(event["state"])
+        epoch.report, epoch.state = _file(event["report"]), _file(event["state"])
     elif kind == "error":
         trials[event["trial"]].error = event["traceback"]
 
@@ -161,7 +162,7 @@ class Records:
         """The records in folder `name`.
 
         Raises:
-            GenlabError: there are none.
+            GenlabError: there are none, or they are of another format.
             CorruptFile: the manifest or an event is damaged. A damaged last event is taken as not written.
         """
         folder = storage.below(name)
@@ -170,7 +171,10 @@ class Records:
         except FileNotFoundError:
             raise GenlabError(f"{folder.url} holds no sweep: it has no manifest.json") from None
         if manifest.get("format") != FORMAT:
-            raise CorruptFile(f"{folder.where('manifest.json')} has format {manifest.get('format')}, not {FORMAT}")
+            raise GenlabError(
+                f"the sweep {folder.url} is of format {manifest.get('format')}, and this genlab knows format {FORMAT} "
+                f"only: open it with the genlab that made it, or begin a new sweep"
+            )
         numbers = sorted(int(n[:-5]) for n in folder.names("events") if re.fullmatch(r"\d{8}\.json", n))
         if numbers != list(range(1, len(numbers) + 1)):
             gaps = sorted(set(range(1, numbers[-1])) - set(numbers))

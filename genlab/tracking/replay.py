@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from genlab.errors import CorruptFile, GenlabError, nearest
+from genlab.errors import GenlabError, nearest
 from genlab.tracking.mlflow_runs import Publisher
 from genlab.tracking.records import Records, live_driver
 from genlab.tracking.server import Unreachable, default_tracking_uri, is_http
@@ -17,7 +17,8 @@ PAUSES = (1.0, 2.0)  # seconds before each further try: a server may just be sta
 
 @dataclass
 class Replayed:
-    """What became of one sweep: `left` of its `events` are not on the server, and why."""
+    """What became of one sweep: `left` of its `events` are not on the server, and why. If its records cannot be read
+    `events` is 0 and `left` is 1."""
 
     sweep: str
     tracking_uri: str
@@ -45,7 +46,7 @@ def replay(
         One entry a sweep, oldest first. After a server that is unreachable no further sweep is tried on it.
 
     Raises:
-        GenlabError: no such sweep, or the named sweep's records are damaged (CorruptFile).
+        GenlabError: no such sweep, or the named sweep's records are damaged or of another format.
     """
     storage = Storage(storage_url)
     names = Records.sweeps(storage)
@@ -62,7 +63,7 @@ def replay(
         results.append(result)
         try:
             records = Records.open(storage, name)
-        except CorruptFile as error:
+        except GenlabError as error:
             if sweep is not None:
                 raise
             result.left, result.problem = 1, str(error)

@@ -23,6 +23,7 @@ from genlab.tracking.storage import Storage
 METRICS, FIELDS = 800, 100  # a call takes 1000 entities in all, of these 100 params and 100 tags
 PARAM, TAG = 6000, 5000  # characters that a value may have
 KIND = "custom_model_development"  # the UI then opens on runs and charts, not on traces of language models
+THUMBNAIL = 256  # pixels along the longer edge of the copy that MLflow makes of an image
 SENT, MISSING = "genlab.sent_epoch", "genlab.missing_epochs"
 
 
@@ -144,13 +145,14 @@ class Runs:
 
         Args:
             run: where.
-            image: uint8 [H, W, 3].
+            image: uint8 [H, W, 3]; where one edge is 256 times the other or more, a white margin is added.
             key: its name, the same for all steps.
             step: an epoch.
             time: of the epoch, seconds since 1970.
             look: whether an earlier, cut-off try may have sent it: then it is looked for, and written over in place.
         """
         key = legal(key).replace(":", "_")
+        image = _thick(image)
         there = self._image_there(run, key, step) if look else None
         if there is None:
             self._client.log_image(run.id, image, key=key, step=step, timestamp=int(time * 1000), synchronous=True)
@@ -197,6 +199,14 @@ class Runs:
                 f"(mlflow experiments restore -x {found.experiment_id}), or name another server by --tracking-uri"
             )
         return found.experiment_id
+
+
+def _thick(image: np.ndarray) -> np.ndarray:
+    """`image` [H, W, 3], with white below or at the right where MLflow's copy of 256 pixels would have an edge of 0."""
+    height, width = image.shape[:2]
+    least = max(height, width) // THUMBNAIL + 1
+    below, right = max(0, least - height), max(0, least - width)
+    return np.pad(image, ((0, below), (0, right), (0, 0)), constant_values=255)
 
 
 def _batched(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import safetensors
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from genlab.errors import CorruptFile
-from genlab.tasks import State
+from genlab.data import SetDescription
+from genlab.errors import CorruptFile, GenlabError
+from genlab.tasks import Context, PhasedTask, State, Task, build, configs, implementation
 from genlab.tensorfile import read_header
+from genlab.tracking.storage import Storage
+from genlab.training import networks as nets
+from genlab.training.loop import below
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,8 @@ class Checkpoint:
         task: name of the task.
         script: file that defines it, for a task that a sweep script defines; else None.
         config: every field of its config.
-        data: what the data sets were (name, shape, classes), by stream.
-        seeds, states: of each replica.
+        data: what the data sets were (`SetDescription` as JSON), by stream.
+        seeds, metrics, states: of each replica; `metrics` is what its last epoch reported, its speed aside.
     """
 
     task: str
@@ -37,14 +43,19 @@ class Checkpoint:
     epoch: int
     seeds: Sequence[int]
     states: Sequence[State]
+    metrics: Sequence[Mapping[str, float]] = field(default_factory=list)
 
     def encode(self) -> bytes:
         """The checkpoint as one file."""
-        tensors = {
-            f"replica_{i}/{name}": tensor.detach().cpu().contiguous()
-            for i, state in enumerate(self.states)
-            for name, tensor in state.tensors.items()
-        }
+        tensors: dict[str, Tensor] = {}
+        written: set[int] = set()
+        for i, state in enumerate(self.states):
+            for name, tensor in state.tensors.items():
+                copied = tensor.detach().cpu().contiguous()
+                if copied.data_ptr() in written:  # tied weights: the format refuses two names for one memory
+                    copied = copied.clone()
+                written.add(copied.data_ptr())
+                tensors[f"replica_{i}/{name}"] = copied
         header = {
             "format": FORMAT,
             "kind": "state",
@@ -54,7 +65,8 @@ class Checkpoint:
             "data": dict(self.data),
             "epoch": self.epoch,
             "seeds": list(self.seeds),
-            "numbers": [state.numbers for state in self.states],
+            "metrics": [dict(metrics) for metrics in self.metrics],
+            "scalars": [state.scalars for state in self.states],
         }
         return safetensors.torch.save(tensors, metadata={"genlab": json.dumps(header)})
 
@@ -74,14 +86,69 @@ class Checkpoint:
             for path, tensor in tensors.items():
                 replica, _, rest = path.partition("/")
                 by_replica[int(replica.removeprefix("replica_"))][rest] = tensor
+            names = ("task", "script", "config", "data", "epoch", "seeds", "metrics")
             return Checkpoint(
-                task=header["task"],
-                script=header["script"],
-                config=header["config"],
-                data=header["data"],
-                epoch=header["epoch"],
-                seeds=header["seeds"],
-                states=[State(own, numbers) for own, numbers in zip(by_replica, header["numbers"], strict=True)],
+                states=[State(own, scalars) for own, scalars in zip(by_replica, header["scalars"], strict=True)],
+                **{name: header[name] for name in names},
             )
         except (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError) as error:
             raise CorruptFile(f"{name} is no state of format {FORMAT}, or is damaged ({error})") from error
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> Checkpoint:
+        """The checkpoint in a file, given by a path or a URL.
+
+        Raises:
+            GenlabError: there is no such file.
+            CorruptFile: it is cut short, or no state of a format that is known here.
+        """
+        folder, name = posixpath.split(str(path))
+        try:
+            return Checkpoint.decode(Storage(folder or ".").read(name), str(path))
+        except FileNotFoundError:
+            raise GenlabError(f"there is no checkpoint {path}") from None
+
+
+def load(
+    checkpoint: str | os.PathLike[str] | Checkpoint,
+    *,
+    task: type[Task] | None = None,
+    replica: int = 0,
+    device: str = "cpu",
+) -> dict[str, nn.Module]:
+    """The networks that a trial trained, from its checkpoint alone: no data set is read.
+
+    Args:
+        checkpoint: a state file (`trials/<trial>/epoch_….state.safetensors`), by path or URL, or what was read of it.
+        task: the task's class, for a task that a sweep script defines.
+        replica: which one, of a trial with several seeds.
+
+    Returns:
+        By name, on `device`, in evaluation mode. Networks that the task was given are not in a checkpoint.
+
+    Raises:
+        GenlabError: no such file, task or replica, or a task that has no networks.
+        CorruptFile: it is damaged.
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint.read(checkpoint)
+    if task is None:
+        if checkpoint.task not in configs():
+            where = f", which {checkpoint.script} defines" if checkpoint.script else ""
+            raise GenlabError(
+                f"the checkpoint is of the task {checkpoint.task}{where}: import that task's class and pass it as "
+                "load(..., task=TheTask)"
+            )
+        task = implementation(configs()[checkpoint.task])
+    if not issubclass(task, PhasedTask):
+        raise GenlabError(f"{task.__name__} trains no networks: read its tensors by Checkpoint.read(path).states")
+    if not 0 <= replica < len(checkpoint.states):
+        raise GenlabError(f"the checkpoint has {len(checkpoint.states)} replicas: there is no number {replica}")
+    config = build(task.Config, dict(checkpoint.config))
+    made = task(config, Context(device=device))
+    made.data = {name: SetDescription.from_json(seen) for name, seen in checkpoint.data.items()}
+    networks = nets.make(made)
+    for name, network in networks.items():
+        network.load_state_dict(below(checkpoint.states[replica].tensors, f"networks/{name}/"))
+        network.eval()
+    return networks

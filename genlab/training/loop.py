@@ -1,192 +1,269 @@
-"""The one loop that drives every phased task, in one process or under DDP. Nothing in it waits for the device."""
+"""The one loop that drives every phased task, in one process or under DDP. Nothing in a step waits for the device."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
+from torch.nn.utils import parametrize
 
-from genlab.data import Batch, Stream
+from genlab.data import Batches
+from genlab.errors import GenlabError
 from genlab.randomness import derive, generator
-from genlab.tasks import Draw, Phase, PhasedTask, Report, State, Task
+from genlab.tasks import Inputs, Phase, PhasedTask, Replica, Report, State, Stream
+from genlab.training import networks as nets
+from genlab.training.optimizers import Updater
+
+SPEED = ("images_per_second", "epoch_seconds")  # metrics that differ from run to run: the same state is the same bytes
 
 
-class Loop(Task):
-    """One replica of a phased task: its networks, optimizers and streams, trained epoch by epoch."""
+class Loop(Replica):
+    """One replica of a phased task: its networks, optimizers and streams, trained epoch by epoch.
+
+    Attributes:
+        networks: those that are trained, as modules, by name.
+        given: those that are not.
+        step: how many steps were trained.
+        epoch: how many epochs were trained.
+        steps: steps in one epoch.
+    """
 
     def __init__(self, task: PhasedTask) -> None:
-        super().__init__(task.config, task.place)
-        self.task = task
-        config, place = task.config, task.place
-        torch.manual_seed(derive(config.seed, "init"))
-        # channels last: on a CPU convolutions run a fifth faster (not measured on a GPU, whose tensor cores want it)
-        self.networks = {
-            name: network.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            for name, network in task.networks().items()
-        }
+        """
+        Raises:
+            GenlabError: networks, phases and streams do not fit together, or a batch is too small for the ranks.
+        """
+        self.task, self.config, self.context = task, task.config, task.context
         self.phases = task.phases()
-        self.streams = {
-            name: Stream(
-                images,
-                batch_size=config.batch_size,
-                seed=config.seed,
-                rank=place.rank,
-                world=place.world,
-                device=place.device,
-                augment=config.augment,
-                name=name,
-            )
-            for name, images in task.streams().items()
+        self.networks = nets.make(task)
+        self.given = {
+            name: nets.to_device(network, self.context.device).eval().requires_grad_(False)
+            for name, network in task.given().items()
         }
-        first = next(iter(self.streams))
-        self.batch_size = self.streams[first].global_batch
-        self.draws_per_step = {name: sum(p.repeats for p in self.phases if name in p.draws) for name in self.streams}
-        passing = self.streams[first].steps_per_pass // max(1, self.draws_per_step[first])
-        self.steps = config.epoch_steps or max(1, passing)
-        self.step = 0
-        trained = {name for phase in self.phases for name in phase.updates}
-        wrapped = {name: self._distribute(network) for name, network in self.networks.items() if name in trained}
-        self.views = {
-            phase.name: {n: wrapped[n] if n in phase.updates else bare for n, bare in self.networks.items()}
-            for phase in self.phases
-        }
+        nets.check(task, self.phases, self.networks, self.given)
+        self.streams: dict[str, Stream] = dict(task.first_streams)
+        self.batches = {name: self._batches(name, stream) for name, stream in self.streams.items()}
+        first = next(iter(self.batches))
+        self.batch_size = self.batches[first].global_batch
+        self.draws_per_step = dict.fromkeys(self.batches, 0)
+        self.drawn_before: dict[tuple[str, str], int] = {}  # in a step, by earlier phases
+        for phase in self.phases:
+            for name in self.batches.keys() & set(phase.draws):
+                self.drawn_before[phase.name, name] = self.draws_per_step[name]
+                self.draws_per_step[name] += phase.repeats
+        steps_per_pass = self.batches[first].steps_per_pass // max(1, self.draws_per_step[first])
+        self.steps = self.config.epoch_steps or max(1, steps_per_pass)
+        self.step = self.epoch = 0
         # what the task froze stays so
         self.parameters = {
             name: [parameter for parameter in network.parameters() if parameter.requires_grad]
             for name, network in self.networks.items()
         }
-        self.optimizers = {phase.name: self._optimizer(phase) for phase in self.phases}
-        self.reused_by = {phase.reuses: phase for phase in self.phases if phase.reuses}
-        self.learning: frozenset[str] = frozenset(self.networks)
+        self.frozen = [module for network in self.networks.values() for module in nets.frozen_modules(network)]
+        distributed = {name: nets.distribute(network, self.context) for name, network in self.networks.items()}
+        self.views = {phase.name: self._views(phase, distributed) for phase in self.phases}
+        self.updaters = {
+            phase.name: {name: Updater(how, self.parameters[name]) for name, how in phase.updates.items()}
+            for phase in self.phases
+        }
+        self.sharing = {phase.share.phase: phase for phase in self.phases if phase.share}
+        self.learning = frozenset(self.networks)
 
-    def _distribute(self, network: nn.Module) -> nn.Module:
-        # buffers are not broadcast at every forward (that breaks two forwards before a backward), but once an epoch
-        if self.place.world == 1:
-            return network
-        return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    def _batches(self, name: str, stream: Stream) -> Batches:
+        context = self.context
+        batches = Batches(
+            stream.images,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            rank=context.rank,
+            world_size=context.world_size,
+            device=context.device,
+            augment=stream.augment,
+            name=name,
+        )
+        if batches.global_batch < 2 * context.world_size:
+            raise GenlabError(
+                f"a batch of {name} has {batches.global_batch} images for {context.world_size} workers: each needs two "
+                "at least, since BatchNorm has no variance of one. Raise batch_size, or use fewer workers"
+            )
+        return batches
 
-    def _optimizer(self, phase: Phase) -> torch.optim.Optimizer:
-        groups = [
-            {"params": self.parameters[name], "lr": adam.lr, "betas": (adam.beta1, adam.beta2)}
-            for name, adam in phase.updates.items()
-        ]
-        return torch.optim.Adam(groups, fused=True)
-
-    def data(self) -> dict[str, Any]:
-        return self.task.data()
+    def _views(self, phase: Phase, distributed: Mapping[str, torch.nn.Module]) -> dict[str, nets.View]:
+        """The networks as this phase's loss sees them: gradients are averaged for those that it updates."""
+        seen = {**self.networks, **{name: distributed[name] for name in phase.updates}, **self.given}
+        return {name: nets.View(name, network) for name, network in seen.items()}
 
     def advance(self, epoch: int) -> Report:
         began = time.perf_counter()
-        seed, place = self.config.seed, self.place
-        # a network's own noise (dropout) is the one thing that differs by rank
-        torch.manual_seed(derive(seed, "network", epoch, place.rank))
-        noises = {p.name: generator(seed, f"noise/{p.name}", epoch, device=place.device) for p in self.phases}
-        for network in self.networks.values():
-            network.train()
-        names: list[str] = []
-        values: list[Tensor] = []
-        first_step = self.step
-        for _ in range(self.steps):
-            observed = self._train_step(noises)
-            names = names or list(observed)
-            values += [observed[name] for name in names]
-            self.step += 1
-        table = place.mean(torch.stack(values).view(self.steps, len(names)))
-        finite = self._finite(table)  # reads the device: from here on the epoch's training is done
-        trained = time.perf_counter() - began
-        steps = {name: column.numpy() for name, column in zip(names, table.float().cpu().T.contiguous(), strict=True)}
-        report = Report(steps=steps, first_step=first_step, diverged=not finite)
-        if not finite:
-            finite_parts = {name: curve[np.isfinite(curve)] for name, curve in steps.items()}
-            report.metrics = {name: float(curve[-1]) for name, curve in finite_parts.items() if len(curve)}
-            return report
-        self._agree_on_buffers()
-        judged = self._evaluate("validation")
+        with _deterministic():
+            report = self._train(epoch)
+            if report.diverged:
+                return report
+            trained = time.perf_counter() - began
+            nets.average_buffers(self.networks.values(), self.context)
+            evaluated = self.evaluate("validation")
+            if epoch < self.config.epochs:
+                self._replace_streams(epoch)
         first = next(iter(self.draws_per_step.values()))
-        report.images = judged.images
-        report.metrics = {
-            **{name: float(curve.mean()) for name, curve in steps.items()},
-            **judged.metrics,
-            "images_per_second": self.steps * self.batch_size * first / trained,
-            "epoch_seconds": time.perf_counter() - began,
+        report.images = evaluated.images
+        report.metrics |= {
+            **evaluated.metrics,
+            SPEED[0]: self.steps * self.batch_size * max(1, first) / trained,
+            SPEED[1]: time.perf_counter() - began,
         }
         return report
 
-    def judge(self, split: str) -> dict[str, float]:
-        return self._evaluate(split).metrics
+    def evaluate(self, split: str) -> Report:
+        with self._evaluating():
+            return self.task.evaluate({**self.networks, **self.given}, split, self.epoch)
 
-    def _evaluate(self, split: str) -> Report:
-        for network in self.networks.values():
-            network.eval()
-        with torch.no_grad():
-            return self.task.evaluate(self.networks, split)
+    def _train(self, epoch: int) -> Report:
+        """One epoch of steps; metrics are their means or, where one diverged, the last finite values."""
+        seed, context = self.config.seed, self.context
+        # a network's own randomness (dropout) is the one thing that differs by rank
+        torch.manual_seed(derive(seed, "network", epoch, context.rank))
+        samplers = {
+            (phase.name, name): generator(seed, f"sample/{phase.name}/{name}", epoch, device=context.device)
+            for phase in self.phases
+            for name in phase.draws
+            if name not in self.batches
+        }
+        total = self.steps * self.config.epochs
+        progress = (self.step + torch.arange(self.steps, dtype=torch.float64)) / total
+        on_device = progress.float().to(context.device)
+        self._training_mode()
+        first_step = self.step
+        names: list[str] = []
+        table = torch.empty(0)
+        for i in range(self.steps):
+            observed = self._train_step(samplers, on_device[i], float(progress[i]))
+            if not names:
+                names = list(observed)
+                table = torch.empty(self.steps, len(names), device=context.device)
+            if list(observed) != names:
+                raise GenlabError(f"the losses report {list(observed)} in one step and {names} in another")
+            torch.stack([observed[name] for name in names], out=table[i])
+            self.step += 1
+        self.epoch = epoch
+        table = context.all_reduce_mean(table)
+        weights = [parameter for own in self.parameters.values() for parameter in own]
+        # reads the device: from here on the epoch's training is done
+        finite = bool(torch.isfinite(table).all() & nets.all_finite(weights))
+        curves = {name: column.numpy() for name, column in zip(names, table.cpu().T.contiguous(), strict=True)}
+        kept = {name: curve if finite else curve[np.isfinite(curve)] for name, curve in curves.items()}
+        metrics = {n: float(curve.mean() if finite else curve[-1]) for n, curve in kept.items() if len(curve)}
+        return Report(metrics, steps=curves, first_step=first_step, diverged=not finite)
 
-    def _train_step(self, noises: Mapping[str, torch.Generator]) -> dict[str, Tensor]:
-        """One step of every phase; losses and scores, means over a phase's repetitions, stay on the device."""
-        observed: dict[str, list[Tensor]] = {}
-        draws: dict[str, Draw] = {}
+    def _train_step(
+        self, samplers: Mapping[tuple[str, str], torch.Generator], progress: Tensor, progress_on_host: float
+    ) -> dict[str, Tensor]:
+        """One step of every phase. Losses and scores, means over a phase's repetitions, stay on the device."""
+        observed: dict[str, Tensor] = {}
+        shared: dict[str, Inputs] = {}
         for phase in self.phases:
+            seen: list[dict[str, Tensor]] = []
             for repeat in range(phase.repeats):
-                draw = draws[phase.reuses] if phase.reuses else self._draw(phase, repeat, noises[phase.name])
-                reuser = self.reused_by.get(phase.name)
-                if reuser is not None and repeat == phase.repeats - 1:
-                    draw = self._share(reuser, draw)
-                    draws[phase.name] = draw
-                    draw = draw._replace(shared={name: tensor.detach() for name, tensor in draw.shared.items()})
-                self._learn(phase)
-                optimizer = self.optimizers[phase.name]
-                loss, scores = phase.loss(self.views[phase.name], draw, self.config)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                for name, value in {f"loss/{phase.name}": loss, **scores}.items():
-                    observed.setdefault(name, []).append(value.detach())
-        return {name: each[0] if len(each) == 1 else torch.stack(each).mean(0) for name, each in observed.items()}
+                if phase.share is not None:
+                    inputs = shared[phase.share.phase]
+                else:
+                    inputs = self._draw(phase, repeat, samplers, progress)
+                if phase.name in self.sharing and repeat == phase.repeats - 1:
+                    inputs = self._compute_shared(self.sharing[phase.name], inputs, shared)
+                seen.append(self._update(phase, inputs, progress_on_host))
+            for name in seen[0]:
+                if name in observed:
+                    raise GenlabError(f"the phase {phase.name} reports {name}, which an earlier one reports already")
+                every = [each[name] for each in seen]
+                observed[name] = every[0] if len(every) == 1 else torch.stack(every).mean(0)
+        return observed
 
-    def _draw(self, phase: Phase, repeat: int, rng: torch.Generator) -> Draw:
-        batch: dict[str, Batch] = {}
-        noise = None
+    def _update(self, phase: Phase, inputs: Inputs, progress: float) -> dict[str, Tensor]:
+        """One update of the phase's networks; its loss and scores."""
+        if phase.transform is not None:
+            with self._evaluating(gradients=True):
+                inputs = phase.transform({**self.networks, **self.given}, inputs, self.config)
+            self._training_mode()
+        self._learn(frozenset(phase.updates))
+        with parametrize.cached():  # spectral normalization: one power iteration a loss, not one a forward
+            loss, scores = phase.loss(self.views[phase.name], inputs, self.config)
+        updaters = self.updaters[phase.name].values()
+        for updater in updaters:
+            updater.zero_grad()
+        loss.backward()
+        for updater in updaters:
+            updater.step(progress)
+        return {name: value.detach() for name, value in {f"loss/{phase.name}": loss, **scores}.items()}
+
+    def _draw(
+        self, phase: Phase, repeat: int, samplers: Mapping[tuple[str, str], torch.Generator], progress: Tensor
+    ) -> Inputs:
+        """This rank's share of what a repetition of the phase draws."""
+        values: dict[str, Any] = {}
+        share, rank = self.batch_size // self.context.world_size, self.context.rank
         for name in phase.draws:
-            if name == "noise":
-                share = self.batch_size // self.place.world
-                whole = self.task.noise(self.batch_size, rng)
-                noise = whole[self.place.rank * share : (self.place.rank + 1) * share]
+            if name in self.batches:
+                before = self.step * self.draws_per_step[name] + self.drawn_before[phase.name, name]
+                values[name] = self.batches[name].batch(before + repeat)
             else:
-                before = sum(p.repeats for p in self.phases[: self.phases.index(phase)] if name in p.draws)
-                batch[name] = self.streams[name].batch(self.step * self.draws_per_step[name] + before + repeat)
-        return Draw(batch, noise, {})
+                whole = self.task.sample(name, self.batch_size, samplers[phase.name, name])
+                values[name] = whole[rank * share : (rank + 1) * share]
+        return Inputs(values, progress)
 
-    def _share(self, reuser: Phase, draw: Draw) -> Draw:
-        if reuser.shares is None:
-            return draw
-        self._learn(reuser)
-        return draw._replace(shared=reuser.shares(self.views[reuser.name], draw.batch, draw.noise))
+    def _compute_shared(self, later: Phase, inputs: Inputs, shared: dict[str, Inputs]) -> Inputs:
+        """Keep the inputs of the `later` phase, with what is computed for both; the earlier one's inputs, without the
+        graph."""
+        assert later.share is not None
+        self._learn(frozenset(later.updates))
+        with parametrize.cached():
+            computed = later.share.compute(self.views[later.name], inputs)
+        shared[later.share.phase] = inputs.replace(**computed)
+        return inputs.replace(**{name: tensor.detach() for name, tensor in computed.items()})
 
-    def _learn(self, phase: Phase) -> None:
-        """Gradients on for the phase's networks only."""
-        wanted = frozenset(phase.updates)
+    def _learn(self, wanted: frozenset[str]) -> None:
+        """Gradients on for the parameters of these networks only."""
         for name in wanted ^ self.learning:
             for parameter in self.parameters[name]:
                 parameter.requires_grad_(name in wanted)
         self.learning = wanted
 
-    def _finite(self, table: Tensor) -> bool:
-        """Whether every loss and every weight is; alike on all ranks, since both are."""
-        weights = torch.stack([p.detach().sum() for own in self.parameters.values() for p in own])
-        return bool(torch.isfinite(table).all() & torch.isfinite(weights).all())
+    def _training_mode(self) -> None:
+        for network in self.networks.values():
+            network.train()
+        for module in self.frozen:
+            module.eval()
 
-    def _agree_on_buffers(self) -> None:
-        """Rank 0's running statistics are the trial's."""
-        if self.place.world > 1:
-            for network in self.networks.values():
-                for buffer in network.buffers():
-                    dist.broadcast(buffer, 0)
+    @contextlib.contextmanager
+    def _evaluating(self, gradients: bool = False) -> Iterator[None]:
+        """Every network in evaluation mode, without gradients to parameters; with `gradients` to what else wants them.
+        Parametrized weights are computed once inside."""
+        self._learn(frozenset())
+        for network in self.networks.values():
+            network.eval()
+        with _deterministic(), torch.set_grad_enabled(gradients), parametrize.cached():
+            yield
+
+    def _replace_streams(self, epoch: int) -> None:
+        """Take over what the task's `next_streams()` returns."""
+        with self._evaluating():
+            replaced = self.task.next_streams(epoch, {**self.networks, **self.given})
+        for name, stream in replaced.items():
+            if name not in self.streams:
+                raise GenlabError(f"next_streams() names {name}, which is no stream")
+            self._origin(name, stream)
+            self.streams[name] = stream
+            self.batches[name] = self._batches(name, stream)
+
+    def _origin(self, name: str, stream: Stream) -> str:
+        """The stream that `streams()` returned of which this one's images are a subset."""
+        for origin, first in self.task.first_streams.items():
+            if first.images in (stream.images, stream.images.base):
+                return origin
+        raise GenlabError(f"next_streams(): the images of {name} are no subset() of a stream that streams() returned")
 
     def save(self) -> State:
         tensors = {
@@ -194,29 +271,46 @@ class Loop(Task):
             for name, network in self.networks.items()
             for key, tensor in network.state_dict().items()
         }
-        for phase, optimizer in self.optimizers.items():
-            for i, own in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizers/{phase}/{i}/{key}": tensor for key, tensor in own.items()}
-        return State(tensors, {"step": self.step})
+        for phase, updaters in self.updaters.items():
+            for name, updater in updaters.items():
+                tensors |= {f"optimizers/{phase}/{name}/{path}": tensor for path, tensor in updater.save().items()}
+        replaced = {}
+        for name, stream in self.streams.items():
+            if stream is not self.task.first_streams[name]:
+                replaced[name] = {"origin": self._origin(name, stream), "augment": stream.augment}
+                chosen = {"indices": stream.images.indices, "labels": stream.images.labels}
+                tensors |= {f"streams/{name}/{key}": tensor for key, tensor in chosen.items() if tensor is not None}
+        return State(tensors, {"step": self.step, "epoch": self.epoch, "streams": replaced})
 
     def load(self, state: State) -> None:
-        networks, optimizers = _nest(state.tensors, "networks", 1), _nest(state.tensors, "optimizers", 2)
         for name, network in self.networks.items():
-            network.load_state_dict({key: tensor for (of, key), tensor in networks.items() if of == name})
-        for phase, optimizer in self.optimizers.items():
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            own: dict[int, dict[str, Tensor]] = {}
-            for (of, i, key), tensor in optimizers.items():
-                if of == phase:
-                    like = parameters[int(i)]
-                    # a fused optimizer walks memory: its state must lie as its parameters do
-                    own.setdefault(int(i), {})[key] = torch.empty_like(like).copy_(tensor) if tensor.ndim else tensor
-            optimizer.load_state_dict({"state": own, "param_groups": optimizer.state_dict()["param_groups"]})
-        self.step = state.numbers["step"]
+            network.load_state_dict(below(state.tensors, f"networks/{name}/"))
+        for phase, updaters in self.updaters.items():
+            for name, updater in updaters.items():
+                updater.load(below(state.tensors, f"optimizers/{phase}/{name}/"))
+        self.streams = dict(self.task.first_streams)
+        for name, kept in state.scalars["streams"].items():
+            own = below(state.tensors, f"streams/{name}/")
+            images = self.task.first_streams[kept["origin"]].images
+            if "indices" in own:
+                images = images.subset(own["indices"], own.get("labels"))
+            self.streams[name] = Stream(images, kept["augment"])
+        self.batches = {name: self._batches(name, stream) for name, stream in self.streams.items()}
+        self.step, self.epoch = state.scalars["step"], state.scalars["epoch"]
 
 
-def _nest(tensors: Mapping[str, Tensor], root: str, depth: int) -> dict[tuple[str, ...], Tensor]:
-    """The tensors below `root`, by the parts of their paths: the last part holds whatever is left."""
-    return {
-        tuple(path.split("/", depth + 1)[1:]): tensor for path, tensor in tensors.items() if path.startswith(f"{root}/")
-    }
+def below(tensors: Mapping[str, Tensor], root: str) -> dict[str, Tensor]:
+    """The tensors whose paths begin with `root`, by the rest of their paths."""
+    return {path.removeprefix(root): tensor for path, tensor in tensors.items() if path.startswith(root)}
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    """cuDNN chooses algorithms that give the same numbers each time, so that an epoch trained again is the same."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before

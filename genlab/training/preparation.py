@@ -1,56 +1,197 @@
-"""What must be trained once before the first trial: ordinary checkpoints, stored by the hash of what they come from."""
+"""What must exist once before a trial: made once, stored by the hash of what it comes from, found by every trial."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import logging
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
 
-from genlab.errors import CorruptFile
-from genlab.tasks import CONFIGS, Config, Contract, Place, build
-from genlab.tasks.config import as_dict
+from genlab.errors import CorruptFile, GenlabError
+from genlab.tasks import (
+    Config,
+    Context,
+    FromCheckpoint,
+    FromTask,
+    FromWeights,
+    PhasedTask,
+    Prepared,
+    State,
+    Task,
+    implementation,
+    task_name,
+)
+from genlab.tasks.fields import as_dict
+from genlab.tasks.prepared import Source
 from genlab.tracking.storage import Storage
-from genlab.training.checkpoints import Checkpoint
-from genlab.training.loop import Loop
-from genlab.training.trial import Trial, implementation, start, task_name
+from genlab.training.checkpoints import Checkpoint, load
+from genlab.training.trial import Trial
 
 logger = logging.getLogger(__name__)
-RECIPE = 1  # raise it when the same config makes other networks: what was prepared before is then not used
+RECIPE = 2  # raise it when the same config makes other networks: what was prepared before is then not used
+
+Files = Mapping[str, str]
+"""Where what was prepared lies in the storage, by the key of its source."""
 
 
-def prepare(
-    kind: type[Contract], config: Config, place: Place, storage: Storage
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """Train what `config.prepare()` names and `storage` does not hold yet.
+@dataclass(frozen=True)
+class Preparation:
+    """What `prepare` made.
+
+    Attributes:
+        files: for `prepared`.
+        data: what the trials' own data sets are: by stream the different descriptions (JSON).
+        metrics: what was reported of each thing that was prepared, by its file.
+    """
+
+    files: dict[str, str]
+    data: dict[str, list[Any]]
+    metrics: dict[str, dict[str, float]]
+
+
+def prepare(kind: type[Task], configs: Iterable[Config], context: Context, storage: Storage) -> Preparation:
+    """Make what the configs' `prepare()` name and `storage` does not hold yet.
 
     Runs on one rank, whatever the number of workers, so what it makes does not depend on that.
 
-    Returns:
-        The file of each by name, and what the task's own data sets are.
+    Args:
+        kind: the task of the trials.
+        configs: all that differ in what they need prepared.
+
+    Raises:
+        GenlabError: something to be prepared diverged, or a file is absent or damaged.
     """
-    files = {}
-    for name, needed in config.prepare().items():
-        trial = Trial(implementation(type(needed)), needed, place)
-        made_from = {
-            "recipe": RECIPE,
-            "task": task_name(type(needed)),
-            "config": as_dict(needed),
-            "data": trial.replicas[0].data(),
-        }
-        digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-        path = f"prepared/{made_from['task']}-{digest}.safetensors"
-        if not _whole(path, storage):
-            logger.info("training what all trials need once: the %s (%s)", made_from["task"], name)
-            while trial.epoch < needed.epochs:
-                trial.advance()
-            storage.write(path, trial.checkpoint().encode())
-        files[name] = path
-    return files, kind(config, place).data()
+    made = Preparation({}, {}, {})
+    for config in configs:
+        for name, source in config.prepare().items():
+            _make(name, source, context, storage, made)
+        for stream, seen in kind(config, context).data.items():
+            if (description := seen.as_json()) not in made.data.setdefault(stream, []):
+                made.data[stream].append(description)
+    return made
+
+
+def prepared(config: Config, files: Files, context: Context, storage: Storage) -> dict[str, Prepared]:
+    """What `config.prepare()` names, from the files that `prepare` returned.
+
+    Raises:
+        GenlabError: it was not prepared.
+    """
+    found = {}
+    for name, source in config.prepare().items():
+        if source.key() not in files:
+            raise GenlabError(
+                f"{name} was not prepared for {config}: prepare() of {type(config).__name__} depends on swept fields "
+                "in a way that trying their values one after the other did not show"
+            )
+        found[name] = _read(files[source.key()], _task(source), context.device, storage.url)
+    return found
+
+
+def _task(source: Source) -> type[Task] | None:
+    if isinstance(source, FromTask):
+        return source.task or implementation(type(source.config))
+    return source.task if isinstance(source, FromCheckpoint) else None
+
+
+def _make(name: str, source: Source, context: Context, storage: Storage, made: Preparation) -> None:
+    """Store what `source` stands for, and note it in `made`."""
+    if source.key() in made.files:
+        return
+    path = _from_task(name, source, context, storage, made) if isinstance(source, FromTask) else _copy(source, storage)
+    made.files[source.key()] = path
+    checkpoint = Checkpoint.decode(storage.read(path), path)
+    made.metrics[path] = dict(checkpoint.metrics[0]) if checkpoint.metrics else {}
+    if isinstance(source, FromTask):
+        _tell(name, source, made.metrics[path])
+
+
+def _tell(name: str, source: FromTask, metrics: Mapping[str, float]) -> None:
+    """How good what was prepared is, and a warning where that is less than expected."""
+    for metric, least in source.expected.items():
+        value = metrics.get(metric)
+        if value is None or value < least:
+            shown = "is not reported" if value is None else f"is {value:.3g}"
+            logger.warning("%s: %s %s, below %g: what is judged by it means little", name, metric, shown, least)
+        else:
+            logger.info("%s: %s %.3g", name, metric, value)
+
+
+def _from_task(name: str, source: FromTask, context: Context, storage: Storage, made: Preparation) -> str:
+    """Run the task to its last epoch, unless that was done before; the file."""
+    needs = source.config.prepare()
+    for nested, needed in needs.items():
+        _make(nested, needed, context, storage, made)
+    own = prepared(source.config, made.files, context, storage)
+    kind, task = task_name(type(source.config)), _task(source)
+    assert task is not None
+    context = Context(device=context.device, data_root=context.data_root, prepared=own)
+    made_from = {
+        "recipe": RECIPE,
+        "task": kind,
+        "config": as_dict(source.config),
+        "data": {stream: seen.as_json() for stream, seen in task(source.config, context).data.items()},
+        "prepared": {nested: made.files[needed.key()] for nested, needed in needs.items()},
+    }
+    path = _path(kind, json.dumps(made_from, sort_keys=True).encode())
+    if not _whole(path, storage):
+        logger.info("preparing what trials need once: %s (%s)", name, kind)
+        trial = Trial(task, source.config, context)
+        while trial.epoch < source.config.epochs:
+            if trial.advance()[0].diverged:
+                raise GenlabError(
+                    f"{name} ({kind}) diverged in epoch {trial.epoch} and was not stored: a loss or a weight was not "
+                    f"finite with {source.config}"
+                )
+        storage.write(path, trial.checkpoint().encode())
+    return path
+
+
+def _copy(source: FromCheckpoint | FromWeights, storage: Storage) -> str:
+    """A copy of the file in the storage, where every node finds it."""
+    folder, name = posixpath.split(source.path)
+    try:
+        content = Storage(folder).read(name)
+    except FileNotFoundError:
+        raise GenlabError(f"there is no file {source.path}, which prepare() names") from None
+    if isinstance(source, FromCheckpoint):
+        checkpoint = Checkpoint.decode(content, source.path)
+    else:
+        checkpoint = Checkpoint("weights", None, {}, {}, 0, [0], [State(_weights(content, source.path), {})])
+    path = _path("copied", content)
+    if not _whole(path, storage):
+        storage.write(path, checkpoint.encode())
+    return path
+
+
+def _weights(content: bytes, path: str) -> dict[str, Tensor]:
+    """The tensors in a weights file."""
+    try:
+        if path.endswith(".safetensors"):
+            found: Any = safetensors.torch.load(content)
+        else:
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            found = found.get("state_dict", found)
+        tensors = {name.removeprefix("module."): each for name, each in found.items() if isinstance(each, Tensor)}
+    except Exception as error:  # whatever torch's and safetensors' readers raise
+        raise CorruptFile(f"{path} is no weights file, or is damaged ({error})") from error
+    if not tensors:
+        raise CorruptFile(f"{path} holds no tensors")
+    return tensors
+
+
+def _path(kind: str, made_from: bytes) -> str:
+    return f"prepared/{kind}-{hashlib.sha256(made_from).hexdigest()[:16]}.safetensors"
 
 
 def _whole(path: str, storage: Storage) -> bool:
@@ -61,19 +202,14 @@ def _whole(path: str, storage: Storage) -> bool:
     return True
 
 
-def prepared_networks(files: Mapping[str, str], place: Place, storage: Storage) -> dict[str, Mapping[str, nn.Module]]:
-    """The networks of prepared checkpoints, in evaluation mode on the place's device, by the names of `files`."""
-    return {name: _load(path, place.device, place.data_root, storage.url) for name, path in files.items()}
-
-
 @functools.lru_cache(maxsize=8)  # every trial of a lane asks for the same ones
-def _load(path: str, device: str, data_root: str | None, url: str) -> Mapping[str, nn.Module]:
+def _read(path: str, task: type[Task] | None, device: str, url: str) -> Prepared:
     checkpoint = Checkpoint.decode(Storage(url).read(path), path)
-    kind = CONFIGS[checkpoint.task]
-    settings: dict[str, Any] = dict(checkpoint.config)
-    loop = start(implementation(kind), build(kind, settings), Place(device=device, data_root=data_root))
-    assert isinstance(loop, Loop)
-    loop.load(checkpoint.states[0])
-    for network in loop.networks.values():
-        network.eval().requires_grad_(False)
-    return loop.networks
+    metrics = checkpoint.metrics[0] if checkpoint.metrics else {}
+    if checkpoint.task != "weights" and (task is None or issubclass(task, PhasedTask)):
+        networks = load(checkpoint, task=task, device=device)
+        for network in networks.values():
+            network.requires_grad_(False)
+        return Prepared(networks, {}, {}, metrics)
+    state = checkpoint.states[0]
+    return Prepared({}, state.tensors, state.scalars, metrics)

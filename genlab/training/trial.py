@@ -3,79 +3,92 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError
 from genlab.report.grids import can_be_shown
-from genlab.tasks import CONFIGS, Config, Contract, PhasedTask, Place, Report, Task
-from genlab.tasks.config import as_dict
-from genlab.tracking.parts import Part, ReplicaPart
+from genlab.tasks import Config, Context, CustomTask, PhasedTask, Replica, Report, Task, task_name
+from genlab.tasks.fields import as_dict
+from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.training.checkpoints import Checkpoint
-from genlab.training.loop import Loop
+from genlab.training.loop import SPEED, Loop
 
 
-def implementation(config: type[Config]) -> type[Contract]:
-    """The task that a config names as its own."""
-    module, _, name = config.implementation.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def start(kind: type[Contract], config: Config, place: Place) -> Task:
-    """One replica, ready for its first epoch."""
-    task = kind(config, place)
+def start(task: Task) -> Replica:
+    """A replica of the task before its first epoch."""
     if isinstance(task, PhasedTask):
         return Loop(task)
-    assert isinstance(task, Task)
-    return task
-
-
-def task_name(config: type[Config]) -> str:
-    """The name under which a config is registered, or else its own."""
-    return next((name for name, kind in CONFIGS.items() if kind is config), config.__name__)
+    assert isinstance(task, CustomTask)
+    return task.start()
 
 
 class Trial:
-    """All replicas of one setting: replica i has seed `config.seed + i`."""
+    """All replicas of one setting: replica i has seed `config.seed + i`.
+
+    Attributes:
+        epoch: how many epochs were done.
+        reports: of the last epoch, one a replica.
+    """
 
     def __init__(
-        self, kind: type[Contract], config: Config, place: Place, *, replicas: int = 1, script: str | None = None
+        self, kind: type[Task], config: Config, context: Context, *, replicas: int = 1, script: str | None = None
     ) -> None:
-        self.config, self.place, self.script = config, place, script
+        """
+        Args:
+            script: file that defines the task, for one that a sweep script defines.
+        """
+        self.config, self.context, self.script = config, context, script
         self.seeds = [config.seed + i for i in range(replicas)]
-        self.replicas = [start(kind, dataclasses.replace(config, seed=seed), place) for seed in self.seeds]
+        self.tasks = [kind(dataclasses.replace(config, seed=seed), context) for seed in self.seeds]
+        self.replicas = [start(task) for task in self.tasks]
         self.epoch = 0
+        self.reports: list[Report] = []
 
     def advance(self) -> list[Report]:
         """Train one epoch more; a report a replica."""
         self.epoch += 1
-        return [replica.advance(self.epoch) for replica in self.replicas]
+        self.reports = [replica.advance(self.epoch) for replica in self.replicas]
+        return self.reports
 
-    def part(self, name: str, reports: list[Report], where: Mapping[str, Any], test: bool = False) -> Part:
-        """What the epoch's reports say, as the records keep it. With `test`, test data is read, too."""
-        diverged = any(report.diverged for report in reports)
+    def test(self) -> list[Report]:
+        """Evaluate on the test data; a report a replica."""
+        return [replica.evaluate("test") for replica in self.replicas]
+
+    def epoch_report(self, name: str, host: Mapping[str, Any], tested: Sequence[Report] = ()) -> EpochReport:
+        """The last epoch as the records keep it.
+
+        Args:
+            name: of the trial.
+            host: what it ran on, by name.
+            tested: what `test()` returned; its metrics and images are kept under `test/<name>`.
+
+        Raises:
+            GenlabError: images of a shape or type that cannot be shown.
+        """
         replicas = []
-        for replica, report in zip(self.replicas, reports, strict=True):
-            metrics = dict(report.metrics)
-            if test and not diverged:
-                metrics |= {f"test/{key}": value for key, value in replica.judge("test").items()}
-            for key, images in report.images.items():
-                if not can_be_shown(images):
+        for i, report in enumerate(self.reports):
+            metrics, images = dict(report.metrics), dict(report.images)
+            if tested:
+                metrics |= {f"test/{key}": value for key, value in tested[i].metrics.items()}
+                images |= {f"test/{key}": value for key, value in tested[i].images.items()}
+            for key, each in images.items():
+                if not can_be_shown(each):
                     raise GenlabError(
-                        f"images {key!r} are {images.dtype} {list(images.shape)}, but a report takes uint8 [N, H, W, C]"
+                        f"images {key!r} are {each.dtype} {list(each.shape)}, but a report takes uint8 [N, H, W, C], "
+                        "[rows, columns, H, W, C] or [H, W, C] with 1, 3 or 4 channels"
                     )
-            replicas.append(ReplicaPart(metrics, report.steps, report.images))
-        return Part(
+            replicas.append(ReplicaReport(metrics, report.steps, images))
+        return EpochReport(
             trial=name,
             epoch=self.epoch,
             time=time.time(),
-            first_step=reports[0].first_step,
+            first_step=self.reports[0].first_step,
             seeds=self.seeds,
             replicas=replicas,
-            diverged=diverged,
-            place=where,
+            diverged=any(report.diverged for report in self.reports),
+            host=host,
         )
 
     def checkpoint(self) -> Checkpoint:
@@ -84,9 +97,10 @@ class Trial:
             task=task_name(type(self.config)),
             script=self.script,
             config=as_dict(self.config),
-            data=self.replicas[0].data(),
+            data={name: seen.as_json() for name, seen in self.tasks[0].data.items()},
             epoch=self.epoch,
             seeds=self.seeds,
+            metrics=[{k: v for k, v in report.metrics.items() if k not in SPEED} for report in self.reports],
             states=[replica.save() for replica in self.replicas],
         )
 

@@ -55,6 +55,16 @@ def test_an_unreachable_server_is_exit_1_with_the_command(
     assert f"try again: genlab {' '.join(words)}" in said.err
 
 
+def test_a_sweep_that_cannot_be_read_is_told_in_its_line(
+    make_sweep: Any, database: str, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    sweep = make_sweep("old")
+    sweep.records.storage.write("manifest.json", b'{"format": 1}')
+    assert run(monkeypatch, "replay", str(tmp_path / "results")) == 1
+    said = capsys.readouterr().out
+    assert said.startswith(f"{sweep.records.name}: not sent: the sweep ") and "is of format 1" in said
+
+
 def test_help_names_every_option(monkeypatch: Any, capsys: Any) -> None:
     assert run(monkeypatch, "replay", "--help") == 0
     said = capsys.readouterr().out

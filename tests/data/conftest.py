@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genlab.data import memory
+
 
 @pytest.fixture(autouse=True)
 def cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -55,3 +57,9 @@ def mnist_test_files(tmp_path: Path) -> tuple[Path, Path, Path]:
     images.write_bytes(struct.pack(">4I", 0x803, 10_000, 28, 28) + random.bytes(10_000 * 28 * 28))
     labels.write_bytes(struct.pack(">2I", 0x801, 10_000) + bytes(i % 10 for i in range(10_000)))
     return tmp_path / "root", images, labels
+
+
+@pytest.fixture
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Once called, no set of more than 100 bytes may be kept in memory, on any device."""
+    return lambda: monkeypatch.setattr(memory, "budget", lambda device: 100)

@@ -50,7 +50,7 @@ def test_class_folders_are_split_by_tenths_and_stratified(classes_root: Path) ->
     assert sum(value >= 100 for value in values(sets["test"])) == 2
 
 
-def test_the_split_depends_neither_on_listing_order_nor_on_the_place(
+def test_the_split_depends_neither_on_listing_order_nor_on_the_folder(
     classes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = values(load("image_folder", "test", image_size=8, data_root=classes_root))
@@ -69,7 +69,7 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
         paint(tmp_path / "flat" / f"{i}.png", i)
     train = load("image_folder:flat", "train", data_root=tmp_path)
     assert (len(train), train.labels, train.classes, train.channels) == (24, None, (), 3)
-    assert train.describe()["classes"] == []
+    assert train.describe().classes == ()
 
 
 @pytest.mark.parametrize("own", ["val", "validation"])
@@ -182,7 +182,7 @@ def test_folders_that_make_no_set_are_refused(tmp_path: Path, classes_root: Path
 
     refused("needs a folder", root=None)
     refused("no folder .*pets/nothing", name="image_folder:nothing")
-    refused("no folder /no/such/place", name="image_folder:/no/such/place")
+    refused("no folder /no/such/folder", name="image_folder:/no/such/folder")
     (classes_root / "fish").mkdir()
     refused("fish has no images")
     paint(classes_root / "fish.png", 1)

@@ -9,7 +9,7 @@ import pytest
 
 import genlab.data
 from genlab.data import NAMES, check_name
-from genlab.data.places import data_roots, download_root
+from genlab.data.paths import data_roots, download_root
 from genlab.errors import GenlabError
 
 
@@ -56,7 +56,7 @@ def test_every_public_name_is_there() -> None:
         _ = genlab.data.no_such_name
 
 
-def test_places_in_order(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_roots_in_order(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENLAB_DATA", str(tmp_path / "shared"))
     assert data_roots(tmp_path / "mine") == [tmp_path / "mine", tmp_path / "shared", cache / "data"]
     assert data_roots(None) == [tmp_path / "shared", cache / "data"]

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from genlab import metrics
-from genlab.metrics import density_coverage, distribution, frechet_distance, kernel_distance, prdc, precision_recall
+from genlab.metrics import (
+    Reference,
+    density_coverage,
+    distribution,
+    frechet_distance,
+    kernel_distance,
+    prdc,
+    precision_recall,
+)
 
 SEEDS = st.integers(0, 2**31)
 ALL = [frechet_distance, kernel_distance, precision_recall, density_coverage, prdc]
@@ -193,12 +201,12 @@ def naive_prdc(real, fake, k_manifold, k_density):
     def in_manifold(point, points):
         return any(distance(point, points[i]) <= radius(points, i, k_manifold) for i in range(len(points)))
 
-    held = [[distance(x, y) <= radius(real, i, k_density) for y in fake] for i, x in enumerate(real)]
+    in_ball = [[distance(x, y) <= radius(real, i, k_density) for y in fake] for i, x in enumerate(real)]
     return (
         np.mean([in_manifold(y, real) for y in fake]),
         np.mean([in_manifold(x, fake) for x in real]),
-        np.sum(held) / (k_density * len(fake)),
-        np.mean([any(row) for row in held]),
+        np.sum(in_ball) / (k_density * len(fake)),
+        np.mean([any(row) for row in in_ball]),
     )
 
 
@@ -262,6 +270,105 @@ def test_prdc_ranges_order_and_scale(seed, power):
     assert prdc(real * 2.0**power, fake * 2.0**power) == found
     exchanged = precision_recall(fake, real)
     assert (exchanged.recall, exchanged.precision) == (found.precision, found.recall)
+
+
+# --- a reference
+
+
+def values(found):
+    return tuple(found) if isinstance(found, tuple) else (found,)
+
+
+@pytest.mark.parametrize("measure", ALL)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_reference_gives_the_same_to_the_last_bit(measure, dtype):
+    real = draw(0, 60, 7).to(dtype)
+    reference = Reference(real)
+    for seed in (1, 2):
+        fake = draw(seed, 40, 7) * 0.8 + 0.3
+        found, expected = measure(reference, fake), measure(real, fake)
+        assert type(found) is type(expected)
+        assert all(torch.equal(a, b) for a, b in zip(values(found), values(expected), strict=True))
+
+
+def calls_for(monkeypatch, name, features):
+    """How often `distribution.<name>` is called with these features first; a list that grows."""
+    inner, calls = getattr(distribution, name), []
+
+    def counted(first, *others):
+        if first is features:
+            calls.append(others)
+        return inner(first, *others)
+
+    monkeypatch.setattr(distribution, name, counted)
+    return calls
+
+
+def test_a_reference_computes_what_depends_on_it_alone_once(monkeypatch):
+    reference, fakes = Reference(draw(0, 30, 4)), [draw(seed, 20, 4) for seed in (1, 2, 3)]
+    counts = {
+        name: calls_for(monkeypatch, name, reference.features)
+        for name in ("_moments", "_kernel_within", "_radii", "_finite")
+    }
+    for fake in fakes:
+        frechet_distance(reference, fake)
+        kernel_distance(reference, fake)
+        kernel_distance(reference, fake, degree=2, gamma=0.5, coef0=0.0)
+        prdc(reference, fake)
+        precision_recall(reference, fake, 3)
+        density_coverage(reference, fake, 7)
+    assert counts == {
+        "_moments": [()],
+        "_kernel_within": [(3, 0.25, 1.0), (2, 0.5, 0.0)],
+        "_radii": [([3, 5],), ([7, 7],)],
+        "_finite": [()],
+    }
+
+
+@pytest.mark.parametrize(
+    "kernels", [[(3, 0.2, 1.0), (2, 0.2, 1.0)], [(3, 0.2, 1.0), (3, 0.1, 1.0)], [(3, 0.2, 1.0), (3, 0.2, 0.0)]]
+)
+def test_a_reference_keeps_kernels_and_neighbours_apart(kernels):
+    real, fake = draw(0, 30, 5), draw(1, 20, 5)
+    reference = Reference(real)
+    for kernel in kernels:
+        assert torch.equal(kernel_distance(reference, fake, *kernel), kernel_distance(real, fake, *kernel))
+    for ks in ((3, 5), (5, 3), (2, 5), (5, 9)):
+        assert prdc(reference, fake, *ks) == prdc(real, fake, *ks)
+
+
+@pytest.mark.parametrize("measure", ALL)
+def test_the_first_of_a_reference_are_a_reference_of_their_own(measure):
+    real, fake = draw(0, 60, 4), draw(1, 25, 4)
+    reference = Reference(real)
+    measure(reference, fake)  # what is kept of all must not be taken for that of the first
+    found, expected = measure(reference.first(25), fake), measure(real[:25], fake)
+    assert all(torch.equal(a, b) for a, b in zip(values(found), values(expected), strict=True))
+    assert reference.first(25) is reference.first(25)
+    assert reference.first(26) is not reference.first(25)
+    assert (len(reference), len(reference.first(25))) == (60, 25)
+    assert reference.first(60) is reference
+    for n in (0, 61):
+        with pytest.raises(ValueError, match="from 1 to 60"):
+            reference.first(n)
+
+
+@pytest.mark.parametrize("measure", ALL)
+def test_a_reference_is_checked_as_a_tensor_is(measure):
+    with pytest.raises(ValueError, match=r"real features have shape \[20\]"):
+        Reference(draw(0, 20))
+    with pytest.raises(ValueError, match=r"real features have shape \[20, 0\]"):
+        Reference(draw(0, 20, 0))
+    with pytest.raises(ValueError, match="3 features and fake 4"):
+        measure(Reference(draw(0, 20, 3)), draw(1, 20, 4))
+    with pytest.raises(ValueError, match="real has 1 samples"):
+        measure(Reference(draw(0, 20, 3)).first(1), draw(1, 20, 3))
+    real = draw(0, 20, 3)
+    real[15, 1] = math.nan
+    reference = Reference(real)
+    assert not reference.finite
+    assert all(value.isnan() for value in values(measure(reference, draw(1, 20, 3))))
+    assert all(value.isfinite() for value in values(measure(reference.first(10), draw(1, 20, 3))))
 
 
 # --- all of them

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from genlab.losses import non_saturating
-from genlab.models import Discriminator, Generator, noise
+from genlab.models import NORMALIZATIONS, Discriminator, Generator, initialize, sample_latent
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -109,7 +109,7 @@ def test_each_doubling_of_the_side_adds_one_layer_of_twice_the_width(image_size,
 def test_shapes_and_ranges(image_size, channels, spectral_norm):
     shared = {"channels": channels, "image_size": image_size, "spectral_norm": spectral_norm}
     generator, discriminator = make_generator(nz=7, ngf=4, **shared), make_discriminator(ndf=4, **shared)
-    images = generator(100 * noise(3, 7))
+    images = generator(100 * sample_latent(3, 7))
     assert images.shape == (3, channels, image_size, image_size)
     assert images.min() >= -1
     assert images.max() <= 1
@@ -201,7 +201,7 @@ def test_state_comes_back_from_safe_tensors_only_loading(which, tmp_path):
     torch.save(network.state_dict(), tmp_path / "state.pt")
     other = MAKE[which](spectral_norm=True)
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    sample = noise(4, 100) if which == "generator" else torch.rand(4, 1, 32, 32)
+    sample = sample_latent(4, 100) if which == "generator" else torch.rand(4, 1, 32, 32)
     assert torch.equal(network.eval()(sample), other.eval()(sample))
 
 
@@ -211,7 +211,7 @@ def test_one_step_lowers_each_loss_and_changes_every_parameter(init, spectral_no
     torch.manual_seed(0)
     shared = {"init": init, "spectral_norm": spectral_norm}
     generator, discriminator = make_generator(ngf=8, nz=16, **shared), make_discriminator(ndf=8, **shared)
-    latent, real = noise(16, 16), torch.rand(16, 1, 32, 32) * 2 - 1
+    latent, real = sample_latent(16, 16), torch.rand(16, 1, 32, 32) * 2 - 1
 
     def discriminator_loss():
         return non_saturating.discriminator(discriminator(real), discriminator(generator(latent).detach()))
@@ -230,6 +230,109 @@ def test_one_step_lowers_each_loss_and_changes_every_parameter(init, spectral_no
         assert not any(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
 
 
+NORMS = {"batch": (nn.BatchNorm2d,), "none": (), "instance": (nn.InstanceNorm2d,)}
+
+
+@pytest.mark.parametrize("image_size", [32, 64, 128])
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_every_hidden_layer_has_the_asked_normalization_and_the_last_none(normalization, image_size):
+    made = make_discriminator(ndf=4, image_size=image_size, normalization=normalization)
+    hidden = (nn.Conv2d, *NORMS[normalization], nn.LeakyReLU)
+    depth = {32: 3, 64: 4, 128: 5}[image_size]
+    assert [type(layer) for layer in made.layers] == [*hidden * depth, nn.Conv2d]
+    biases = [layer.bias is not None for layer in convolutions(made)]
+    assert biases == [normalization == "none"] * depth + [False]
+    for layer in made.layers:
+        if isinstance(layer, nn.InstanceNorm2d):
+            assert layer.affine
+            assert not layer.track_running_stats
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_every_normalization_gives_logits_and_learns_in_every_parameter(normalization):
+    torch.manual_seed(0)
+    made = make_discriminator(ndf=8, spectral_norm=True, normalization=normalization)
+    logits = made(torch.randn(6, 1, 32, 32))
+    assert logits.shape == (6,)
+    logits.square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in made.parameters())
+
+
+@pytest.mark.parametrize("normalization", ["none", "instance"])
+def test_dcgan_start_values_of_other_normalizations(normalization):
+    torch.manual_seed(0)
+    made = make_discriminator(normalization=normalization)
+    for name, parameter in made.named_parameters():
+        if name.endswith("bias"):
+            assert (parameter == 0).all()
+        else:
+            mean = 1 if parameter.ndim == 1 else 0
+            error = 0.02 / math.sqrt(parameter.numel())
+            assert parameter.mean().item() == pytest.approx(mean, abs=5 * error)
+            assert parameter.std().item() == pytest.approx(0.02, abs=5 * error)
+
+
+def test_initialize_zeroes_the_biases_of_transposed_convolutions_and_batchnorm():
+    network = nn.Sequential(nn.ConvTranspose2d(2, 3, 4), nn.BatchNorm2d(3))
+    nn.init.ones_(network[1].bias)
+    initialize(network)
+    assert not network[0].bias.any()
+    assert not network[1].bias.any()
+
+
+def with_and_without_spectral_norm(**changes):
+    """Two discriminators of the same weights, and images of differing brightness and contrast."""
+    made = []
+    for spectral_norm in (False, True):
+        torch.manual_seed(0)
+        made.append(make_discriminator(spectral_norm=spectral_norm, **changes))
+    return *made, torch.randn(64, 1, 32, 32) * torch.rand(64, 1, 1, 1) + torch.rand(64, 1, 1, 1) - 0.5
+
+
+@pytest.mark.parametrize("init", ["dcgan", "default"])
+def test_batchnorm_undoes_spectral_normalization(init):
+    plain, normed, images = with_and_without_spectral_norm(init=init)
+    logits = torch.stack([plain(images), normed(images)]).detach().double()
+    assert logits.std(dim=1).min() > 0.1  # else a correlation says little
+    assert torch.corrcoef(logits)[0, 1] > 0.99999
+
+
+def test_without_batchnorm_spectral_normalization_changes_scale_and_shape():
+    plain, normed, images = with_and_without_spectral_norm(init="default", normalization="none")
+    logits = torch.stack([plain(images), normed(images)]).detach().double()
+    assert torch.corrcoef(logits)[0, 1] < 0.999  # biases keep their scale where kernels lose theirs
+    assert logits[1].std() > 1.5 * logits[0].std()
+
+
+def steepest(discriminator, images):
+    """The longest gradient of the summed logits by one of the images."""
+    images = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminator(images).sum(), images)
+    return gradient.flatten(1).norm(dim=1).max().item()
+
+
+@pytest.mark.parametrize(("image_size", "bound"), [(32, 8), (64, 16), (128, 32)])
+def test_only_spectral_normalization_without_batchnorm_bounds_the_slope(image_size, bound):
+    def slope(spectral_norm, normalization):
+        torch.manual_seed(0)
+        images = 0.5 + 1e-2 * torch.randn(
+            16, 1, image_size, image_size
+        )  # they differ little, which BatchNorm stretches
+        shared = {"spectral_norm": spectral_norm, "normalization": normalization}
+        made = make_discriminator(ndf=8, image_size=image_size, **shared)
+        with torch.no_grad():
+            for kernel in (parameter for parameter in made.parameters() if parameter.ndim == 4):
+                # Without BatchNorm a gradient is longest where all its terms have one sign.
+                kernel.copy_(100 * (kernel.abs() if normalization == "none" else kernel))
+            for _ in range(30):  # power iterations
+                made(images)
+        return steepest(made, images)
+
+    assert bound / 3 < slope(True, "none") <= bound
+    assert slope(False, "none") > 100 * bound
+    assert slope(True, "batch") > 2 * bound
+
+
 @pytest.mark.parametrize("which", MAKE)
 def test_refusals_name_the_valid_values(which):
     make = MAKE[which]
@@ -239,6 +342,8 @@ def test_refusals_name_the_valid_values(which):
         make(init="xavier")
     with pytest.raises(ValueError, match="channels is 0"):
         make(channels=0)
+    with pytest.raises(ValueError, match="batch, none, instance"):
+        make_discriminator(normalization="layer")
 
 
 def test_wrong_shapes_are_refused():
@@ -248,11 +353,11 @@ def test_wrong_shapes_are_refused():
         make_discriminator()(torch.zeros(2, 1, 64, 64))
 
 
-def test_noise_shapes_kinds_and_ranges():
+def test_latent_shapes_kinds_and_ranges():
     torch.manual_seed(0)
-    assert noise(5, 3).shape == (5, 3)
-    assert noise((2, 5), 3, "uniform").shape == (2, 5, 3)
-    normal, uniform = noise(20_000, 2), noise(20_000, 2, "uniform")
+    assert sample_latent(5, 3).shape == (5, 3)
+    assert sample_latent((2, 5), 3, "uniform").shape == (2, 5, 3)
+    normal, uniform = sample_latent(20_000, 2), sample_latent(20_000, 2, "uniform")
     assert normal.dtype == uniform.dtype == torch.float32
     assert normal.mean().item() == pytest.approx(0, abs=0.03)
     assert normal.std().item() == pytest.approx(1, abs=0.03)
@@ -260,25 +365,25 @@ def test_noise_shapes_kinds_and_ranges():
     assert 0.99 < uniform.max() <= 1
     assert uniform.std().item() == pytest.approx(1 / math.sqrt(3), abs=0.02)
     with pytest.raises(ValueError, match="normal, uniform"):
-        noise(5, 3, "gaussian")
+        sample_latent(5, 3, "gaussian")
 
 
 @pytest.mark.parametrize("kind", ["normal", "uniform"])
-def test_noise_follows_from_its_generator_alone(kind):
-    def draw():
-        return noise(4, 8, kind, torch.Generator().manual_seed(7), "cpu")
+def test_latent_noise_follows_from_its_generator_alone(kind):
+    def sample():
+        return sample_latent(4, 8, kind, torch.Generator().manual_seed(7), "cpu")
 
     torch.manual_seed(0)
-    first = draw()
+    first = sample()
     untouched = torch.rand(1)
     torch.manual_seed(0)
     assert torch.equal(untouched, torch.rand(1))
-    assert torch.equal(first, draw())
+    assert torch.equal(first, sample())
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_cpu_generator_gives_every_device_the_same_noise():
-    drawn = [noise(4, 8, "normal", torch.Generator().manual_seed(7), device) for device in ("cpu", "cuda")]
-    assert drawn[1].device.type == "cuda"
-    assert torch.equal(drawn[0], drawn[1].cpu())
+def test_a_cpu_generator_gives_every_device_the_same_latent_noise():
+    here, there = (sample_latent(4, 8, "normal", torch.Generator().manual_seed(7), to) for to in ("cpu", "cuda"))
+    assert there.device.type == "cuda"
+    assert torch.equal(here, there.cpu())

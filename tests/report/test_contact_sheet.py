@@ -10,7 +10,6 @@ import pytest
 
 from genlab.report import contact_sheet as module
 from genlab.report.contact_sheet import CELL, COLUMN_HEAD, EMPTY, GAP, HEAD, LABEL, MARGIN, contact_sheet, spread
-from genlab.report.grids import grid
 
 
 def plain(level: int, channels: int = 1) -> np.ndarray:
@@ -78,11 +77,11 @@ def test_what_has_no_picture_is_explained(make_sweep: Any, texts: list[str]) -> 
     sweep.trial("00003", lr="y")
     sweep.whole_trial("00004", 1, "diverged")
     epochs = sweep.records.trials["00000"].epochs
-    Path(sweep.storage.root, sweep.records.name, epochs[1].part.path).unlink()
-    Path(sweep.storage.root, sweep.records.name, epochs[3].part.path).write_bytes(b"junk")
+    Path(sweep.storage.root, sweep.records.name, epochs[1].report.path).unlink()
+    Path(sweep.storage.root, sweep.records.name, epochs[3].report.path).write_bytes(b"junk")
     contact_sheet(sweep.records)
     for text in (
-        "The part of this epoch is damaged or missing.",
+        "The report of this epoch is damaged or missing.",
         "Failed: ValueError: the loss has no gradient",
         "Not trained yet.",
         "no objective",
@@ -99,7 +98,8 @@ def test_no_more_than_twenty_rows_and_confirms_apart(make_sweep: Any, texts: lis
         sweep.whole_trial(f"{i:05d}", 1, lr=i)
     sweep.whole_trial("confirm-00001-0", 1, lr=1)
     sheet = contact_sheet(sweep.records)
-    assert "frechet_distance, lower is better  ·  23 trials, best first  ·  the last 3 are left out" in texts
+    words = "frechet_distance, lower is better", "23 trials, best first", "the last 3 are left out", "images: samples"
+    assert "  ·  ".join(words) in texts
     assert "trained again on fresh seeds" in texts and "1.  confirm-00001-0" in texts
     assert sheet.height > 21 * CELL
 
@@ -112,25 +112,139 @@ def test_a_sweep_without_trials(make_sweep: Any, texts: list[str]) -> None:
 def test_replicas_show_their_spread(make_sweep: Any, texts: list[str]) -> None:
     sweep = make_sweep(seeds=(0, 1, 2))
     sweep.whole_trial("00000", 1)
-    metrics = sweep.part("00000", 1).metrics()
+    metrics = sweep.report("00000", 1).metrics()
     contact_sheet(sweep.records)
     assert f"{metrics['frechet_distance']:.5g} ± {metrics['frechet_distance/std']:.2g}" in texts
 
 
-@pytest.mark.parametrize("shape", [(1, 300, 200, 3), (3, 7, 9, 1), (64, 28, 28, 1), (5, 64, 64, 4), (2, 1, 500, 1)])
+def area(sheet: Any, row: int, column: int) -> np.ndarray:
+    """The pixels of a cell, uint8 [CELL, CELL, 3]."""
+    x, y = MARGIN + LABEL + column * (CELL + GAP), HEAD + COLUMN_HEAD + row * (CELL + GAP)
+    return np.asarray(sheet)[y : y + CELL, x : x + CELL]
+
+
+def one_epoch(make_sweep: Any, images: np.ndarray | dict[str, np.ndarray]) -> Any:
+    sweep = make_sweep()
+    sweep.trial("00000")
+    sweep.epoch("00000", 1, "completed", images=images)
+    return sweep
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (300, 600, (95, 190)),  # made smaller
+        (480, 160, (190, 63)),
+        (190, 190, (190, 190)),
+        (100, 150, (100, 150)),  # twice as large it has no room
+        (40, 60, (120, 180)),  # three times
+        (5, 1, (190, 38)),
+        (2, 4000, (1, 190)),
+    ],
+)
+def test_a_single_picture_keeps_its_aspect_ratio(
+    height: int, width: int, expected: tuple[int, int], make_sweep: Any
+) -> None:
+    color = (200, 30, 90)
+    sheet = contact_sheet(one_epoch(make_sweep, np.full((height, width, 3), color, np.uint8)).records)
+    painted = (area(sheet, 0, 0) == color).all(-1)
+    rows, columns = np.flatnonzero(painted.any(1)), np.flatnonzero(painted.any(0))
+    found = (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
+    assert found == expected and painted.sum() == found[0] * found[1]
+    assert (area(sheet, 0, 0)[~painted] == 255).all()
+    assert rows[0] == (CELL - found[0]) // 2 and columns[0] == (CELL - found[1]) // 2  # in the middle
+
+
+def test_a_small_picture_is_enlarged_by_whole_pixels(make_sweep: Any) -> None:
+    picture = np.array([[0, 255, 0], [255, 0, 90]], np.uint8)[..., None]
+    pixels = area(contact_sheet(one_epoch(make_sweep, picture).records), 0, 0)
+    expected = np.kron(picture[..., 0], np.ones((63, 63), np.uint8))  # 190 // 3
+    np.testing.assert_array_equal(pixels[32 : 32 + 126, 0:189], expected[..., None].repeat(3, -1))
+
+
+def test_a_large_picture_is_made_smaller_without_losing_lines(make_sweep: Any) -> None:
+    picture = np.full((1900, 1900, 1), 255, np.uint8)
+    picture[:, ::10] = 0  # one column of ten: taking every tenth pixel would show all of it or nothing
+    pixels = area(contact_sheet(one_epoch(make_sweep, picture).records), 0, 0)
+    assert abs(pixels.mean() - 229.5) < 3
+
+
+def squares(pixels: np.ndarray) -> list[list[int]]:
+    """The gray levels of a cell's tiles, row by row: areas of one level other than white."""
+    painted = pixels[..., 0] < 255
+    tops = np.flatnonzero(np.diff(painted.any(1).astype(int), prepend=0) == 1)
+    lefts = np.flatnonzero(np.diff(painted.any(0).astype(int), prepend=0) == 1)
+    return [[int(pixels[top + 1, left + 1, 0]) for left in lefts] for top in tops]
+
+
+def leveled(*shape: int, size: tuple[int, int] = (8, 8)) -> np.ndarray:
+    """Gray images of `shape`, each of one level: 1, 2, 3, ..."""
+    levels = np.arange(1, np.prod(shape) + 1, dtype=np.uint8).reshape(*shape, 1, 1, 1)
+    return levels * np.ones((*size, 1), np.uint8)
+
+
+def test_rows_and_columns_are_whole_in_a_cell(make_sweep: Any) -> None:
+    cell_of = {
+        shape: area(contact_sheet(one_epoch(make_sweep, leveled(*shape)).records), 0, 0) for shape in [(2, 5), (6, 3)]
+    }
+    assert squares(cell_of[2, 5]) == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
+    assert squares(cell_of[6, 3]) == [[3 * row + 1, 3 * row + 2, 3 * row + 3] for row in range(6)]
+    painted = cell_of[2, 5][..., 0] < 255
+    assert painted.sum() == 10 * 32 * 32  # 4 times 8 pixels: 5 of these and 6 gaps of 2 fit into 190
+
+
+def test_many_rows_and_columns_are_whole_in_a_cell(make_sweep: Any) -> None:
+    """More than there are pixels for with gaps of two: then the whole is made smaller."""
+    images = np.zeros((70, 100, 6, 6, 1), np.uint8)
+    images[:35] = 120
+    images[:35, 50:] = 240
+    pixels = area(contact_sheet(one_epoch(make_sweep, images).records), 0, 0)[..., 0].astype(float)
+    rows = np.flatnonzero((pixels < 250).any(1))
+    assert 130 <= len(rows) <= 134  # 70 / 100 of the cell
+    first, second = pixels[rows[0] : rows[0] + 60], pixels[rows[-1] - 60 : rows[-1]]
+    assert first[:, 5:90].mean() < first[:, 100:185].mean() - 50 and second.mean() < first[:, 5:90].mean() - 50
+
+
+def test_of_a_set_the_first_sixteen_are_shown_in_a_square(make_sweep: Any) -> None:
+    pixels = area(contact_sheet(one_epoch(make_sweep, leveled(40)).records), 0, 0)
+    assert squares(pixels) == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]]
+    assert squares(area(contact_sheet(one_epoch(make_sweep, leveled(5)).records), 0, 0)) == [[1, 2, 3], [4, 5, 255]]
+
+
+def test_samples_are_shown_or_else_the_first_images(make_sweep: Any, texts: list[str]) -> None:
+    def level(images: dict[str, np.ndarray]) -> int:
+        return cell(contact_sheet(one_epoch(make_sweep, images).records), 0, 0)[0]
+
+    test, figure, other, samples = plain(10), np.full((90, 90, 3), 20, np.uint8), plain(30), plain(40)
+    assert level({"test/samples": test, "figure": figure, "samples": samples}) == 40
+    assert texts[1].endswith("images: samples")
+    assert level({"test/samples": test, "figure": figure, "a": other}) == 20  # the first, whatever its name
+    assert level({"nothing": figure[:0], "b": other, "a": figure}) == 30
+    texts.clear()
+    only = one_epoch(make_sweep, {"test/samples": test}).records
+    contact_sheet(only)
+    assert "No images in this epoch." in texts and not any("images:" in text for text in texts)
+    assert cell(contact_sheet(only, "test/samples"), 0, 0)[0] == 10  # who asks gets them
+
+
+def test_the_first_report_with_images_says_which_are_shown(make_sweep: Any, texts: list[str]) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000", lr=1)
+    sweep.epoch("00000", 1, images={})
+    sweep.epoch("00000", 2, images={"reconstructions": plain(60)})
+    sweep.epoch("00000", 3, "completed", images={})
+    sweep.whole_trial("00001", 3, lr=2)  # its images are "samples"
+    sheet = contact_sheet(sweep.records)
+    assert "1.  00001" in texts and "2.  00000" in texts  # the first that began is not the best
+    assert [cell(sheet, 1, i) for i in range(3)] == [EMPTY, (60, 60, 60), EMPTY]
+    assert [cell(sheet, 0, i) for i in range(3)] == [EMPTY] * 3
+    assert "No images 'reconstructions' in this epoch." in texts
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 300, 200, 3), (3, 7, 9, 1), (64, 28, 28, 1), (5, 64, 64, 4), (2, 1, 500, 1), (3, 2, 4), (9, 1, 900, 3, 3)],
+)
 def test_any_size_of_image_fits_a_cell(shape: tuple[int, ...]) -> None:
-    assert module._cell(np.zeros(shape, np.uint8)).size == (CELL, CELL)
-
-
-def test_grid() -> None:
-    images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 4, 1), np.uint8)
-    whole = grid(images, 3)
-    assert whole.shape == (2 * 5 + 2, 3 * 6 + 2, 3) and whole.dtype == np.uint8
-    assert (whole[2:5, 2:6] == 0).all() and (whole[7:10, 8:12] == 4).all() and (whole[7:10, 14:18] == 255).all()
-    assert (whole[:2] == 255).all() and (whole[:, 6:8] == 255).all()
-    assert grid(images).shape == whole.shape  # as square as it gets
-    assert grid(images[:0], 4).shape == (7, 26, 3)
-    with pytest.raises(ValueError, match="uint8"):
-        grid(images.astype(np.float32), 2)
-    with pytest.raises(ValueError, match="uint8"):
-        grid(images[..., 0], 2)
+    drawn = np.asarray(module._cell(np.zeros(shape, np.uint8)))
+    assert drawn.shape == (CELL, CELL, 3) and (drawn < 128).any()

@@ -21,7 +21,7 @@ from made_sweeps import assert_complete, wait_for
 from toys import Runner, pause_after_error
 
 from genlab.sweep.plan import make
-from genlab.tracking.parts import Part
+from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 from genlab.training import Checkpoint
@@ -100,7 +100,7 @@ def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
     driver.wait()
     before = Records.open(Storage(str(results)), Records.sweeps(Storage(str(results)))[-1])
     assert any(trial.ends is None for trial in before.trials.values())
-    orphan = before.storage.write("trials/0000/epoch_0099-orphan.part.safetensors", b"of a worker that was cut off")
+    orphan = before.storage.write("trials/0000/epoch_0099-orphan.report.safetensors", b"of a worker that was cut off")
 
     # resumed, and stopped by Ctrl-C
     driver = subprocess.Popen([*command, "--resume", "--lanes", "1"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -114,20 +114,20 @@ def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
     records = Records.open(Storage(str(results)), before.name)
     assert records.events[: len(before.events)] == before.events
 
-    # resumed with more trials, to its end, while the storage has lost a part, and cut another one and a state
+    # resumed with more trials, to its end, while the storage has lost a report, and cut another one and a state
     trial = records.trials["0000"]
     gone, cut, last = trial.epochs[2], trial.epochs[5], trial.epochs[9]
     assert last.state is not None
-    contents = [records.storage.read(file.path) for file in (gone.part, cut.part, last.state)]
-    Path(records.storage.where(gone.part.path)).unlink()
-    Path(records.storage.where(cut.part.path)).write_bytes(contents[1][:-1])
+    contents = [records.storage.read(file.path) for file in (gone.report, cut.report, last.state)]
+    Path(records.storage.where(gone.report.path)).unlink()
+    Path(records.storage.where(cut.report.path)).write_bytes(contents[1][:-1])
     Path(records.storage.where(last.state.path)).write_bytes(contents[2][: len(contents[2]) // 2])
     code, records = run_sweep(sweep, resume=records.name, trials=6)
     assert code == 0 and len(records.trials) == 6
     trial = records.trials["0000"]
     for epoch, content in zip((2, 5), contents, strict=False):
-        again = Part.decode(records.storage.read_named(trial.epochs[epoch].part), "part")
-        assert again.metrics()["loss"] == Part.decode(content, "part").metrics()["loss"]
+        again = EpochReport.decode(records.storage.read_named(trial.epochs[epoch].report), "report")
+        assert again.metrics()["loss"] == EpochReport.decode(content, "report").metrics()["loss"]
     mended = trial.epochs[9].state
     assert mended is not None
     now, then = (Checkpoint.decode(data, "state") for data in (records.storage.read_named(mended), contents[2]))

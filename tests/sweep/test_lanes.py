@@ -14,8 +14,8 @@ from toys import Runner, pause_after_error, toy_sweep
 
 from genlab.errors import GenlabError
 from genlab.sweep import Sweep
-from genlab.tasks import Place
-from genlab.tracking.parts import Part
+from genlab.tasks import Context
+from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import EpochRecord, Records, TrialRecord
 from genlab.tracking.storage import Storage
 from genlab.training import Checkpoint, Loop
@@ -23,9 +23,9 @@ from genlab.training import Checkpoint, Loop
 TWIN = {"ndf": 5}
 
 
-def part(records: Records, epoch: EpochRecord | None) -> Part:
+def report(records: Records, epoch: EpochRecord | None) -> EpochReport:
     assert epoch is not None
-    return Part.decode(records.storage.read_named(epoch.part), epoch.part.path)
+    return EpochReport.decode(records.storage.read_named(epoch.report), epoch.report.path)
 
 
 def searched(records: Records) -> list[TrialRecord]:
@@ -41,7 +41,7 @@ def test_a_sweep_from_its_first_trial_to_its_confirmation(run_sweep: Runner) -> 
     for trial in trials:
         assert sorted(trial.epochs) == [1, 2, 3]
         # replicas are judged by their mean
-        metrics = part(records, trial.last).metrics()
+        metrics = report(records, trial.last).metrics()
         alone = [metrics[f"loss/seed_{seed}"] for seed in (5, 6, 7)]
         assert metrics["loss"] == trial.objective and metrics["loss/std"] > 0
         assert math.isclose(metrics["loss"], sum(alone) / 3)
@@ -53,14 +53,14 @@ def test_a_sweep_from_its_first_trial_to_its_confirmation(run_sweep: Runner) -> 
         # the loss falls, so best and last are one, and no other state is left
         left = [name for name in records.storage.names(f"trials/{trial.name}") if ".state." in name]
         assert left == [last.state.path.rpartition("/")[2]]
-        assert not any(name.startswith("test") for e in trial.epochs.values() for name in part(records, e).metrics())
+        assert not any(name.startswith("test") for e in trial.epochs.values() for name in report(records, e).metrics())
     confirmed = [trial for trial in records.trials.values() if trial.confirms]
     best = sorted(trials, key=lambda trial: trial.objective or 0.0)
     assert [trial.name for trial in confirmed] == [f"confirm-{trial.name}" for trial in best[:2]]
     for trial in confirmed:
-        assert list(part(records, trial.last).seeds) == [8, 9, 10]
-        assert part(records, trial.last).metrics()["test/loss"] > 100
-        assert not any("test" in name for name in part(records, trial.epochs[1]).metrics())
+        assert list(report(records, trial.last).seeds) == [8, 9, 10]
+        assert report(records, trial.last).metrics()["test/loss"] > 100
+        assert not any("test" in name for name in report(records, trial.epochs[1]).metrics())
     summary = records.events[-1]["summary"]
     assert all(one["test"] > 100 for one in summary["confirmed"])
     assert summary["best"] == best[0].name and summary["gain"] >= 0
@@ -81,11 +81,11 @@ def test_a_lane_outlives_whatever_its_trials_do(run_sweep: Runner, tmp_path: Pat
     assert (default.ends, failed.ends, diverged.ends) == ("completed", "failed", "diverged")
     assert len(rest) == 100 and {trial.ends for trial in rest} == {"completed"}
     assert "ZeroDivisionError: the toy breaks" in (failed.error or "") and sorted(failed.epochs) == [1]
-    assert diverged.objective is None and part(records, diverged.last).diverged
+    assert diverged.objective is None and report(records, diverged.last).diverged
     pause, came_up = pause_after_error(records, diverged.name)
     assert pause < came_up  # the lane did not start anew
     assert len({json.loads(line)["pid"] for line in Path(trace).read_text().splitlines()}) == 1
-    sizes = [part(records, trial.last).replicas[0].metrics["rss"] for trial in rest]
+    sizes = [report(records, trial.last).replicas[0].metrics["rss"] for trial in rest]
     assert statistics.median(sizes[-20:]) < statistics.median(sizes[:20]) + 20e6
 
 
@@ -94,8 +94,8 @@ def test_two_streams_and_three_networks_in_one_phase(run_sweep: Runner) -> None:
     sweep = Sweep(name="pair", task=toys.Pair, metric="loss/all", settings={"epochs": 2}, trials=1)
     code, records = run_sweep(sweep, workers=2)
     assert code == 0
-    two = part(records, records.trials["0000"].last).replicas[0]
-    alone = Loop(toys.Pair(toys.PairConfig(), Place()))
+    two = report(records, records.trials["0000"].last).replicas[0]
+    alone = Loop(toys.Pair(toys.PairConfig(), Context()))
     alone.advance(1)
     one = alone.advance(2)
     assert len(one.steps["loss/all"]) == 4  # 32 images of the first stream, 8 a step

@@ -26,15 +26,17 @@ async def started(**settings: float) -> Mailbox:
     return box
 
 
-async def take(box: Mailbox, number: int = 0, attempt: str = "a", rank: int = 0, world: int = 1) -> Any:
+async def take(box: Mailbox, number: int = 0, attempt: str = "a", rank: int = 0, world_size: int = 1) -> Any:
     """A worker's first exchange."""
-    return await box.exchange(number, attempt, rank, world, None, None, None)
+    return await box.exchange(number, attempt, rank, world_size, None, None, None)
 
 
 def answer(box: Mailbox, taken: Any, outcome: Any = OK, **where: Any) -> asyncio.Task[Any]:
     """A worker hands in an outcome and waits for more."""
-    place = {"number": 0, "attempt": "a", "rank": 0, "world": 1} | where
-    return asyncio.ensure_future(box.exchange(**place, session=taken["session"], last=taken["id"], outcome=outcome))
+    where_from = {"number": 0, "attempt": "a", "rank": 0, "world_size": 1} | where
+    return asyncio.ensure_future(
+        box.exchange(**where_from, session=taken["session"], last=taken["id"], outcome=outcome)
+    )
 
 
 def test_a_request_is_served_and_answered() -> None:
@@ -121,11 +123,11 @@ def test_all_ranks_must_answer() -> None:
     async def scenario() -> None:
         box = await started()
         asked = asyncio.ensure_future(box.ask(request()))
-        both = [await take(box, rank=rank, world=2) for rank in (0, 1)]
-        answer(box, both[1], {"kind": "ok", "value": None}, rank=1, world=2)
+        both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
+        answer(box, both[1], {"kind": "ok", "value": None}, rank=1, world_size=2)
         await asyncio.sleep(0.05)
         assert not asked.done()
-        answer(box, both[0], {"kind": "ok", "value": "rank 0's"}, rank=0, world=2)
+        answer(box, both[0], {"kind": "ok", "value": "rank 0's"}, rank=0, world_size=2)
         assert await asked == {"kind": "ok", "value": "rank 0's"}
 
     run(scenario())
@@ -135,8 +137,8 @@ def test_one_rank_that_raises_fails_its_trial_and_restarts_its_group() -> None:
     async def scenario() -> None:
         box = await started(grace=0.1)
         asked = asyncio.ensure_future(box.ask(request()))
-        both = [await take(box, rank=rank, world=2) for rank in (0, 1)]
-        raised = answer(box, both[1], {"kind": "error", "value": "boom", "collateral": False}, rank=1, world=2)
+        both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
+        raised = answer(box, both[1], {"kind": "error", "value": "boom", "collateral": False}, rank=1, world_size=2)
         assert await asked == {"kind": "error", "value": "boom"}
         assert await raised == RESTART
 
@@ -149,12 +151,12 @@ def test_a_rank_that_lost_its_peer_blames_nobody() -> None:
     async def scenario() -> None:
         box = await started(grace=0.1)
         asked = asyncio.ensure_future(box.ask(request()))
-        taken = await take(box, rank=0, world=2)
-        raised = answer(box, taken, {"kind": "error", "value": "peer gone", "collateral": True}, world=2)
+        taken = await take(box, rank=0, world_size=2)
+        raised = answer(box, taken, {"kind": "error", "value": "peer gone", "collateral": True}, world_size=2)
         assert await raised == RESTART
         assert not asked.done()
         for rank in (0, 1):
-            answer(box, await take(box, attempt="b", rank=rank, world=2), attempt="b", rank=rank, world=2)
+            answer(box, await take(box, attempt="b", rank=rank, world_size=2), attempt="b", rank=rank, world_size=2)
         assert await asked == OK
 
     run(scenario())
@@ -164,10 +166,10 @@ def test_the_ranks_own_error_outweighs_what_others_saw_of_it() -> None:
     async def scenario() -> None:
         box = await started()
         asked = asyncio.ensure_future(box.ask(request()))
-        both = [await take(box, rank=rank, world=2) for rank in (0, 1)]
-        answer(box, both[0], {"kind": "error", "value": "connection closed", "collateral": True}, rank=0, world=2)
+        both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
+        answer(box, both[0], {"kind": "error", "value": "connection closed", "collateral": True}, rank=0, world_size=2)
         await asyncio.sleep(0.01)
-        answer(box, both[1], {"kind": "error", "value": "boom", "collateral": False}, rank=1, world=2)
+        answer(box, both[1], {"kind": "error", "value": "boom", "collateral": False}, rank=1, world_size=2)
         assert (await asked)["value"] == "boom"
 
     run(scenario())
@@ -257,8 +259,8 @@ def test_a_rank_without_its_storage_stops_the_sweep_though_others_hang() -> None
     async def scenario() -> None:
         box = await started(grace=0.1)
         asked = asyncio.ensure_future(box.ask(request()))
-        both = [await take(box, rank=rank, world=2) for rank in (0, 1)]
-        answer(box, both[1], {"kind": "storage", "value": "disk full"}, rank=1, world=2)
+        both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
+        answer(box, both[1], {"kind": "storage", "value": "disk full"}, rank=1, world_size=2)
         assert await asked == {"kind": "storage", "value": "disk full"}
         assert (await box.look())["cut"] == "disk full"
 
@@ -269,12 +271,12 @@ def test_ranks_that_lost_each_other_try_again_in_a_new_group() -> None:
     async def scenario() -> None:
         box = await started()
         asked = asyncio.ensure_future(box.ask(request()))
-        both = [await take(box, rank=rank, world=2) for rank in (0, 1)]
+        both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
         lost = {"kind": "error", "value": "connection closed by peer", "collateral": True}
-        tasks = [answer(box, both[rank], lost, rank=rank, world=2) for rank in (0, 1)]
+        tasks = [answer(box, both[rank], lost, rank=rank, world_size=2) for rank in (0, 1)]
         assert [await task for task in tasks] == [RESTART, RESTART] and not asked.done()
         for rank in (0, 1):
-            answer(box, await take(box, attempt="b", rank=rank, world=2), attempt="b", rank=rank, world=2)
+            answer(box, await take(box, attempt="b", rank=rank, world_size=2), attempt="b", rank=rank, world_size=2)
         assert await asked == OK
 
     run(scenario())
@@ -305,7 +307,7 @@ def test_what_a_silent_lane_held_goes_to_another() -> None:
 def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
     async def scenario() -> None:
         box = await started()
-        waiting = asyncio.ensure_future(take(box, rank=1, world=2))
+        waiting = asyncio.ensure_future(take(box, rank=1, world_size=2))
         await asyncio.sleep(0.01)
         assert (await box.look())["lanes"] == {}
         await box.failed(0, "no memory left on the GPU")

@@ -55,7 +55,13 @@ def play(plan: Any, records: Records, asha: Asha, searcher: Search, until: int, 
         epoch = record.last.epoch + 1 if record.last else 1
         # a curve that follows from the setting alone
         objective = record.settings["lr"] * 100 + 1 / epoch
-        result = {"kind": "ok", "epoch": epoch, OBJECTIVE: objective, "done": epoch >= plan.epochs}
+        result = {
+            "kind": "ok",
+            "epoch": epoch,
+            "epochs": plan.epochs,
+            OBJECTIVE: objective,
+            "done": epoch >= plan.epochs,
+        }
         if result["done"]:
             stop = True
         else:
@@ -63,7 +69,7 @@ def play(plan: Any, records: Records, asha: Asha, searcher: Search, until: int, 
             if not stop:
                 searcher.on_trial_result(trial.trial_id, result)
         ends = ("completed" if epoch >= plan.epochs else "pruned") if stop else None
-        records.append("epoch", trial=record.name, epoch=epoch, part=FILE, state=FILE, objective=objective, ends=ends)
+        records.append("epoch", trial=record.name, epoch=epoch, report=FILE, state=FILE, objective=objective, ends=ends)
         if stop:
             asha.on_trial_complete(None, trial, result)
             searcher.on_trial_complete(trial.trial_id, result)

@@ -13,12 +13,17 @@ import toys
 from genlab.sweep.worker import LaneSettings, Rank
 from genlab.tasks import Report
 
-ALIVE: weakref.WeakSet[toys.Toy] = weakref.WeakSet()
+ALIVE: weakref.WeakSet[toys.ToyReplica] = weakref.WeakSet()
 
 
 class Raises(toys.Toy):
     """Of the error named by `trace`."""
 
+    def start(self) -> RaisesReplica:
+        return RaisesReplica(self.config, self.context)
+
+
+class RaisesReplica(toys.ToyReplica):
     def advance(self, epoch: int) -> Report:
         ALIVE.add(self)
         self.itself = self  # a cycle, as real tasks have
@@ -26,8 +31,8 @@ class Raises(toys.Toy):
 
 
 def rank(folder: Path, task: type[toys.Toy]) -> Rank:
-    places: dict[str, Any] = {"storage": str(folder), "folder": "sweep", "data_root": None, "environment": {}}
-    settings = LaneSettings(lane=0, mailbox=None, code=b"", script=None, threads=1, epoch_deadline=60.0, **places)
+    paths: dict[str, Any] = {"storage": str(folder), "folder": "sweep", "data_root": None, "environment": {}}
+    settings = LaneSettings(lane=0, mailbox=None, code=b"", script=None, threads=1, epoch_deadline=60.0, **paths)
     return Rank(settings, toys.ToyConfig, task, 0, 1, "cpu", "a")
 
 

@@ -16,7 +16,20 @@ from torch import Tensor, nn
 from genlab.data import ImageSet
 from genlab.errors import GenlabError
 from genlab.sweep import Sweep, log_uniform
-from genlab.tasks import AdamSettings, Config, Draw, Phase, PhasedConfig, PhasedTask, Place, Report, State, Task
+from genlab.tasks import (
+    Adam,
+    Config,
+    Context,
+    CustomTask,
+    Inputs,
+    Phase,
+    PhasedConfig,
+    PhasedTask,
+    Replica,
+    Report,
+    State,
+    Stream,
+)
 from genlab.tracking.records import Records
 
 
@@ -38,43 +51,53 @@ class ToyConfig(Config):
         return ("loss",)
 
 
-class Toy(Task):
+class Toy(CustomTask):
     """Trains nothing by gradient. Leaves a line in `trace` for each epoch that it really works on."""
 
     Config = ToyConfig
 
-    def __init__(self, config: ToyConfig, place: Place) -> None:
-        super().__init__(config, place)
+    def start(self) -> Replica:
+        return ToyReplica(self.config, self.context)
+
+
+class ToyReplica(Replica):
+    """Three numbers that decay."""
+
+    def __init__(self, config: Any, context: Context) -> None:
+        self.config, self.context = config, context
         generator = torch.Generator().manual_seed(config.seed)
         self.x = torch.rand(3, generator=generator)
         self.ballast = torch.ones(config.megabytes * 250_000)
 
     def advance(self, epoch: int) -> Report:
-        c: Any = self.config
-        if c.trace and self.place.rank == 0:
+        c = self.config
+        if c.trace and self.context.rank == 0:
             with open(c.trace, "a") as file:
                 line = {"lr": c.lr, "seed": c.seed, "epoch": epoch, "time": time.time(), "pid": os.getpid()}
                 file.write(json.dumps(line) + "\n")
         time.sleep(c.sleep)
         if epoch == c.hang_at:
             time.sleep(1000)
-        if epoch == c.fail_at and c.fail_rank in (-1, self.place.rank):
+        if epoch == c.fail_at and c.fail_rank in (-1, self.context.rank):
             raise ZeroDivisionError("the toy breaks")
-        self.place.mean(self.x)  # all ranks meet, as in any real training
+        self.context.all_reduce_mean(self.x)  # all ranks meet, as in any real training
         self.x = self.x * (1 - c.lr)
         steps = {"loss/toy": self.x.repeat(10).numpy()}
         if epoch == c.nan_at:
             return Report({"loss": 1.0}, steps=steps, first_step=30 * (epoch - 1), diverged=True)
-        image = (self.x[:, None, None, None] * torch.ones(3, 4, 4, 1) * 255).to(torch.uint8).numpy()
         metrics = {
             "loss": float(self.x.sum()),
             "pid": float(os.getpid()),
             "rss": float(psutil.Process().memory_info().rss),
         }
-        return Report(metrics, {"samples": image}, steps, first_step=30 * (epoch - 1))
+        return Report(metrics, {"samples": self.image()}, steps, first_step=30 * (epoch - 1))
 
-    def judge(self, split: str) -> dict[str, float]:
-        return {"loss": float(self.x.sum()) + (100 if split == "test" else 0)}
+    def image(self) -> Any:
+        return (self.x[:, None, None, None] * torch.ones(3, 4, 4, 1) * 255).to(torch.uint8).numpy()
+
+    def evaluate(self, split: str) -> Report:
+        loss = float(self.x.sum()) + (100 if split == "test" else 0)
+        return Report({"loss": loss}, {"samples": self.image()})
 
     def save(self) -> State:
         return State({"x": self.x, "ballast": self.ballast}, {})
@@ -93,6 +116,7 @@ class Unprepared(Toy):
 
     Config = UnpreparedConfig
 
+    @property
     def data(self) -> dict[str, Any]:
         raise GenlabError("the folder 'nowhere' lacks the file 'anything.gz'")
 
@@ -113,32 +137,36 @@ class Pair(PhasedTask):
 
     Config = PairConfig
 
-    def networks(self) -> dict[str, nn.Module]:
-        return {"features": nn.Linear(16, 4), "label": nn.Linear(4, 2), "domain": nn.Linear(4, 1)}
+    def networks(self) -> dict[str, Any]:
+        return {
+            "features": lambda: nn.Linear(16, 4),
+            "label": lambda: nn.Linear(4, 2),
+            "domain": lambda: nn.Linear(4, 1),
+        }
 
-    def streams(self) -> dict[str, ImageSet]:
+    def streams(self) -> dict[str, Stream]:
         generator = torch.Generator().manual_seed(0)
         pixels = torch.randint(256, (64, 1, 4, 4), generator=generator, dtype=torch.uint8)
         labels = (pixels.float().mean((1, 2, 3)) > 127).long()
         return {
-            "source": ImageSet("pair", "train", pixels[:32], labels[:32], ("dark", "light")),
-            "target": ImageSet("pair", "train", pixels[32:56], labels[32:56], ("dark", "light")),
+            "source": Stream(ImageSet("pair", "train", pixels[:32], labels[:32], ("dark", "light"))),
+            "target": Stream(ImageSet("pair", "train", pixels[32:56], labels[32:56], ("dark", "light"))),
         }
 
     def phases(self) -> list[Phase]:
-        adam = AdamSettings(self.config.lr)
+        adam = Adam(self.config.lr)
         return [Phase("all", dict.fromkeys(("features", "label", "domain"), adam), pair_loss, ("source", "target"))]
 
-    def evaluate(self, networks: Any, split: str) -> Report:
+    def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
         total = sum(parameter.double().sum() for network in networks.values() for parameter in network.parameters())
         return Report({"weights": float(total)})
 
 
-def pair_loss(networks: Any, draw: Draw, config: PairConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def pair_loss(networks: Any, inputs: Inputs, config: PairConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """Label loss on the source, domain loss on both."""
-    source = networks["features"](draw.batch["source"].images.flatten(1))
-    target = networks["features"](draw.batch["target"].images.flatten(1))
-    on_label = nn.functional.cross_entropy(networks["label"](source), draw.batch["source"].labels)
+    source = networks["features"](inputs["source"].images.flatten(1))
+    target = networks["features"](inputs["target"].images.flatten(1))
+    on_label = nn.functional.cross_entropy(networks["label"](source), inputs["source"].labels)
     domain = nn.functional.softplus(networks["domain"](source)).mean()
     domain = domain + nn.functional.softplus(-networks["domain"](target)).mean()
     return on_label + domain, {"score/domain": domain.detach()}

@@ -85,7 +85,7 @@ def test_what_cannot_be_sent_is_said_at_close_of_an_interrupted_sweep(make_sweep
     sweep.trial("00000")
     for epoch in (1, 2):
         sweep.epoch("00000", epoch)
-    path = sweep.records.trials["00000"].epochs[1].part.path
+    path = sweep.records.trials["00000"].epochs[1].report.path
     sweep.records.storage.write(path, b"cut")
     drain = Drain(sweep.records, database, grace=60, patience=60)
     drain.notify(sweep.n)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from made_sweeps import Seen, assert_complete
 
+from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.tracking.mlflow_runs import Publisher
-from genlab.tracking.parts import Part, ReplicaPart
 from genlab.tracking.points import legal, thin
 from genlab.tracking.server import Refused, Unreachable, quiet_mlflow
 
@@ -84,7 +84,7 @@ def test_sending_again_changes_nothing(make_sweep: Any, database: str, monkeypat
     sweep.whole_trial("00000")
     sweep.end()
     send(sweep, database)
-    monkeypatch.setattr(type(sweep.storage), "read_named", lambda *_: pytest.fail("a sent part was read again"))
+    monkeypatch.setattr(type(sweep.storage), "read_named", lambda *_: pytest.fail("a sent report was read again"))
     send(sweep, database)
     monkeypatch.undo()
     seen = assert_complete(sweep, database)
@@ -145,10 +145,10 @@ def test_a_torn_image_is_written_over(make_sweep: Any, database: str, tmp_path: 
     assert image.read_bytes() == whole and small.stat().st_size > 100
 
 
-def test_a_damaged_part_is_told_and_sent_once_repaired(make_sweep: Any, database: str) -> None:
+def test_a_damaged_report_is_told_and_sent_once_repaired(make_sweep: Any, database: str) -> None:
     sweep = make_sweep()
     sweep.whole_trial("00000")
-    name = sweep.records.trials["00000"].epochs[2].part
+    name = sweep.records.trials["00000"].epochs[2].report
     sweep.records.storage.write(name.path, b"\x80\x04cos\nsystem\n(S'false'\ntR.")
     sender = send(sweep, database)
     assert list(sender.unsent) == [("00000", 2)]
@@ -156,12 +156,13 @@ def test_a_damaged_part_is_told_and_sent_once_repaired(make_sweep: Any, database
     seen = Seen(sweep, database)
     assert [step for _, step in seen.images("00000")] == [1, 3]
     assert seen.children["00000"].info.status == "FINISHED"
-    part = sweep.records.storage.write("parts/00000/000002-b.safetensors", sweep.part("00000", 2).encode())
-    sweep.records.append("repair", trial="00000", epoch=2, part=part, state=None)
+    path = "trials/00000/epoch_0002-b.report.safetensors"
+    file = sweep.records.storage.write(path, sweep.report("00000", 2).encode())
+    sweep.records.append("repair", trial="00000", epoch=2, report=file, state=None)
     sender.publish(sweep.records.events[-1])
     assert not sender.unsent
     assert assert_complete(sweep, database).children["00000"].info.status == "FINISHED"
-    assert not send(sweep, database).unsent  # the first, damaged part is not asked for any more
+    assert not send(sweep, database).unsent  # the first, damaged report is not asked for any more
     assert_complete(sweep, database)
 
 
@@ -193,14 +194,56 @@ def test_a_trial_that_goes_on_is_running_again(make_sweep: Any, database: str) -
     assert (parent.info.status, parent.data.metrics["best_objective"]) == ("FINISHED", 12.0)
 
 
+def test_pictures_arrive_as_they_are(make_sweep: Any, database: str) -> None:
+    """A single picture, a set and rows of columns, each as one image, and images of test data under their own key."""
+    rng = np.random.default_rng(0)
+    figure = rng.integers(0, 256, (70, 301, 3), dtype=np.uint8)
+    gray = rng.integers(0, 256, (9, 5, 1), dtype=np.uint8)
+    classes = np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones((1, 1, 4, 5, 1), np.uint8)
+    samples = np.full((3, 4, 4, 3), 7, np.uint8)
+    images = {"figure": figure, "test/gray": gray, "test/by_class": classes, "a/b/samples": samples}
+    sweep = make_sweep(seeds=(0, 1))
+    sweep.trial("00000")
+    sweep.epoch("00000", 1, images=images)
+    sweep.epoch("00000", 2, "completed", images=images)
+    assert not send(sweep, database).unsent
+    seen = assert_complete(sweep, database)
+    assert len(seen.images("00000")) == 4 * 2 * 2  # keys, epochs, replicas
+    for step in (1, 2):
+        for suffix in ("", "/seed_1"):
+            np.testing.assert_array_equal(seen.image("00000", f"figure{suffix}", step), figure)
+            np.testing.assert_array_equal(seen.image("00000", f"test/gray{suffix}", step), gray.repeat(3, 2))
+    whole = seen.image("00000", "test/by_class", 1)
+    assert whole.shape == (2 + 2 * (4 + 2), 2 + 3 * (5 + 2), 3)  # two rows of three, 2 pixels between and around them
+    for value in range(6):
+        top, left = 2 + value // 3 * 6, 2 + value % 3 * 7
+        assert (whole[top : top + 4, left : left + 5] == value).all()
+    assert (whole >= 6).sum() == whole.size - 6 * 4 * 5 * 3  # all else is white
+    assert seen.image("00000", "a/b/samples", 1).shape == (2 * 6 + 2, 2 * 6 + 2, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 900), (3000, 2), (49, 49 * 256), (1, 256), (1, 1)])
+def test_a_picture_of_any_shape_is_taken(shape: tuple[int, int], make_sweep: Any, database: str) -> None:
+    """MLflow makes a small copy of each image, and fails where an edge of it has no pixel."""
+    picture = np.full((*shape, 3), 80, np.uint8)
+    sweep = make_sweep()
+    sweep.trial("00000")
+    sweep.epoch("00000", 1, "completed", images={"strip": picture})
+    assert not send(sweep, database).unsent
+    sent = assert_complete(sweep, database).image("00000", "strip", 1)
+    np.testing.assert_array_equal(sent[: shape[0], : shape[1]], picture)
+    assert (sent[shape[0] :] == 255).all() and (sent[:, shape[1] :] == 255).all()
+    assert sent.shape[0] - shape[0] + sent.shape[1] - shape[1] <= max(shape) // 256
+
+
 def test_limits_of_mlflow(make_sweep: Any, database: str) -> None:
     sweep = make_sweep(environment={f"package_{i}": "1.0" for i in range(150)} | {"long": "x" * 9000})
     settings = {f"setting_{i}": i for i in range(120)} | {"long": "y" * 9000}
     sweep.trial("00000", **settings)
     metrics = {"accuracy/pgd/eps_0.03": 0.5, "odd=name(%)": 1.0, "nan": float("nan"), "inf": float("inf")}
     curves = {f"curve_{i}": np.linspace(0, 1, 500, dtype=np.float32) for i in range(12)}
-    replica = ReplicaPart({"frechet_distance": 1.0, **metrics}, curves, {"samples": np.zeros((2, 4, 4, 3), np.uint8)})
-    sweep.epoch("00000", 1, "completed", Part("00000", 1, 1_760_000_000.0, 0, (0,), [replica]))
+    replica = ReplicaReport({"frechet_distance": 1.0, **metrics}, curves, {"samples": np.zeros((2, 4, 4, 3), np.uint8)})
+    sweep.epoch("00000", 1, "completed", EpochReport("00000", 1, 1_760_000_000.0, 0, (0,), [replica]))
     assert not send(sweep, database).unsent
     seen = assert_complete(sweep, database)
     run = seen.children["00000"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_parts import Bomb
+from test_epoch_reports import Bomb
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.tracking.records import (
@@ -41,8 +41,8 @@ def test_events_fold_into_trials(make_sweep: Any) -> None:
     sweep.epoch("00002", 1)
     sweep.error("00002", 2)
     sweep.whole_trial("confirm-00000-0", 1)
-    part = FileName("parts/00001/000001-b.safetensors", 5, "f" * 64)
-    sweep.records.append("repair", trial="00001", epoch=1, part=part, state=part)
+    file = FileName("trials/00001/epoch_0001-b.report.safetensors", 5, "f" * 64)
+    sweep.records.append("repair", trial="00001", epoch=1, report=file, state=file)
     sweep.end()
     again = Records.open(sweep.storage, sweep.records.name)
     assert again.trials == sweep.records.trials == fold(again.events)
@@ -53,7 +53,7 @@ def test_events_fold_into_trials(make_sweep: Any) -> None:
         "00002": "failed",
         "confirm-00000-0": "completed",
     }
-    assert again.trials["00001"].epochs[1].part == part
+    assert again.trials["00001"].epochs[1].report == again.trials["00001"].epochs[1].state == file
     assert again.trials["00002"].objective is None and "no gradient" in (again.trials["00002"].error or "")
     assert [trial.confirms for trial in again.trials.values()] == [False, False, False, True]
     assert [event["n"] for event in again.events] == list(range(1, len(again.events) + 1))
@@ -64,8 +64,7 @@ def test_events_fold_into_trials(make_sweep: Any) -> None:
 def trial(name: str, objective: float | None, ends: str | None) -> TrialRecord:
     """A trial of one epoch."""
     record = TrialRecord(name, {}, {}, {}, 0.0, error="no" if ends == "failed" else None)
-    part = FileName("p", 1, "0")
-    record.epochs[1] = EpochRecord(1, part, None, objective, None if ends == "failed" else ends)
+    record.epochs[1] = EpochRecord(1, FileName("p", 1, "0"), None, objective, None if ends == "failed" else ends)
     return record
 
 
@@ -139,7 +138,7 @@ def test_junk_is_refused_by_name(make_sweep: Any, path: str, junk: bytes) -> Non
         Records.open(sweep.storage, sweep.records.name)
 
 
-def test_a_pickle_in_any_place_is_not_run(make_sweep: Any, tmp_path: Path) -> None:
+def test_a_pickle_is_not_run_wherever_it_lies(make_sweep: Any, tmp_path: Path) -> None:
     sweep = make_sweep()
     sweep.whole_trial("00000", 2)
     for path in ("manifest.json", event_path(1)):
@@ -151,12 +150,25 @@ def test_a_pickle_in_any_place_is_not_run(make_sweep: Any, tmp_path: Path) -> No
     assert not (tmp_path / "ran").exists()
 
 
-def test_other_formats_and_no_sweep(make_sweep: Any) -> None:
-    sweep = make_sweep()
-    manifest = json.dumps({**sweep.records.manifest, "format": 99}).encode()
-    sweep.records.storage.write("manifest.json", manifest)
-    with pytest.raises(CorruptFile, match="format 99"):
+@pytest.mark.parametrize("found", [1, 3])
+def test_a_sweep_of_another_format_is_refused_in_one_sentence(make_sweep: Any, found: int) -> None:
+    sweep = make_sweep("lsgan")
+    assert sweep.records.manifest["format"] == 2
+    sweep.whole_trial("00000", 1)
+    sweep.records.storage.write("manifest.json", json.dumps({**sweep.records.manifest, "format": found}).encode())
+    event = read_event(sweep.records.storage, 2)
+    event["part"] = event.pop("report")  # so it was called in format 1
+    sweep.records.storage.write(event_path(2), json.dumps(event).encode())
+    with pytest.raises(GenlabError) as refused:
         Records.open(sweep.storage, sweep.records.name)
+    said = str(refused.value)
+    for word in (sweep.records.name, f"of format {found}", "knows format 2"):
+        assert word in said
+    assert "\n" not in said and not isinstance(refused.value, CorruptFile)  # nothing of it is damaged
+
+
+def test_a_folder_without_a_sweep_is_refused(make_sweep: Any) -> None:
+    sweep = make_sweep()
     with pytest.raises(GenlabError, match="holds no sweep"):
         Records.open(sweep.storage, "nothing")
 

@@ -86,7 +86,21 @@ def test_a_damaged_sweep_does_not_keep_the_others_back(make_sweep: Any, database
     assert_complete(sound, database)
 
 
-def test_places(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_sweep_of_another_format_does_not_keep_the_others_back(
+    make_sweep: Any, database: str, tmp_path: Path
+) -> None:
+    old, new = make_sweep("old"), make_sweep("new")
+    new.whole_trial("00000", 1)
+    old.records.storage.write("manifest.json", json.dumps({**old.records.manifest, "format": 1}).encode())
+    results = {r.sweep: r for r in replay(str(tmp_path / "results"))}
+    assert "is of format 1" in (results[old.records.name].problem or "")
+    assert results[old.records.name].left == 1 and results[new.records.name].left == 0
+    assert_complete(new, database)
+    with pytest.raises(GenlabError, match="is of format 1"):  # asked for by name it is refused
+        replay(str(tmp_path / "results"), old.records.name)
+
+
+def test_default_databases_and_where_artifacts_go(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     local = Storage(str(tmp_path / "results"))
     assert default_tracking_uri(local) == f"sqlite:///{tmp_path}/results/mlflow.db"

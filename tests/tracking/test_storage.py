@@ -56,14 +56,14 @@ def test_a_relative_folder_is_made_absolute(tmp_path: Path, monkeypatch: Any) ->
 @given(data=st.data())
 def test_a_named_file_that_was_cut_or_altered_is_noticed(data: st.DataObject, tmp_path: Path) -> None:
     storage, content = Storage(str(tmp_path)), data.draw(st.binary(min_size=1, max_size=300))
-    name = storage.write("part", content)
+    name = storage.write("report", content)
     if data.draw(st.booleans()):
         wrong = content[: data.draw(st.integers(0, len(content) - 1))]
     else:
         at = data.draw(st.integers(0, len(content) - 1))
         wrong = content[:at] + bytes([content[at] ^ data.draw(st.integers(1, 255))]) + content[at + 1 :]
-    (tmp_path / "part").write_bytes(wrong)
-    with pytest.raises(CorruptFile, match="part"):
+    (tmp_path / "report").write_bytes(wrong)
+    with pytest.raises(CorruptFile, match="report"):
         storage.read_named(name)
 
 

@@ -16,7 +16,7 @@ from genlab.training import Checkpoint
 def checkpoint() -> Checkpoint:
     tensors = {"networks/a/weight": torch.arange(12.0).view(3, 4), "optimizers/a/0/step": torch.tensor(3.0)}
     states = [State(tensors, {"step": 3}), State({name: t + 1 for name, t in tensors.items()}, {"step": 3})]
-    return Checkpoint("gan", None, {"nz": 100}, {"real": {"shape": [1, 2]}}, 2, [0, 1], states)
+    return Checkpoint("gan", None, {"nz": 100}, {"real": {"shape": [1, 2]}}, 2, [0, 1], states, [{"loss": 0.5}] * 2)
 
 
 WHOLE = checkpoint().encode()
@@ -25,16 +25,10 @@ WHOLE = checkpoint().encode()
 def test_what_goes_in_comes_out() -> None:
     back = Checkpoint.decode(WHOLE, "x")
     expected = checkpoint()
-    assert (back.task, back.script, back.config, back.data, back.epoch, back.seeds) == (
-        expected.task,
-        expected.script,
-        expected.config,
-        expected.data,
-        expected.epoch,
-        expected.seeds,
-    )
+    for name in ("task", "script", "config", "data", "epoch", "seeds", "metrics"):
+        assert getattr(back, name) == getattr(expected, name)
     for one, other in zip(back.states, expected.states, strict=True):
-        assert one.numbers == other.numbers
+        assert one.scalars == other.scalars
         assert one.tensors.keys() == other.tensors.keys()
         assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
 

@@ -1,24 +1,22 @@
-"""The loop against what it promises: phases, draws, resumption, and DDP's equality with one process."""
+"""A step and an epoch of the loop against what the contract says of them."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import os
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import pytest
+import tiny_tasks
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from torch import nn
+from tiny_tasks import Attacked, Conditional, PseudoLabels, Tiny, TinyConfig, TwoDomains
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from genlab.tasks import GANConfig, PhasedTask, Place, Report, build
-from genlab.tasks.base import Draw
+from genlab.tasks import SGD, Adam, Context, GANConfig, Inputs, Phase, PhasedTask, Report, build
 from genlab.tasks.gan import GAN
-from genlab.training import Loop, Trial
-from genlab.training.checkpoints import Checkpoint
+from genlab.training import Loop
 
 SMALL: dict[str, Any] = {
     "ngf": 4,
@@ -34,126 +32,413 @@ SMALL: dict[str, Any] = {
 class Unjudged(GAN):
     """A GAN whose evaluation needs no judge."""
 
-    def evaluate(self, networks: Any, split: str) -> Report:
+    def given(self) -> Mapping[str, nn.Module]:
+        return {}
+
+    def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
         return Report({"kid": 0.0})
 
 
-class Plain(Unjudged):
-    """Without BatchNorm, so that a sample's gradient does not depend on the batch that it is in."""
-
-    def networks(self) -> dict[str, nn.Module]:
-        networks = super().networks()
-        for network in networks.values():
-            for owner in list(network.modules()):
-                for name, child in owner.named_children():
-                    if isinstance(child, nn.BatchNorm2d):
-                        setattr(owner, name, nn.Identity())
-        return networks
+def gan(context: Context | None = None, **settings: Any) -> Loop:
+    return Loop(Unjudged(build(GANConfig, SMALL | settings), context or Context()))
 
 
-class Guided(Plain):
-    """With a network that nobody trains, and a layer that is frozen."""
-
-    def networks(self) -> dict[str, nn.Module]:
-        networks = super().networks()
-        next(iter(networks["discriminator"].parameters())).requires_grad_(False)
-        return networks | {"teacher": nn.Linear(2, 2).requires_grad_(False)}
+def tiny(kind: type[PhasedTask] = Tiny, **settings: Any) -> Loop:
+    return Loop(kind(build(TinyConfig, settings), Context()))
 
 
-def loop(task: type[PhasedTask] = Unjudged, place: Place | None = None, **settings: Any) -> Loop:
-    return Loop(task(build(GANConfig, SMALL | settings), place or Place()))
-
-
-def weights(loop: Loop) -> dict[str, torch.Tensor]:
+def weights(loop: Loop) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in loop.save().tensors.items()}
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def watch_phases(loop: Loop, see: Callable[[str, Any, Inputs], None]) -> None:
+    """Call `see(phase, networks, inputs)` whenever a loss is computed."""
+    for i, phase in enumerate(loop.phases):
+
+        def loss(networks: Any, inputs: Inputs, config: Any, phase: Phase = phase) -> Any:
+            see(phase.name, networks, inputs)
+            return phase.loss(networks, inputs, config)
+
+        loop.phases[i] = dataclasses.replace(phase, loss=loss)
 
 
-CUDA = pytest.param(
-    "cuda:0", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
-)
+# ---- what learns
 
 
-@pytest.mark.parametrize("device", ["cpu", CUDA])
-@pytest.mark.parametrize("settings", [{}, {"spectral_norm": "both"}, {"discriminator_steps": 2}, {"reuse_fakes": True}])
-def test_resumed_training_is_uninterrupted_training(
-    settings: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    settings = {**settings, "place": Place(device=device)}
-    whole = loop(**settings)
+def test_only_the_networks_of_a_phase_learn_in_it() -> None:
+    one = gan(discriminator_steps=2)
+    seen: list[str] = []
+
+    def see(phase: str, networks: Any, inputs: Inputs) -> None:
+        on = {n for n, own in one.parameters.items() if all(p.requires_grad for p in own)}
+        off = {n for n, own in one.parameters.items() if not any(p.requires_grad for p in own)}
+        assert on == {phase} and off == {"generator", "discriminator"} - {phase}
+        seen.append(phase)
+
+    watch_phases(one, see)
+    before = weights(one)
+    one.advance(1)
+    assert seen == ["discriminator", "discriminator", "generator"] * 3
+    changed = {
+        name for name, tensor in weights(one).items() if name in before and not torch.equal(tensor, before[name])
+    }
+    assert {f"networks/{n}/{k}" for n, own in one.networks.items() for k, _ in own.named_parameters()} <= changed
+
+
+def test_the_config_reaches_the_optimizers() -> None:
+    settings = {"lr_generator": 3e-4, "lr_discriminator": 7e-4, "beta1": 0.25, "beta2": 0.875}
+    one = gan(**settings, epoch_steps=1, init="default")
+    gradients: dict[str, list[Tensor]] = {}
+    for name, (updater,) in ((n, u.values()) for n, u in one.updaters.items()):
+        step = updater.optimizer.step
+
+        def spy(name: str = name, step: Any = step) -> Any:
+            gradients[name] = [p.grad.clone() for p in one.parameters[name] if p.grad is not None]
+            return step()
+
+        updater.optimizer.step = spy
+    before = {name: [p.detach().clone() for p in own] for name, own in one.parameters.items()}
+    one.advance(1)
+    for name, lr in (("generator", 3e-4), ("discriminator", 7e-4)):
+        saved = one.updaters[name][name].save()
+        for i, gradient in enumerate(gradients[name]):
+            torch.testing.assert_close(saved[f"{i}/exp_avg"], 0.75 * gradient, rtol=1e-5, atol=0)
+            torch.testing.assert_close(saved[f"{i}/exp_avg_sq"], 0.125 * gradient.square(), rtol=1e-5, atol=0)
+            # the first step of Adam moves each weight by the learning rate against the sign of its gradient
+            moved = before[name][i] - one.parameters[name][i].detach()
+            large = gradient.abs() > 1e-6
+            torch.testing.assert_close(moved[large], lr * gradient.sign()[large], rtol=2e-2, atol=0)
+
+
+class Quadratic(Tiny):
+    """One weight w, whose loss w²/2 has the gradient w, so that every step is known."""
+
+    def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+        def one() -> nn.Module:
+            linear = nn.Linear(1, 1, bias=False)
+            nn.init.ones_(linear.weight)
+            return linear
+
+        return {"classifier": one}
+
+    def phases(self) -> list[Phase]:
+        def loss(networks: Any, inputs: Inputs, config: Any) -> Any:
+            return networks["classifier"](torch.ones(1, 1)).square().sum() / 2, {}
+
+        return [Phase("label", {"classifier": self.optimizer}, loss, ("first",))]
+
+    def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
+        return Report({"weight": float(networks["classifier"].weight)})
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_with_momentum_weight_decay_and_a_rate(nesterov: bool) -> None:
+    class Task(Quadratic):
+        optimizer = SGD(0.1, momentum=0.5, weight_decay=0.25, nesterov=nesterov, rate=lambda p: 1 - p)
+
+    one = tiny(Task, epoch_steps=2, epochs=3)
+    weight = velocity = 0.0
+    weight = 1.0
     for epoch in (1, 2, 3):
-        whole.advance(epoch)
-    first = loop(**settings)
-    first.advance(1)
-    encoded = Checkpoint("gan", None, {}, {}, 1, [0], [first.save()]).encode()
-    second = loop(**settings)
-    second.load(Checkpoint.decode(encoded, "state").states[0])
-    for epoch in (2, 3):
-        second.advance(epoch)
-    assert same(weights(whole), weights(second))
+        for i in (0, 1):
+            gradient = weight + 0.25 * weight
+            velocity = 0.5 * velocity + gradient
+            rate = 0.1 * (1 - (2 * (epoch - 1) + i) / 6)
+            weight -= rate * (gradient + 0.5 * velocity if nesterov else velocity)
+        assert one.advance(epoch).metrics["weight"] == pytest.approx(weight, rel=1e-5)
+
+
+def test_weight_decay_and_rate_of_adam() -> None:
+    class Task(Quadratic):
+        optimizer = Adam(0.1, beta1=0.0, beta2=0.0, weight_decay=0.5, rate=lambda p: 0.5)
+
+    # with both β at 0 a step is lr · rate · sign(gradient)
+    assert tiny(Task, epoch_steps=2).advance(1).metrics["weight"] == pytest.approx(1 - 2 * 0.05, rel=1e-5)
+
+
+def test_progress_goes_from_0_to_1_over_all_epochs() -> None:
+    one = tiny(epochs=3, epoch_steps=4)
+    seen: list[Tensor] = []
+    watch_phases(one, lambda phase, networks, inputs: seen.append(inputs.progress))
+    for epoch in (1, 2, 3):
+        one.advance(epoch)
+    assert all(p.ndim == 0 and p.dtype == torch.float32 for p in seen)
+    assert [float(p) for p in seen] == pytest.approx([i / 12 for i in range(12)])
+
+
+def test_first_weights_follow_from_the_seed_and_a_networks_own_name() -> None:
+    """Ablations at one seed are paired: another generator leaves the discriminator as it was."""
+    wide, narrow, other = gan(ngf=8), gan(ngf=4), gan(seed=1)
+    for name, weight in wide.networks["discriminator"].state_dict().items():
+        assert torch.equal(weight, narrow.networks["discriminator"].state_dict()[name])
+        if weight.ndim == 4:
+            assert not torch.equal(weight, other.networks["discriminator"].state_dict()[name])
+
+    class Twins(Tiny):
+        def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+            return {"classifier": small, "other": small}
+
+        def phases(self) -> list[Phase]:
+            return [dataclasses.replace(super().phases()[0], updates={"classifier": Adam(0.1), "other": Adam(0.1)})]
+
+    small = tiny_tasks.small_network
+    networks = tiny(Twins).networks
+    assert not torch.equal(networks["classifier"][0].weight, networks["other"][0].weight)  # type: ignore[index]
+
+
+# ---- what is drawn
+
+
+def test_every_repetition_draws_afresh() -> None:
+    one = gan(discriminator_steps=2, epoch_steps=2)
+    latents: list[Tensor] = []
+    batches: list[Tensor] = []
+
+    def see(phase: str, networks: Any, inputs: Inputs) -> None:
+        latents.append(inputs["latent"])
+        if "real" in inputs:
+            batches.append(inputs["real"].images)
+
+    watch_phases(one, see)
+    for epoch in (1, 2):
+        one.advance(epoch)
+    assert len(latents) == 12 and len(batches) == 8
+    assert not any(torch.equal(latents[i], latents[j]) for i in range(12) for j in range(i))
+    assert not any(torch.equal(batches[i], batches[j]) for i in range(8) for j in range(i))
+
+
+def test_what_is_sampled_is_asked_for_by_name_and_is_the_same_whatever_else_is_drawn() -> None:
+    asked: list[tuple[str, int]] = []
+
+    class Spied(Conditional):
+        def sample(self, name: str, count: int, generator: torch.Generator) -> Tensor:
+            asked.append((name, count))
+            return super().sample(name, count, generator)
+
+    class Alone(Conditional):
+        """Its discriminator draws other things, and its generator the same."""
+
+        def phases(self) -> list[Phase]:
+            first, second = super().phases()
+            return [dataclasses.replace(first, repeats=1), second]
+
+    seen: list[list[Inputs]] = [[], []]
+    for i, kind in enumerate((Spied, Alone)):
+        one = tiny(kind, epoch_steps=2)
+        watch_phases(one, lambda phase, n, inputs, i=i: seen[i].append(inputs) if phase == "generator" else None)
+        one.advance(1)
+    assert asked[:6] == [("latent", 8), ("label", 8)] * 3
+    assert seen[0][0]["label"].dtype == torch.int64 and seen[0][0]["latent"].shape == (8, 6)
+    for one, other in zip(*seen, strict=True):
+        assert torch.equal(one["latent"], other["latent"]) and torch.equal(one["label"], other["label"])
 
 
 def test_a_pass_that_epochs_cut_in_two_goes_on() -> None:
     """Four epochs of 3 steps draw what two of 6 do: shuffling goes by pass (of 9 steps), whatever an epoch is."""
-    short, long = loop(batch_size=128, epoch_steps=3), loop(batch_size=128, epoch_steps=6)
     seen: list[list[float]] = [[], []]
-    for i, (one, epochs) in enumerate(((short, 4), (long, 2))):
-        stream, batch = one.streams["real"], one.streams["real"].batch
-        stream.batch = lambda step, i=i, batch=batch: (seen[i].append(float(batch(step).images.sum())), batch(step))[1]  # type: ignore[method-assign]
+    for i, (steps, epochs) in enumerate(((3, 4), (6, 2))):
+        one = gan(batch_size=128, epoch_steps=steps)
+        watch_phases(
+            one,
+            lambda phase, n, inputs, i=i: (
+                seen[i].append(float(inputs["real"].images.sum())) if "real" in inputs else None
+            ),
+        )
         for epoch in range(1, epochs + 1):
             one.advance(epoch)
-    assert seen[0] == seen[1]
+    assert len(seen[0]) == 12 and seen[0] == seen[1]
 
 
-def test_seeds_shift_replicas() -> None:
-    config = build(GANConfig, SMALL)
-    trial = Trial(Unjudged, config, Place(), replicas=2)
-    alone = Trial(Unjudged, dataclasses.replace(config, seed=1), Place())
-    trial.advance()
-    alone.advance()
-    replica, other = trial.replicas[1], alone.replicas[0]
-    assert isinstance(replica, Loop) and isinstance(other, Loop)
-    assert same(weights(replica), weights(other))
-    first = trial.replicas[0]
-    assert isinstance(first, Loop) and not same(weights(first), weights(other))
+def test_an_epoch_is_a_pass_over_the_first_stream() -> None:
+    assert tiny(TwoDomains).steps == 6  # 48 images, 8 a step
+    assert tiny(Conditional).steps == 3  # two batches a step
+    assert tiny(TwoDomains, epoch_steps=2).steps == 2
 
 
-def test_only_the_networks_of_a_phase_learn_in_it() -> None:
-    """A discriminator phase leaves the generator alone, and the other way round."""
-    one = loop(discriminator_steps=2)
-    learned: list[str] = []
-    for name, optimizer in one.optimizers.items():
-        step = optimizer.step
+def test_each_stream_has_its_own_augmentation() -> None:
+    one = tiny(TwoDomains)
+    rows: dict[str, set[tuple[float, ...]]] = {}
+    for name in ("first", "second"):
+        images = one.streams[name].images
+        rows[name] = {tuple(row) for row in images.select(torch.arange(len(images)))[:, 0, 0].tolist()}
+    seen: dict[str, set[tuple[float, ...]]] = {"first": set(), "second": set()}
 
-        def spy(*arguments: Any, name: str = name, step: Any = step) -> Any:
-            on = {n for n, own in one.parameters.items() if all(p.requires_grad for p in own)}
-            off = {n for n, own in one.parameters.items() if not any(p.requires_grad for p in own)}
-            assert on == {name} and off == {"generator", "discriminator"} - {name}
-            learned.append(name)
-            return step(*arguments)
+    def see(phase: str, networks: Any, inputs: Inputs) -> None:
+        for name, own in seen.items():
+            own |= {tuple(row) for row in inputs[name].images[:, 0, 0].tolist()}
 
-        optimizer.step = spy  # type: ignore[method-assign]
+    watch_phases(one, see)
     one.advance(1)
-    assert learned == ["discriminator", "discriminator", "generator"] * 3
+    assert seen["first"] == rows["first"]
+    mirrored = {row[::-1] for row in rows["second"]}
+    assert seen["second"] & mirrored and seen["second"] & rows["second"] and seen["second"] <= mirrored | rows["second"]
 
 
-def test_what_a_task_froze_stays_as_it_is() -> None:
-    one = loop(Guided)
-    before = weights(one)
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_share_is_computed_once_and_its_gradients_are_those_of_computing_it_twice(repeats: int) -> None:
+    calls: list[int] = []
+
+    def loop(share: bool) -> Loop:
+        one = gan(reuse_fakes=share, epoch_steps=1, discriminator_steps=repeats, init="default")
+        one.networks["generator"].register_forward_hook(lambda *_: calls.append(1))
+        return one
+
+    shared, apart = loop(True), loop(False)
+    shared.advance(1)
+    assert len(calls) == repeats  # once for both phases in the last repetition
+    latents: list[Tensor] = []
+    sample = apart.task.sample
+    # its generator's phase sees the latents of the discriminator's last repetition
+    apart.task.sample = lambda *a: (
+        latents[repeats - 1] if len(latents) == repeats else latents.append(sample(*a)) or latents[-1]
+    )  # type: ignore[method-assign]
+    apart.advance(1)
+    for one, other in zip(shared.parameters["discriminator"], apart.parameters["discriminator"], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    largest = max(float(p.grad.abs().max()) for p in apart.parameters["generator"] if p.grad is not None)
+    for one, other in zip(shared.parameters["generator"], apart.parameters["generator"], strict=True):
+        assert one.grad is not None and other.grad is not None
+        assert float((one.grad - other.grad).abs().max()) < 1e-4 * largest
+
+
+# ---- what the loss and the evaluation are given
+
+
+def test_a_loss_sees_functions_and_the_same_on_one_worker_as_on_several() -> None:
+    class Peeking(Tiny):
+        def phases(self) -> list[Phase]:
+            def loss(networks: Any, inputs: Inputs, config: Any) -> Any:
+                return networks["classifier"].encode(inputs["first"].images).mean(), {}
+
+            return [Phase("label", {"classifier": Adam(0.1)}, loss, ("first",))]
+
+    with pytest.raises(AttributeError, match=r"calls the network as a function, classifier\(\.\.\.\)"):
+        tiny(Peeking).advance(1)
+
+
+def test_modes_in_a_step_in_a_transform_and_in_an_evaluation() -> None:
+    seen: list[tuple[str, bool, bool, bool]] = []
+
+    def look(where: str, network: nn.Module) -> None:
+        learns = any(p.requires_grad for p in network.parameters())
+        seen.append((where, network.training, learns, torch.is_grad_enabled()))
+
+    class Watched(Attacked):
+        def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+            return Tiny.networks(self)
+
+        def phases(self) -> list[Phase]:
+            (phase,) = super().phases()
+
+            def transform(networks: Any, inputs: Inputs, config: Any) -> Inputs:
+                look("transform", networks["classifier"])
+                before = copy.deepcopy(networks["classifier"].state_dict())
+                changed = tiny_tasks.make_worse(networks, inputs, config)
+                after = networks["classifier"].state_dict()
+                assert all(torch.equal(before[name], after[name]) for name in before)
+                return changed
+
+            def loss(networks: Any, inputs: Inputs, config: Any) -> Any:
+                look("loss", one.networks["classifier"])
+                assert float(inputs["first"].images.max()) > 1.05  # what the transform made
+                return tiny_tasks.label_loss(networks, inputs, config)
+
+            return [dataclasses.replace(phase, transform=transform, loss=loss)]
+
+        def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
+            look(f"{split} {epoch}", networks["classifier"])
+            return super().evaluate(networks, split, epoch)
+
+    one = tiny(Watched, epoch_steps=1)
+    before = None
+    for epoch in (1, 2):
+        one.advance(epoch)
+        before = weights(one)
+    report = one.evaluate("test")
+    assert report.metrics["accuracy"] > 0
+    assert before is not None and all(torch.equal(tensor, before[name]) for name, tensor in weights(one).items())
+    step = [("transform", False, False, True), ("loss", True, True, True)]
+    assert seen == [
+        *step,
+        ("validation 1", False, False, False),
+        *step,
+        ("validation 2", False, False, False),
+        ("test 2", False, False, False),
+    ]
+
+
+class Guided(Tiny):
+    """With a given network, and with a frozen BatchNorm inside of the trained one."""
+
+    def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+        def frozen() -> nn.Module:
+            network = tiny_tasks.small_network()
+            network[1].requires_grad_(False)  # type: ignore[index]
+            return network
+
+        return {"classifier": frozen}
+
+    def given(self) -> Mapping[str, nn.Module]:
+        return {"teacher": tiny_tasks.small_network()}
+
+    def phases(self) -> list[Phase]:
+        def loss(networks: Any, inputs: Inputs, config: Any) -> Any:
+            images = inputs["first"].images
+            return (networks["classifier"](images) - networks["teacher"](images)).square().mean(), {}
+
+        return [Phase("label", {"classifier": Adam(0.1)}, loss, ("first",))]
+
+    def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
+        assert set(networks) == {"classifier", "teacher"}
+        return Report({"accuracy": 0.0})
+
+
+def test_given_networks_and_frozen_layers_stay_as_they_are() -> None:
+    one = tiny(Guided)
+    teacher, own = one.given["teacher"], one.networks["classifier"]
+    before = copy.deepcopy((teacher.state_dict(), own.state_dict()))
+    for epoch in (1, 2):
+        one.advance(epoch)
+    assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
+    assert all(torch.equal(tensor, before[0][name]) for name, tensor in teacher.state_dict().items())
+    assert not any("teacher" in name for name in one.save().tensors)
+    unchanged = {name for name, tensor in own.state_dict().items() if torch.equal(tensor, before[1][name])}
+    assert unchanged == {f"1.{key}" for key in nn.BatchNorm2d(4).state_dict()}
+
+
+def test_cudnn_is_deterministic_while_it_trains_and_evaluates_and_as_before_afterwards() -> None:
+    seen: list[bool] = []
+
+    class Watched(Tiny):
+        def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
+            seen.append(torch.backends.cudnn.deterministic)
+            return super().evaluate(networks, split, epoch)
+
+    one = tiny(Watched, epoch_steps=1)
+    watch_phases(one, lambda *_: seen.append(torch.backends.cudnn.deterministic))
+    assert not torch.backends.cudnn.deterministic
     one.advance(1)
-    changed = {n for n, tensor in weights(one).items() if n in before and not torch.equal(tensor, before[n])}
-    names = {f"networks/discriminator/{n}" for n, _ in one.networks["discriminator"].named_parameters()}
-    frozen = f"networks/discriminator/{next(one.networks['discriminator'].named_parameters())[0]}"
-    assert names - changed == {frozen}
-    assert not any(name.startswith("networks/teacher") for name in changed)
+    one.evaluate("test")
+    assert seen == [True] * 3 and not torch.backends.cudnn.deterministic
 
 
-def test_a_step_shows_the_mean_of_its_repetitions() -> None:
-    one = loop(discriminator_steps=3, epoch_steps=2)
+def test_spectral_normalization_runs_its_power_iteration_once_a_loss() -> None:
+    one = gan(spectral_norm="discriminator", normalization="none", epoch_steps=1)
+    parametrizations = [m for m in one.networks["discriminator"].modules() if type(m).__name__ == "_SpectralNorm"]
+    calls: list[int] = []
+    for module in parametrizations:
+        module.register_forward_hook(lambda *_: calls.append(1))
+    one._training_mode()
+    progress = torch.tensor(0.0)
+    one._train_step({(p.name, "latent"): torch.Generator() for p in one.phases}, progress, 0.0)
+    assert parametrizations and len(calls) == 2 * len(parametrizations)  # D's loss calls D twice, G's once
+
+
+# ---- what is reported
+
+
+def test_a_step_shows_the_mean_of_its_repetitions_and_an_epoch_the_mean_of_its_steps() -> None:
+    one = gan(discriminator_steps=3, epoch_steps=2)
     seen: list[float] = []
     first = one.phases[0]
 
@@ -163,13 +448,66 @@ def test_a_step_shows_the_mean_of_its_repetitions() -> None:
         return loss, scores
 
     one.phases[0] = dataclasses.replace(first, loss=spy)
-    curve = one.advance(1).steps["loss/discriminator"]
+    report = one.advance(1)
     assert len(seen) == 6
-    assert curve == pytest.approx([sum(seen[:3]) / 3, sum(seen[3:]) / 3], rel=1e-5)
+    assert report.steps["loss/discriminator"] == pytest.approx([sum(seen[:3]) / 3, sum(seen[3:]) / 3], rel=1e-5)
+    assert report.metrics["loss/discriminator"] == pytest.approx(sum(seen) / 6, rel=1e-5)
+    assert report.first_step == 0 and one.advance(2).first_step == 2
 
 
-@pytest.mark.parametrize("settings", [{"augment": "crop_flip"}, {"spectral_norm": "both"}, {"reuse_fakes": True}])
-def test_a_step_never_asks_the_device_for_a_number(settings: dict[str, Any]) -> None:
+def scored(name: str, only_once: bool = False) -> type[Tiny]:
+    """A task of two phases, the second of which reports a score of this name."""
+    counted: list[int] = []
+
+    class Task(Tiny):
+        def phases(self) -> list[Phase]:
+            (first,) = super().phases()
+
+            def loss(networks: Any, inputs: Inputs, config: Any) -> Any:
+                counted.append(1)
+                value, _ = tiny_tasks.label_loss(networks, inputs, config)
+                return value, {} if only_once and len(counted) > 1 else {name: value.detach()}
+
+            return [first, dataclasses.replace(first, name="second", loss=loss)]
+
+    return Task
+
+
+def test_two_phases_that_report_the_same_name_are_refused() -> None:
+    from genlab.errors import GenlabError
+
+    with pytest.raises(GenlabError, match="the phase second reports loss/label, which an earlier one reports"):
+        tiny(scored("loss/label")).advance(1)
+    assert "score" in tiny(scored("score")).advance(1).metrics
+    with pytest.raises(GenlabError, match="in one step"):
+        tiny(scored("score", only_once=True)).advance(1)
+
+
+def test_divergence_is_reported_with_the_last_finite_values() -> None:
+    one = gan(lr_generator=1e30, lr_discriminator=1e30, epoch_steps=20)
+    report = one.advance(1)
+    assert report.diverged and report.metrics and not report.images
+    for name, curve in report.steps.items():
+        assert len(curve) == 20
+        finite = [value for value in curve.tolist() if value == value and abs(value) != float("inf")]
+        if finite:
+            assert report.metrics[name] == finite[-1]
+        else:
+            assert name not in report.metrics
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gan(augment="crop_flip"),
+        lambda: gan(spectral_norm="both", normalization="none"),
+        lambda: gan(reuse_fakes=True),
+        lambda: tiny(Attacked),
+        lambda: tiny(TwoDomains),
+        lambda: tiny(Conditional),
+    ],
+)
+def test_a_step_never_asks_the_device_for_a_number(make: Callable[[], Loop]) -> None:
     class Watch(TorchDispatchMode):
         """Hears every operation."""
 
@@ -180,86 +518,39 @@ def test_a_step_never_asks_the_device_for_a_number(settings: dict[str, Any]) -> 
                 self.asked.append(str(op))
             return op(*args, **(kwargs or {}))
 
-    one = loop(**settings)
-    noises = {phase.name: torch.Generator() for phase in one.phases}
-    one._train_step(noises)
+    Watch.asked.clear()
+    one = make()
+    samplers = {(p.name, name): torch.Generator() for p in one.phases for name in p.draws if name not in one.batches}
+    progress = torch.tensor(0.0)
+    one._training_mode()
+    one._train_step(samplers, progress, 0.0)
     with Watch() as watch:
         one.step = 1
-        one._train_step(noises)
+        one._train_step(samplers, progress, 0.0)
         assert not watch.asked
         torch.ones(1).item()
     assert watch.asked  # it does hear them
 
 
-def test_every_repetition_draws_afresh() -> None:
-    one = loop(discriminator_steps=2, epoch_steps=2)
-    drawn: list[Draw] = []
-    draw = one._draw
-
-    def spy(*arguments: Any) -> Draw:
-        drawn.append(draw(*arguments))
-        return drawn[-1]
-
-    one._draw = spy  # type: ignore[method-assign]
+def test_streams_are_replaced_between_epochs_and_their_labels_with_them() -> None:
+    one = tiny(PseudoLabels, epochs=3)
+    seen: list[tuple[int, set[tuple[float, ...]]]] = []
+    watch_phases(
+        one,
+        lambda phase, n, inputs: seen.append(
+            (int(inputs["first"].labels.sum()), {tuple(row) for row in inputs["first"].images[:, 0, 0].tolist()})
+        ),
+    )
     one.advance(1)
-    noises = [d.noise for d in drawn if d.noise is not None]
-    assert len(noises) == 6
-    assert not any(torch.equal(noises[i], noises[j]) for i in range(6) for j in range(i))
-    batches = [d.batch["real"].images for d in drawn if d.batch]
-    assert len(batches) == 4
-    assert not any(torch.equal(batches[i], batches[j]) for i in range(4) for j in range(i))
-
-
-def test_reused_fakes_are_the_fakes_of_the_same_noise() -> None:
-    """Sharing G(z) between the phases gives the gradients that computing it in each from one noise does."""
-    shared = loop(Plain, reuse_fakes=True, epoch_steps=1)
-    shared.advance(1)
-    apart = loop(Plain, epoch_steps=1)
-    drawn: list[Draw] = []
-    draw = apart._draw
-
-    def same_noise(*arguments: Any) -> Draw:
-        drawn.append(draw(*arguments))
-        return drawn[-1]._replace(noise=drawn[0].noise)
-
-    apart._draw = same_noise  # type: ignore[method-assign]
-    apart.advance(1)
-    for name, tensor in weights(shared).items():
-        torch.testing.assert_close(tensor, weights(apart)[name], atol=1e-6, rtol=1e-5)
-
-
-def test_divergence_is_reported_with_the_last_finite_values() -> None:
-    one = loop(lr_generator=1e30, lr_discriminator=1e30, epoch_steps=20)
-    report = one.advance(1)
-    assert report.diverged
-    assert report.metrics
-    assert all(value == value and abs(value) != float("inf") for value in report.metrics.values())
-    assert len(report.steps["loss/generator"]) == 20
-
-
-def gradients(rank: int, world: int, folder: str) -> None:
-    """One step on one rank; every gradient goes to a file."""
-    torch.set_num_threads(1)
-    if world > 1:
-        store = dist.FileStore(os.path.join(folder, "store"), world)
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
-    found = {}
-    for reuse in (False, True):
-        settings = {"epoch_steps": 1, "batch_size": 32, "discriminator_steps": 2, "reuse_fakes": reuse}
-        one = loop(Guided, Place(rank=rank, world=world), **settings)
-        one.advance(1)
-        found |= {f"{reuse}/{n}/{i}": p.grad for n, own in one.parameters.items() for i, p in enumerate(own)}
-    torch.save(found, os.path.join(folder, f"{world}-{rank}.pt"))
-    if world > 1:
-        dist.destroy_process_group()
-
-
-def test_two_ranks_average_to_one_process_on_the_whole_batch(tmp_path: Path) -> None:
-    gradients(0, 1, str(tmp_path))
-    mp.spawn(gradients, (2, str(tmp_path)), nprocs=2)  # type: ignore[attr-defined]
-    alone, *ranks = [torch.load(tmp_path / name) for name in ("1-0.pt", "2-0.pt", "2-1.pt")]
-    assert alone
-    for name, gradient in alone.items():
-        assert gradient.abs().sum() > 0
-        for rank in ranks:
-            torch.testing.assert_close(rank[name], gradient, atol=1e-5, rtol=1e-5)
+    subset = one.streams["first"].images
+    assert len(subset) == 20 and subset.base is one.task.first_streams["first"].images
+    one.advance(2)
+    assert len(seen) == 12  # the number of steps stays
+    rows = {tuple(row) for row in subset.select(torch.arange(20))[:, 0, 0].tolist()}
+    rows |= {row[::-1] for row in rows}  # it flips them
+    assert all(images <= rows for _, images in seen[6:])
+    assert not all(images <= rows for _, images in seen[:6])
+    assert one.streams["first"].images is not subset
+    last = one.streams["first"]
+    one.advance(3)
+    assert one.streams["first"] is last  # none comes after the last epoch

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from genlab.data.places import cache_root, data_roots, download_root, locked
+from genlab.data.paths import cache_root, data_roots, download_root, locked
 from genlab.errors import DataError
 
 _SECONDS_WITHOUT_A_BYTE = 20.0

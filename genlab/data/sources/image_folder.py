@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from genlab.data.cache import Pixels
-from genlab.data.places import named_roots
+from genlab.data.cache import Pixels, Rows
+from genlab.data.paths import named_roots
 from genlab.data.sources.source import Source, read_bytes
 from genlab.data.splits import stratified
 from genlab.errors import DataError
@@ -37,6 +37,16 @@ class _Listing(NamedTuple):
         return self._replace(files=[self.files[i] for i in items], labels=[self.labels[i] for i in items])
 
 
+class _Paths:
+    """Files as paths, made one at a time: a path takes several times the memory of its name."""
+
+    def __init__(self, folder: Path, files: list[str]) -> None:
+        self._folder, self._files = folder, files
+
+    def __iter__(self) -> Iterator[Path]:
+        return (self._folder / file for file in self._files)
+
+
 def find(name: str, split: str, image_size: int, data_root: str | os.PathLike[str] | None) -> Source:
     """The split's own folder (`train`, `validation` or `val`, `test`) or, where absent, a tenth of the training images.
 
@@ -46,20 +56,15 @@ def find(name: str, split: str, image_size: int, data_root: str | os.PathLike[st
     """
     folder = _folder(name, data_root)
     chosen = _choose(folder, split)
-    files = tuple(chosen.folder / file for file in chosen.files)
+
+    def read_row(item: int) -> torch.Tensor:
+        return _decode(chosen.folder / chosen.files[item], image_size)
 
     def read() -> Pixels:
-        images = torch.empty(len(files), 3, image_size, image_size, dtype=torch.uint8)
-
-        def place(item: int) -> None:
-            images[item] = _decode(files[item], image_size)
-
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside of Python's lock
-            for _ in pool.map(place, range(len(files))):
-                pass
+        images = Rows((len(chosen.files), 3, image_size, image_size), read_row)
         return Pixels(images, torch.tensor(chosen.labels) if chosen.classes else None, chosen.classes)
 
-    return Source(files, read, detail=f"{chosen.classes} {chosen.labels}")
+    return Source(_Paths(chosen.folder, chosen.files), read, detail=f"{chosen.classes} {chosen.labels}")
 
 
 def _folder(name: str, data_root: str | os.PathLike[str] | None) -> Path:
@@ -95,6 +100,8 @@ def _choose(folder: Path, split: str) -> _Listing:
     if split != "train" and taken is not None:
         return _with_classes_of(pool, _list(taken))
     missing = [each for each in ("validation", "test") if own[each] is None]
+    if not missing:
+        return pool
     keys = [derive(0, f"split/image_folder/{file}") for file in pool.files]
     parts = stratified(pool.labels, keys, [max(1, len(pool.files) // 10)] * len(missing))
     return pool.only(dict(zip([*missing, "train"], parts, strict=True))[split])
@@ -155,7 +162,8 @@ def _decode(path: Path, size: int) -> torch.Tensor:
             fitted = ImageOps.fit(_rgb(image), (size, size), Image.Resampling.BILINEAR)
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise DataError(f"{path} is not an image, or is truncated or altered ({error})") from error
-    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
+    # By numpy, in this thread: torch would call all of its own threads for every image.
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1)))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

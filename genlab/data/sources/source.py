@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from genlab.randomness import derive
 
 @dataclass(frozen=True)
 class Source:
-    """The files of one split. `read` checks them, or raises DataError naming the bad one, and returns the pixels.
+    """The files of one split. `read` checks them and returns the pixels; where it gives `Rows` a file is checked when
+    its row is read. Either raises DataError naming the bad one.
 
     `detail` is whatever the pixels depend on besides the files.
     """
 
-    files: tuple[Path, ...]
+    files: Iterable[Path]
     read: Callable[[], Pixels]
     detail: str = ""
 

@@ -1,0 +1,161 @@
+"""The fields of a config: their types, their values, and how a command line writes them. Free of torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from genlab.errors import GenlabError, nearest
+
+if TYPE_CHECKING:
+    from genlab.tasks.config import Config
+
+    C = TypeVar("C", bound=Config)
+
+SEPARATOR = ":"  # between the elements of a tuple; the comma stands between the values of a choice
+
+
+def build(kind: type[C], settings: Mapping[str, Any]) -> C:
+    """A checked config from some of its fields; the others keep their defaults.
+
+    Raises:
+        GenlabError: a key that is no field (with the nearest ones), a value of another type, or out of range.
+    """
+    config = kind(**{name: check_value(kind, name, value) for name, value in settings.items()})
+    config.check()
+    return config
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """All fields by name. JSON turns tuples into lists, which `build` takes for tuples again."""
+    return dataclasses.asdict(config)
+
+
+def check_value(kind: type[Config], name: str, value: Any) -> Any:
+    """`value` as field `name` holds it.
+
+    An int is taken for a float, a list or the text `0:0.01` for a tuple; nothing else is changed.
+
+    Raises:
+        GenlabError: no such field, or another type.
+    """
+    hint = _hint(kind, name)
+    for option in _options(hint):
+        try:
+            if typing.get_origin(option) is tuple and isinstance(value, str):
+                return _parse_tuple(option, value)
+            return _checked(option, value)
+        except ValueError:
+            continue
+    raise _ill_typed(name, repr(value), hint)
+
+
+def parse_value(kind: type[Config], name: str, text: str) -> Any:
+    """The value of field `name` that `text` writes on a command line.
+
+    Raises:
+        GenlabError: no such field, or no value of its type.
+    """
+    hint = _hint(kind, name)
+    for option in _options(hint):
+        try:
+            return _parse(option, text)
+        except ValueError:
+            continue
+    raise _ill_typed(name, text, hint)
+
+
+def as_text(value: Any) -> str:
+    """`value` as a command line writes it; `parse_value` reads it back."""
+    if isinstance(value, (tuple, list)):
+        return SEPARATOR.join(as_text(each) for each in value)
+    return str(value)
+
+
+@functools.cache
+def _hints(kind: type[Config]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: hint for name, hint in typing.get_type_hints(kind).items() if name in names}
+
+
+def _hint(kind: type[Config], name: str) -> Any:
+    hints = _hints(kind)
+    if name not in hints:
+        raise GenlabError(f"{kind.__name__} has no field {name!r}: {nearest(name, hints)}")
+    return hints[name]
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def _elements(option: Any, count: int) -> list[Any]:
+    """The types of a tuple's `count` elements; ValueError where the tuple has another length."""
+    kinds = typing.get_args(option)
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return [kinds[0]] * count
+    if len(kinds) != count:
+        raise ValueError
+    return list(kinds)
+
+
+def _checked(option: Any, value: Any) -> Any:
+    """`value` if it is of the type `option`; ValueError otherwise."""
+    if typing.get_origin(option) is Literal:
+        if any(value == valid and type(value) is type(valid) for valid in typing.get_args(option)):
+            return value
+    elif typing.get_origin(option) is tuple:
+        if isinstance(value, (tuple, list)):
+            kinds = _elements(option, len(value))
+            return tuple(_checked(kind, each) for kind, each in zip(kinds, value, strict=True))
+    elif option is float and type(value) in (int, float):
+        return float(value)
+    elif type(value) is option:
+        return value
+    raise ValueError
+
+
+def _parse(option: Any, text: str) -> Any:
+    """The value of type `option` that `text` writes; ValueError where it writes none."""
+    if typing.get_origin(option) is Literal:
+        for valid in typing.get_args(option):
+            if text == str(valid):
+                return valid
+    elif typing.get_origin(option) is tuple:
+        return _parse_tuple(option, text)
+    elif option is types.NoneType and text.lower() == "none":
+        return None
+    elif option is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    elif option in (int, float, str):
+        return option(text)
+    raise ValueError
+
+
+def _parse_tuple(option: Any, text: str) -> tuple[Any, ...]:
+    words = text.split(SEPARATOR)
+    return tuple(_parse(kind, word) for kind, word in zip(_elements(option, len(words)), words, strict=True))
+
+
+def _ill_typed(name: str, value: str, hint: Any) -> GenlabError:
+    return GenlabError(f"{name}={value} is ill-typed: {name} is {_describe(hint)}")
+
+
+def _describe(hint: Any) -> str:
+    words = []
+    for option in _options(hint):
+        if typing.get_origin(option) is Literal:
+            words += [str(valid) for valid in typing.get_args(option)]
+        elif typing.get_origin(option) is tuple:
+            words.append(f"a tuple, written {SEPARATOR.join(_example(kind) for kind in typing.get_args(option))}")
+        else:
+            words.append("none" if option is types.NoneType else f"a{'n' * (option is int)} {option.__name__}")
+    return " or ".join(words)
+
+
+def _example(kind: Any) -> str:
+    return "..." if kind is Ellipsis else getattr(kind, "__name__", str(kind))

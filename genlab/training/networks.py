@@ -1,0 +1,124 @@
+"""A task's networks as the loop uses them: made by name, seen by losses, switched between modes, averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from genlab.errors import GenlabError
+from genlab.randomness import derive
+from genlab.tasks import Context, Phase, PhasedTask
+
+
+def make(task: PhasedTask) -> dict[str, nn.Module]:
+    """The networks that are trained, each with the first weights that follow from the seed and its own name."""
+    made = {}
+    for name, build in task.networks().items():
+        torch.manual_seed(derive(task.config.seed, f"init/{name}"))
+        made[name] = to_device(build(), task.context.device)
+    return made
+
+
+def to_device(network: nn.Module, device: str) -> nn.Module:
+    """On the device, its convolutions in channels last: on a CPU they run a fifth faster (a GPU was not measured)."""
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def check(task: PhasedTask, phases: list[Phase], trained: Mapping[str, nn.Module], given: Iterable[str]) -> None:
+    """Refuse phases, networks and streams that do not fit together.
+
+    Raises:
+        GenlabError: naming the phase or the network, and what to do.
+    """
+    streams, given, names = task.first_streams, set(given), [phase.name for phase in phases]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise GenlabError(f"two phases are named {', '.join(sorted(twice))}")
+    for name in [*trained, *given, *streams, *names]:
+        if "/" in name:
+            raise GenlabError(f"{name!r} cannot name a network, stream or phase: a state divides its paths by /")
+    if both := given & trained.keys():
+        raise GenlabError(f"networks() and given() both name {', '.join(sorted(both))}")
+    updated = {name for phase in phases for name in phase.updates}
+    if unknown := updated - trained.keys():
+        raise GenlabError(f"a phase updates {', '.join(sorted(unknown))}, which networks() does not name")
+    if untrained := trained.keys() - updated:
+        raise GenlabError(
+            f"no phase updates the network {', '.join(sorted(untrained))}: name it in a phase's updates, or return it "
+            "from given() if it is not to be trained"
+        )
+    for number, phase in enumerate(phases):
+        samples = phase.draws and type(task).sample is not PhasedTask.sample
+        if unknown := [name for name in phase.draws if name not in streams and not samples]:
+            raise GenlabError(
+                f"the phase {phase.name} draws {', '.join(unknown)}: neither streams() nor sample() makes that"
+            )
+        if phase.share is not None:
+            earlier = [other for other in phases[:number] if other.name == phase.share.phase]
+            if not earlier or phase.draws or phase.repeats > 1:
+                raise GenlabError(
+                    f"the phase {phase.name} shares inputs with {phase.share.phase!r}: that must be an earlier phase, "
+                    "and the sharing one draws nothing and has one repetition"
+                )
+    owners: dict[int, str] = {}
+    for name, network in trained.items():
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise GenlabError(f"the network {name} has no parameter to train: return it from given()")
+        for parameter in network.parameters():
+            if owners.setdefault(id(parameter), name) != name:
+                raise GenlabError(
+                    f"the networks {owners[id(parameter)]} and {name} have a parameter in common: make them one"
+                )
+
+
+def distribute(network: nn.Module, context: Context) -> nn.Module:
+    """The network with its gradients averaged over the ranks."""
+    # buffers are not broadcast at every forward (that breaks two forwards before a backward): see average_buffers
+    if context.world_size == 1:
+        return network
+    return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+class View:
+    """A network as a loss sees it: a function, and the same one on one worker as on several."""
+
+    def __init__(self, name: str, network: nn.Module) -> None:
+        self._name, self._network = name, network
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        return self._network(*inputs, **named)
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise AttributeError(
+            f"a loss calls the network as a function, {self._name}(...), and nothing else of it: under DDP gradients "
+            f"are averaged in its forward alone. What {self._name}.{attribute} does, let forward do or return"
+        )
+
+
+def frozen_modules(network: nn.Module) -> list[nn.Module]:
+    """What the task froze inside of a network: modules, such as a BatchNorm, none of whose parameters is trained."""
+    frozen = []
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            frozen.append(module)
+    return frozen
+
+
+@torch.no_grad()
+def average_buffers(networks: Iterable[nn.Module], context: Context) -> None:
+    """Running statistics become the ranks' mean; what counts (integers) is the same on all of them anyway."""
+    buffers = [b for network in networks for b in network.buffers() if b.is_floating_point()]
+    if context.world_size == 1 or not buffers:
+        return
+    mean = context.all_reduce_mean(torch.cat([buffer.flatten() for buffer in buffers]))
+    for buffer, values in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
+        buffer.copy_(values.view_as(buffer))
+
+
+def all_finite(parameters: Iterable[Tensor]) -> Tensor:
+    """Whether every number in them is finite, a 0-d bool tensor on the device."""
+    return torch.stack([torch.isfinite(parameter.detach().sum()) for parameter in parameters]).all()

@@ -1,0 +1,84 @@
+"""The classifier task on real digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_gan_task import painted
+from torch import Tensor, nn
+
+from genlab.errors import DataError
+from genlab.tasks import ClassifierConfig, Context, Report, build
+from genlab.tasks.classifier import ClassifierTask, rotate
+from genlab.training import Loop
+
+
+def task(**settings: Any) -> ClassifierTask:
+    return ClassifierTask(build(ClassifierConfig, settings), Context())
+
+
+def test_it_learns_digits() -> None:
+    one = task(epoch_steps=200)
+    report = Loop(one).advance(1)
+    assert report.metrics["accuracy/clean"] > 0.9
+    assert set(one.config.reports()) <= report.metrics.keys()
+
+
+def test_without_labels_it_tells_rotations_apart() -> None:
+    assert Loop(task(epoch_steps=150, target="rotation")).advance(1).metrics["accuracy/clean"] > 0.7
+
+
+def test_accuracy_is_on_what_it_has_not_seen_and_on_the_split_that_was_asked_for() -> None:
+    """A network that knows the training images by heart, and nothing else, is right on none of the others."""
+    one = task()
+    known = one.first_streams["labelled"].images
+    table = {
+        tuple(image.flatten().tolist()): int(label) for image, label in zip(known.images, known.labels, strict=True)
+    }  # type: ignore[arg-type]
+
+    class ByHeart(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            keys = [tuple((image * 255).round().to(torch.uint8).flatten().tolist()) for image in images]
+            return nn.functional.one_hot(torch.tensor([table.get(key, 10) for key in keys]), 11).float()
+
+    def accuracy(split: str) -> float:
+        return one.evaluate({"classifier": ByHeart()}, split, 1).metrics["accuracy/clean"]
+
+    assert accuracy("train") == 1.0
+    assert accuracy("validation") == 0.0 and accuracy("test") == 0.0
+
+
+def test_the_config_reaches_networks_streams_and_optimizer() -> None:
+    one = task(width=6, features=9, image_size=64, augment="crop_flip", lr=3e-3, beta1=0.7, beta2=0.8, dataset="digits")
+    network = one.networks()["classifier"]()
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert [each.out_channels for each in convolutions] == [3, 3, 6, 12]
+    assert network(torch.rand(2, 1, 64, 64)).shape == (2, 10)
+    assert [m.out_features for m in network.modules() if isinstance(m, nn.Linear)] == [9, 10]
+    assert one.streams()["labelled"].augment == "crop_flip"
+    (phase,) = one.phases()
+    adam: Any = phase.updates["classifier"]
+    assert (adam.lr, adam.beta1, adam.beta2) == (3e-3, 0.7, 0.8)
+    assert phase.draws == ("labelled",) and task(target="rotation").phases()[0].draws == ("labelled", "turns")
+    assert task(target="rotation").networks()["classifier"]()(torch.rand(2, 1, 32, 32)).shape == (2, 4)
+
+
+def test_a_folder_of_one_class_has_nothing_to_tell_apart_but_rotations(tmp_path: Path) -> None:
+    """As faces come, in one folder below the root."""
+    painted(tmp_path / "faces" / "aligned", 80)
+    settings = {"dataset": f"image_folder:{tmp_path}/faces"}
+    assert task(**settings).rotates
+    assert isinstance(Loop(task(**settings, epoch_steps=1)).advance(1), Report)
+    with pytest.raises(DataError, match="no classes"):
+        Loop(task(**settings, target="labels"))
+
+
+def test_rotate_turns_each_image_by_its_own_turns() -> None:
+    images = torch.rand(5, 2, 6, 6)
+    turns = torch.tensor([0, 1, 2, 3, 1])
+    turned = rotate(images, turns)
+    for image, turn, got in zip(images, turns, turned, strict=True):
+        assert torch.equal(got, image.rot90(int(turn), (1, 2)))

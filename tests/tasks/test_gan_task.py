@@ -1,0 +1,303 @@
+"""The GAN task on real digits: what its config changes, and how generated images are judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from genlab.errors import DataError, GenlabError
+from genlab.losses import ADVERSARIAL
+from genlab.metrics import frechet_distance, kernel_distance, prdc
+from genlab.randomness import generator as seeded
+from genlab.tasks import Context, GANConfig, Inputs, Report, build
+from genlab.tasks.gan import GAN, discriminator_loss, generator_loss
+from genlab.tasks.images import from_figure, quantize, to_signed, to_uint8, to_unit
+from genlab.tracking.storage import Storage
+from genlab.training import Loop, Trial, prepare, prepared
+
+SMALL: dict[str, Any] = {"ngf": 8, "ndf": 8, "nz": 8, "epoch_steps": 5, "evaluation_samples": 200, "judge_steps": 150}
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    storage, config = Storage(str(tmp_path_factory.mktemp("prepared"))), build(GANConfig, SMALL)
+    made = prepare(GAN, [config], Context(), storage)
+    assert made.data["real"][0]["shape"] == [1197, 1, 32, 32]
+    (metrics,) = made.metrics.values()
+    assert metrics["accuracy/clean"] > 0.9
+    return Context(prepared=prepared(config, made.files, Context(), storage))
+
+
+def judge(context: Context) -> Any:
+    return context.prepared["judge"].networks["classifier"]
+
+
+def networks(task: GAN, **others: nn.Module) -> dict[str, Any]:
+    """The task's own, untrained, and the judge, some of them replaced."""
+    return {**{name: build() for name, build in task.networks().items()}, **task.given(), **others}
+
+
+def evaluated(task: GAN, **others: nn.Module) -> Report:
+    with torch.no_grad():
+        every = networks(task, **others)
+        for network in every.values():
+            network.eval()
+        return task.evaluate(every, "validation", 1)
+
+
+def test_it_reports_what_its_config_says(context: Context) -> None:
+    config = build(GANConfig, SMALL)
+    report = Trial(GAN, config, context).advance()[0]
+    assert set(config.reports()) <= report.metrics.keys()
+    assert all(np.isfinite(value) for value in report.metrics.values())
+    assert report.images["samples"].shape == (64, 32, 32, 1) and report.images["samples"].dtype == np.uint8
+    assert len(report.steps["loss/generator"]) == 5
+
+
+class Real(nn.Module):
+    """Answers latents with real training images, in order."""
+
+    def __init__(self, task: GAN) -> None:
+        super().__init__()
+        self.images, self.at = task.first_streams["real"].images, 0
+
+    def forward(self, latent: Tensor) -> Tensor:
+        items = torch.arange(self.at, self.at + len(latent))
+        self.at += len(latent)
+        return to_signed(self.images.select(items))
+
+
+def test_the_judge_prefers_real_images(context: Context) -> None:
+    task = GAN(build(GANConfig, SMALL | {"evaluation_samples": 1000}), context)
+    untrained, real = evaluated(task).metrics, evaluated(task, generator=Real(task)).metrics
+    assert abs(real["kid"]) < untrained["kid"] / 20
+    assert real["frechet_distance"] < untrained["frechet_distance"] / 5
+    assert real["coverage"] > 0.9 > untrained["coverage"]
+    assert real["classes_covered"] == 10
+    assert real["class_entropy"] == pytest.approx(np.log(10), abs=0.05)
+
+
+def test_a_collapsed_generator_covers_one_class(context: Context) -> None:
+    task = GAN(build(GANConfig, SMALL), context)
+
+    class One(nn.Module):
+        def forward(self, latent: Tensor) -> Tensor:
+            images = task.first_streams["real"].images
+            return to_signed(images.select(torch.zeros(len(latent), dtype=torch.int64)))
+
+    collapsed = evaluated(task, generator=One()).metrics
+    assert collapsed["classes_covered"] == 1 and collapsed["class_entropy"] == 0
+    assert collapsed["recall"] < 0.05 and collapsed["precision"] > 0.9
+
+
+@pytest.mark.parametrize(("samples", "compared", "real"), [(200, 200, 200), (1000, 300, 300)])
+def test_biased_measures_compare_sets_of_equal_size(context: Context, samples: int, compared: int, real: int) -> None:
+    """Against the measures computed by hand: digits have 300 validation images."""
+    task = GAN(build(GANConfig, SMALL | {"evaluation_samples": samples}), context)
+    every = networks(task)
+    for network in every.values():
+        network.eval()
+    with torch.no_grad():
+        seen = task.evaluate(every, "validation", 1).metrics
+        latent = task.sample("latent", samples, seeded(task.config.seed, "evaluation"))
+        fakes = judge(context).features(quantize(to_unit(every["generator"](latent))))
+        images = task._load("validation")
+        order = torch.randperm(300, generator=seeded(0, "reference"))[:samples]
+        reals = judge(context).features(images.select(order))
+    assert (seen["sizes/generated"], seen["sizes/real"], seen["sizes/compared"]) == (samples, real, compared)
+    assert seen["frechet_distance"] == pytest.approx(
+        float(frechet_distance(reals[:compared], fakes[:compared])), rel=1e-3
+    )
+    assert seen["kid"] == pytest.approx(float(kernel_distance(reals, fakes)), rel=1e-3)
+    assert seen["recall"] == pytest.approx(float(prdc(reals[:compared], fakes[:compared]).recall), abs=0.01)
+
+
+def test_real_features_are_computed_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop(GAN(build(GANConfig, SMALL), context))
+    counts: list[int] = []
+    features = judge(context).features
+    monkeypatch.setattr(judge(context), "features", lambda images: counts.append(len(images)) or features(images))
+    loop.advance(1)
+    loop.advance(2)
+    assert sum(counts) == 200 + 2 * 200  # the real ones, and each epoch's
+
+
+def test_generated_images_reach_the_judge_with_256_levels(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    features = judge(context).features
+    monkeypatch.setattr(judge(context), "features", lambda images: seen.append(images) or features(images))
+    task = GAN(build(GANConfig, SMALL), context)
+    report = evaluated(task)
+    assert len(seen) == 2
+    for images in seen:
+        levels = images * 255
+        assert float((levels - levels.round()).abs().max()) < 1e-4 and float(images.min()) >= 0
+    # and the same pixels are shown
+    shown = torch.from_numpy(report.images["samples"]).permute(0, 3, 1, 2)
+    torch.testing.assert_close(seen[1][:64] * 255, shown.float(), rtol=0, atol=1e-3)
+
+
+def test_the_discriminators_verdict_is_on_the_images_that_are_judged(context: Context) -> None:
+    class Brightness(nn.Module):
+        """A verdict that anybody can check: a logit, the mean of an image in [-1, 1]."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((1, 2, 3))
+
+    class White(nn.Module):
+        def forward(self, latent: Tensor) -> Tensor:
+            return torch.ones(len(latent), 1, 32, 32)
+
+    task = GAN(build(GANConfig, SMALL | {"evaluation_samples": 1000}), context)
+    seen = evaluated(task, generator=White(), discriminator=Brightness()).metrics
+    images = task._load("validation").images
+    real = (images.float() / 127.5 - 1).mean((1, 2, 3))
+    assert seen["evaluation/score/real"] == pytest.approx(float(real.sigmoid().mean()), abs=1e-5)
+    assert seen["evaluation/score/fake"] == pytest.approx(float(torch.ones(()).sigmoid()), abs=1e-6)
+
+
+def test_evaluation_repeats_itself_and_reads_the_split_that_is_asked_for(context: Context) -> None:
+    loop = Loop(GAN(build(GANConfig, SMALL), context))
+    loop.advance(1)
+    validation, test = loop.evaluate("validation"), loop.evaluate("test")
+    assert loop.evaluate("validation").metrics == validation.metrics != test.metrics
+    assert np.array_equal(test.images["samples"], validation.images["samples"])  # the same latents, also for `test`
+    assert loop.task._load("test").split == "test"  # type: ignore[attr-defined]
+
+
+def test_images_that_cannot_be_shown_fail_where_they_are_made(context: Context) -> None:
+    class Askew(GAN):
+        def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
+            report = super().evaluate(networks, split, epoch)
+            return dataclasses.replace(report, images={"samples": np.zeros((3, 8, 8), np.float32)})
+
+    trial = Trial(Askew, build(GANConfig, SMALL), context)
+    trial.advance()
+    with pytest.raises(GenlabError, match=r"'samples' are float32 \[3, 8, 8\]"):
+        trial.epoch_report("0000", {})
+
+
+def painted(folder: Path, count: int) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.fromarray(np.full((32, 32, 3), 2 * i, np.uint8)).save(folder / f"{i}.png")
+    return f"image_folder:{folder}"
+
+
+def test_too_few_images_to_compare_with_are_refused_at_once(tmp_path: Path, context: Context) -> None:
+    name = painted(tmp_path / "few", 40)
+    with pytest.raises(DataError, match="4 validation images"):
+        Loop(GAN(build(GANConfig, {"dataset": name}), context))
+
+
+# ---- each field of the config changes what it names
+
+
+def modules(config: GANConfig, name: str, kind: type[nn.Module]) -> list[Any]:
+    task = GAN(config, Context())
+    return [module for module in task.networks()[name]().modules() if isinstance(module, kind)]
+
+
+def test_widths_latents_and_image_size() -> None:
+    config = build(GANConfig, SMALL | {"ngf": 12, "ndf": 20, "nz": 7, "image_size": 64})
+    g, d = modules(config, "generator", nn.ConvTranspose2d), modules(config, "discriminator", nn.Conv2d)
+    assert g[0].in_channels == 7 and g[-1].in_channels == 12 and d[0].out_channels == 20
+    assert GAN(config, Context()).networks()["generator"]()(torch.zeros(2, 7)).shape == (2, 1, 64, 64)
+    assert GAN(config, Context()).sample("latent", 3, torch.Generator()).shape == (3, 7)
+
+
+def test_noise_has_the_distribution_asked_for() -> None:
+    for noise, largest in (("uniform", 1.0), ("normal", 6.0)):
+        task = GAN(build(GANConfig, {"noise": noise, "nz": 50}), Context())
+        drawn = task.sample("latent", 1000, torch.Generator().manual_seed(0))
+        assert (float(drawn.abs().max()) <= 1.0) == (noise == "uniform") and float(drawn.abs().max()) < largest
+        assert float(drawn.std()) == pytest.approx(1.0 if noise == "normal" else 3**-0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(("spectral_norm", "expected"), [("none", (0, 0)), ("discriminator", (0, 4)), ("both", (4, 4))])
+def test_spectral_normalization_is_where_it_was_asked_for(spectral_norm: str, expected: tuple[int, int]) -> None:
+    config = build(GANConfig, SMALL | {"spectral_norm": spectral_norm})
+    names = ("generator", "discriminator")
+    found = [sum("SpectralNorm" in type(m).__name__ for m in modules(config, name, nn.Module)) for name in names]
+    assert tuple(found) == expected
+
+
+@pytest.mark.parametrize("normalization", ["batch", "none", "instance"])
+def test_the_discriminators_normalization(normalization: str) -> None:
+    config = build(GANConfig, SMALL | {"normalization": normalization})
+    found = {kind: len(modules(config, "discriminator", kind)) for kind in (nn.BatchNorm2d, nn.InstanceNorm2d)}
+    assert found == {
+        nn.BatchNorm2d: 3 * (normalization == "batch"),
+        nn.InstanceNorm2d: 3 * (normalization == "instance"),
+    }
+    assert len(modules(config, "generator", nn.BatchNorm2d)) == 3
+
+
+def test_init_steps_and_augmentation() -> None:
+    deviation = {
+        init: float(
+            modules(build(GANConfig, {"init": init}), "generator", nn.ConvTranspose2d)[-1].weight.detach().std()
+        )
+        for init in ("dcgan", "default")
+    }
+    assert deviation["dcgan"] == pytest.approx(0.02, rel=0.1)
+    assert deviation["default"] == pytest.approx((3 * 16) ** -0.5, rel=0.1)  # uniform, bound 1/√(1 channel · 4 · 4)
+    task = GAN(build(GANConfig, {"discriminator_steps": 3, "augment": "flip"}), Context())
+    assert [phase.repeats for phase in task.phases()] == [3, 1]
+    assert task.streams()["real"].augment == "flip" and task.streams()["real"].images.split == "train"
+
+
+@pytest.mark.parametrize("loss", ADVERSARIAL)
+def test_the_losses_are_those_of_the_config(loss: str) -> None:
+    """And the discriminator sees real images in [-1, 1]."""
+    config = build(GANConfig, {"loss": loss})
+    seen: list[Tensor] = []
+
+    def d(images: Tensor) -> Tensor:
+        seen.append(images)
+        return images.mean((1, 2, 3)) * 3
+
+    latent = torch.randn(4, 1, 32, 32).tanh()
+    real = torch.rand(4, 1, 32, 32)
+    inputs = Inputs({"real": Batch(real), "latent": latent}, torch.tensor(0.0))
+    functions: Mapping[str, Any] = {"generator": lambda z: z, "discriminator": d}
+    value, scores = discriminator_loss(functions, inputs, config)
+    on_real, on_fake = (2 * real - 1).mean((1, 2, 3)) * 3, latent.mean((1, 2, 3)) * 3
+    torch.testing.assert_close(value, ADVERSARIAL[loss].discriminator(on_real, on_fake))
+    torch.testing.assert_close(seen[0], 2 * real - 1)
+    is_probability = loss in ("non_saturating", "saturating")
+    expected = on_real.sigmoid().mean() if is_probability else on_real.mean()
+    torch.testing.assert_close(scores["score/real"], expected)
+    value, scores = generator_loss(functions, inputs, config)
+    torch.testing.assert_close(value, ADVERSARIAL[loss].generator(on_fake))
+    torch.testing.assert_close(scores["score/fake"], on_fake.sigmoid().mean() if is_probability else on_fake.mean())
+
+
+@dataclasses.dataclass
+class Batch:
+    images: Tensor
+
+
+def test_images_go_out_as_they_look() -> None:
+    images = torch.tensor([-1.0, 0.0, 1.0, 5.0]).view(1, 1, 2, 2)
+    assert to_uint8(to_unit(images)).tolist() == [[[[0], [128]], [[255], [255]]]]
+    colours = torch.rand(2, 5, 3, 4, 6)  # rows and columns
+    assert to_uint8(colours).shape == (2, 5, 4, 6, 3)
+    assert to_uint8(colours)[1, 2, 3, 4, 0] == round(float(colours[1, 2, 0, 3, 4]) * 255)
+
+
+def test_a_figure_is_a_picture() -> None:
+    from matplotlib import pyplot as plt
+
+    figure = plt.figure(figsize=(2, 1), dpi=50, facecolor="red")
+    picture = from_figure(figure)
+    assert picture.shape == (50, 100, 3) and picture.dtype == np.uint8
+    assert (picture == [255, 0, 0]).all() and not plt.fignum_exists(figure.number)

@@ -1,0 +1,86 @@
+"""A checkpoint alone gives the trained networks back, in a process that has no data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_tasks
+import torch
+from test_loop import SMALL, Unjudged
+
+import genlab
+from genlab.errors import CorruptFile, GenlabError
+from genlab.tasks import ClassifierConfig, Context, GANConfig, build
+from genlab.tasks.classifier import ClassifierTask
+from genlab.training import Trial
+
+GAN_SETTINGS = SMALL | {"epochs": 2, "spectral_norm": "both", "normalization": "none"}
+
+CASES: dict[str, tuple[Any, Any, Any]] = {
+    "gan": (Unjudged, build(GANConfig, GAN_SETTINGS), {"generator": (4, 8), "discriminator": (4, 1, 32, 32)}),
+    "classifier": (
+        ClassifierTask,
+        build(ClassifierConfig, {"epoch_steps": 2, "width": 4}),
+        {"classifier": (4, 1, 32, 32)},
+    ),
+    "rotations": (
+        ClassifierTask,
+        build(ClassifierConfig, {"epoch_steps": 2, "width": 4, "target": "rotation"}),
+        {"classifier": (4, 1, 32, 32)},
+    ),
+}
+CODE = """
+import sys, torch, genlab
+networks = genlab.load(sys.argv[1], replica=1)
+inputs = torch.load(sys.argv[2])
+assert not any(network.training for network in networks.values())
+torch.save({name: networks[name](each).detach() for name, each in inputs.items()}, sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loaded_networks_give_bitwise_what_the_trained_ones_do(case: str, tmp_path: Path) -> None:
+    kind, config, shapes = CASES[case]
+    trial = Trial(kind, config, Context(), replicas=2)
+    trial.advance()
+    (tmp_path / "state.safetensors").write_bytes(trial.checkpoint().encode())
+    inputs = {name: torch.rand(shape) for name, shape in shapes.items()}
+    torch.save(inputs, tmp_path / "inputs.pt")
+    paths = [str(tmp_path / name) for name in ("state.safetensors", "inputs.pt", "outputs.pt")]
+    # no folder of this machine holds a data set: its cache is an empty one that cannot be written to
+    nowhere = {"GENLAB_CACHE": "/proc/nowhere", "PATH": "", "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    subprocess.run([sys.executable, "-c", CODE, *paths], check=True, env=nowhere)
+    outputs = torch.load(paths[2])
+    trained = trial.replicas[1].networks  # type: ignore[attr-defined]
+    assert outputs.keys() == trained.keys()
+    for name, network in trained.items():
+        assert torch.equal(outputs[name], network.eval()(inputs[name]))
+
+
+def test_a_script_defined_task_is_passed_in(tmp_path: Path) -> None:
+    trial = Trial(tiny_tasks.Tiny, build(tiny_tasks.TinyConfig, {}), Context(), script="sweeps/mine.py")
+    trial.advance()
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(trial.checkpoint().encode())
+    with pytest.raises(GenlabError, match=r"TinyConfig, which sweeps/mine.py defines.*task=TheTask"):
+        genlab.load(path)
+    images = torch.rand(3, 1, 8, 8)
+    loaded = genlab.load(path, task=tiny_tasks.Tiny)["classifier"](images)
+    assert torch.equal(loaded, trial.replicas[0].networks["classifier"].eval()(images))  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+    with pytest.raises(GenlabError, match="there is no checkpoint"):
+        genlab.load(tmp_path / "absent.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"123456789")
+    with pytest.raises(CorruptFile, match=r"bad\.safetensors"):
+        genlab.load(tmp_path / "bad.safetensors")
+    trial = Trial(tiny_tasks.Tiny, build(tiny_tasks.TinyConfig, {}), Context())
+    with pytest.raises(GenlabError, match="there is no number 1"):
+        genlab.load(trial.checkpoint(), task=tiny_tasks.Tiny, replica=1)
+    with pytest.raises(AttributeError):
+        genlab.lode  # type: ignore[attr-defined]  # noqa: B018

@@ -1,0 +1,197 @@
+"""What is prepared: once, by what it was made from, of any kind, also by tasks that a script defines."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_tasks
+import torch
+from safetensors.torch import save_file
+from tiny_tasks import MeanConfig, Means, Tiny, TinyConfig
+from torch import Tensor, nn
+
+from genlab.errors import CorruptFile, GenlabError
+from genlab.tasks import (
+    Context,
+    FromCheckpoint,
+    FromTask,
+    FromWeights,
+    Prepared,
+    Report,
+    build,
+)
+from genlab.tracking.storage import Storage
+from genlab.training import Loop, Trial, prepare, prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsingConfig(TinyConfig):
+    """What a trial says that it needs."""
+
+    layer: int = 0
+    needs: str = "features"
+    path: str = ""
+
+    def prepare(self) -> Mapping[str, Any]:
+        return {
+            "features": lambda: {"features": FromTask(MeanConfig(layer=self.layer), Means, {"features": 3})},
+            "checkpoint": lambda: {"network": FromCheckpoint(self.path, Tiny)},
+            "weights": lambda: {"weights": FromWeights(self.path)},
+            "wild": lambda: {"wild": FromTask(TinyConfig(lr=1e30, epochs=1), Wild)},
+        }[self.needs]()
+
+
+class Using(Tiny):
+    Config = UsingConfig
+
+
+class Wild(Tiny):
+    """Diverges."""
+
+    def phases(self) -> Any:
+        def loss(networks: Any, inputs: Any, config: Any) -> tuple[Tensor, dict[str, Tensor]]:
+            value, _ = tiny_tasks.label_loss(networks, inputs, config)
+            return value * 1e38 * 1e38, {}
+
+        return [dataclasses.replace(super().phases()[0], loss=loss)]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path / "storage"))
+
+
+def found(storage: Storage, **settings: Any) -> dict[str, Prepared]:
+    config = build(UsingConfig, settings)
+    made = prepare(Using, [config], Context(), storage)
+    return prepared(config, made.files, Context(), storage)
+
+
+def test_tensors_of_a_custom_task_and_what_it_needed_itself(storage: Storage) -> None:
+    features = found(storage)["features"]
+    assert features.tensors["means"].shape == (4,) and features.scalars == {"layer": 0}
+    assert features.metrics == {"features": 4.0} and not features.networks
+    assert sorted(name.partition("-")[0] for name in storage.names("prepared")) == ["MeanConfig", "TinyConfig"]
+
+
+def test_each_setting_finds_its_own_and_what_they_share_is_made_once(storage: Storage) -> None:
+    configs = [build(UsingConfig, {"layer": layer, "lr": lr}) for layer in (0, 1) for lr in (0.1, 0.2)]
+    made = prepare(Using, configs, Context(), storage)
+    assert len(made.files) == 3 and len(storage.names("prepared")) == 3  # two layers, one network
+    means = [prepared(config, made.files, Context(), storage)["features"] for config in configs]
+    assert [each.scalars["layer"] for each in means] == [0, 0, 1, 1]
+    assert not torch.equal(means[0].tensors["means"], means[2].tensors["means"])
+    assert made.data["first"][0]["shape"] == [48, 1, 8, 8] and len(made.data["first"]) == 1
+    with pytest.raises(GenlabError, match="features was not prepared"):
+        prepared(build(UsingConfig, {"layer": 2}), made.files, Context(), storage)
+
+
+def test_networks_of_a_checkpoint(storage: Storage, tmp_path: Path) -> None:
+    trial = Trial(Tiny, build(TinyConfig, {}), Context())
+    trial.advance()
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(trial.checkpoint().encode())
+    network = found(storage, needs="checkpoint", path=str(path))["network"].networks["classifier"]
+    images = torch.rand(3, 1, 8, 8)
+    assert not network.training and not any(p.requires_grad for p in network.parameters())
+    trained = trial.replicas[0].networks["classifier"].eval()  # type: ignore[attr-defined]
+    assert torch.equal(network(images), trained(images))
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth", "nested"])
+def test_a_weights_file(storage: Storage, tmp_path: Path, kind: str) -> None:
+    weights = nn.Linear(3, 2).state_dict()
+    if kind == "safetensors":
+        path = tmp_path / "x.safetensors"
+        save_file(weights, path)
+    else:
+        path = tmp_path / "x.pth"
+        nested = {"state_dict": {f"module.{name}": each for name, each in weights.items()}, "epoch": 3}
+        torch.save(weights if kind == "pth" else nested, path)
+    tensors = found(storage, needs="weights", path=str(path))["weights"].tensors
+    assert tensors.keys() == weights.keys() and all(torch.equal(tensors[name], weights[name]) for name in weights)
+    path.unlink()
+    # it was copied: lanes on other nodes need not see the file
+    assert len(storage.names("prepared")) == 1
+
+
+def test_files_that_are_absent_or_damaged_are_named(storage: Storage, tmp_path: Path) -> None:
+    for needs, says in (("checkpoint", "there is no file"), ("weights", "there is no file")):
+        with pytest.raises(GenlabError, match=says):
+            found(storage, needs=needs, path=str(tmp_path / "absent.pth"))
+    (tmp_path / "bad.pth").write_bytes(b"nonsense")
+    for needs in ("checkpoint", "weights"):
+        with pytest.raises(CorruptFile, match=r"bad\.pth"):
+            found(storage, needs=needs, path=str(tmp_path / "bad.pth"))
+
+
+def test_what_diverged_is_refused_and_not_stored(storage: Storage) -> None:
+    with pytest.raises(GenlabError, match=r"wild \(TinyConfig\) diverged in epoch 1"):
+        found(storage, needs="wild")
+    assert not storage.names("prepared")
+
+
+def test_how_good_it_is_is_told_and_warned_about_below_what_is_expected(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="genlab"):
+        found(storage)
+        found(storage)  # it is there already, and is told of all the same
+    told = [record for record in caplog.records if "features 4" in record.message]
+    assert len(told) == 2 and all(record.levelname == "INFO" for record in told)
+    caplog.clear()
+    expecting = FromTask(MeanConfig(), Means, {"features": 5.0})
+
+    @dataclass(frozen=True, kw_only=True)
+    class Expecting(TinyConfig):
+        def prepare(self) -> Mapping[str, Any]:
+            return {"features": expecting}
+
+    with caplog.at_level(logging.INFO, logger="genlab"):
+        made = prepare(Using, [Expecting()], Context(), storage)
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "features is 4, below 5" in warning.message
+    assert {"features": 4.0} in made.metrics.values()
+
+
+def test_a_given_network_from_what_was_prepared_trains_a_head(storage: Storage) -> None:
+    """Fine-tuning: the body is given, the head is trained."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class HeadConfig(TinyConfig):
+        def prepare(self) -> Mapping[str, Any]:
+            return {"body": FromTask(TinyConfig(epochs=1, epoch_steps=2), Tiny)}
+
+    class Head(Tiny):
+        Config = HeadConfig
+
+        def networks(self) -> Any:
+            return {"head": lambda: nn.Linear(2, 2)}
+
+        def given(self) -> Any:
+            return {"body": self.context.prepared["body"].networks["classifier"]}
+
+        def phases(self) -> Any:
+            def loss(networks: Any, inputs: Any, config: Any) -> Any:
+                images, labels = inputs["first"]
+                return nn.functional.cross_entropy(networks["head"](networks["body"](images)), labels), {}
+
+            return [dataclasses.replace(super().phases()[0], updates={"head": self.optimizer}, loss=loss)]
+
+        def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
+            return Report()
+
+    config = HeadConfig()
+    made = prepare(Head, [config], Context(), storage)
+    context = Context(prepared=prepared(config, made.files, Context(), storage))
+    loop = Loop(Head(config, context))
+    before = {name: each.clone() for name, each in loop.given["body"].state_dict().items()}
+    loop.advance(1)
+    assert all(torch.equal(each, before[name]) for name, each in loop.given["body"].state_dict().items())
+    assert {name.split("/")[1] for name in loop.save().tensors if name.startswith("networks/")} == {"head"}

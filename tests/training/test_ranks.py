@@ -1,0 +1,205 @@
+"""Two ranks do what one process does on the whole batch. Compared relative to the largest value of each tensor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_tasks
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from test_loop import SMALL, Unjudged
+from tiny_tasks import Attacked, Conditional, PseudoLabels, Tiny, TinyConfig, TwoDomains
+from torch import nn
+
+from genlab.errors import GenlabError
+from genlab.tasks import Context, GANConfig, PhasedTask, build
+from genlab.training import Loop
+
+
+class Plain(Unjudged):
+    """Without BatchNorm, so that a sample's gradient does not depend on the batch that it is in; with torch's own
+    first weights, since at N(0, 0.02) the gradients would be 1e-8."""
+
+    def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+        def without(build: Callable[[], nn.Module]) -> nn.Module:
+            network = build()
+            for owner in list(network.modules()):
+                for name, child in owner.named_children():
+                    if isinstance(child, nn.BatchNorm2d):
+                        setattr(owner, name, nn.Identity())
+            return network
+
+        return {name: lambda build=build: without(build) for name, build in super().networks().items()}
+
+
+GAN_SETTINGS = SMALL | {"epoch_steps": 1, "batch_size": 32, "discriminator_steps": 2, "init": "default"}
+TASKS: dict[str, tuple[type[PhasedTask], Any]] = {
+    "gan": (Plain, build(GANConfig, GAN_SETTINGS)),
+    "share": (Plain, build(GANConfig, GAN_SETTINGS | {"reuse_fakes": True})),
+    "spectral": (Plain, build(GANConfig, GAN_SETTINGS | {"spectral_norm": "both"})),
+    "conditional": (Conditional, build(TinyConfig, {"epoch_steps": 1})),
+    "transform": (Attacked, build(TinyConfig, {"epoch_steps": 1})),
+    "two streams": (TwoDomains, build(TinyConfig, {"epoch_steps": 1})),
+}
+
+
+def found_by(context: Context) -> dict[str, Any]:
+    """Everything that the tests below compare."""
+    found: dict[str, Any] = {}
+    for name, (kind, config) in TASKS.items():
+        loop = Loop(kind(config, context))
+        report = loop.advance(1)
+        found[name] = {
+            **{f"gradient/{n}/{i}": p.grad for n, own in loop.parameters.items() for i, p in enumerate(own)},
+            **{f"step/{n}": torch.from_numpy(curve) for n, curve in report.steps.items()},
+        }
+    # one epoch of two steps of a network with BatchNorm and dropout
+    loop = Loop(Tiny(build(TinyConfig, {"epoch_steps": 2, "dropout": 0.5}), context))
+    own: list[torch.Tensor] = []
+    dropped: list[torch.Tensor] = []
+    loop.networks["classifier"][1].register_forward_hook(
+        lambda *_: (
+            own.append(loop.networks["classifier"][1].running_mean.clone())
+            if loop.networks["classifier"].training
+            else None
+        )
+    )  # type: ignore[index]
+    loop.networks["classifier"][3].register_forward_hook(lambda m, i, o: dropped.append(o == 0) if m.training else None)  # type: ignore[index]
+    report = loop.advance(1)
+    found["epoch"] = {
+        "accuracy": report.metrics["accuracy"],
+        "curve": report.steps["loss/label"].tolist(),
+        "weights": [p.detach().clone() for p in loop.parameters["classifier"]],
+        "before averaging": own[-1],
+        "running mean": loop.networks["classifier"][1].running_mean.clone(),  # type: ignore[index]
+        "dropped": dropped[0],
+        "batches": loop.networks["classifier"][1].num_batches_tracked.clone(),  # type: ignore[index]
+    }
+    # evaluation of an odd number of items, whatever the training did
+    fresh = Loop(Tiny(build(TinyConfig, {}), context))
+    found["evaluation"] = fresh.evaluate("validation").metrics["accuracy"]
+    # pseudo-labels
+    loop = Loop(PseudoLabels(build(TinyConfig, {"epochs": 3}), context))
+    for epoch in (1, 2):
+        loop.advance(epoch)
+    subset = loop.streams["first"].images
+    found["pseudo-labels"] = {
+        "indices": subset.indices,
+        "labels": subset.labels,
+        "batch": loop.batches["first"].global_batch,
+    }
+    found["collectives"] = {
+        "gathered": context.all_gather(torch.arange(3) + 10 * context.rank),
+        "mean": context.all_reduce_mean(torch.tensor([1.0, 4.0]) * (1 + context.rank)),
+        "mapped": context.map_shards(7, lambda items: torch.stack((items, items**2), 1), chunk=2),
+    }
+    return found
+
+
+def on_a_rank(rank: int, world_size: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    if world_size > 1:
+        store = dist.FileStore(os.path.join(folder, "store"), world_size)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
+    torch.save(found_by(Context(rank, world_size)), os.path.join(folder, f"{world_size}-{rank}.pt"))
+    if world_size > 1:
+        dist.barrier()  # a rank that leaves early would break off what the other still hears
+        dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
+    """By one process, and by each of two ranks."""
+    folder: Path = tmp_path_factory.mktemp("ranks")
+    on_a_rank(0, 1, str(folder))
+    mp.spawn(on_a_rank, (2, str(folder)), nprocs=2)  # type: ignore[attr-defined]
+    alone, *ranks = [torch.load(folder / name, weights_only=False) for name in ("1-0.pt", "2-0.pt", "2-1.pt")]
+    return alone, *ranks
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_gradients_losses_and_scores_are_those_of_one_process(found: tuple[Any, Any, Any], task: str) -> None:
+    alone, *ranks = found
+    assert any(name.startswith("step/") for name in alone[task])
+    for name, value in alone[task].items():
+        largest = float(value.abs().max())
+        assert largest > 1e-6, name
+        for rank in ranks:
+            assert float((rank[task][name] - value).abs().max()) < 2e-4 * largest, name
+
+
+def test_ranks_agree_on_weights_metrics_and_running_statistics(found: tuple[Any, Any, Any]) -> None:
+    _, one, other = (each["epoch"] for each in found)
+    assert one["accuracy"] == other["accuracy"] and one["curve"] == other["curve"]
+    assert all(torch.equal(a, b) for a, b in zip(one["weights"], other["weights"], strict=True))
+    assert not torch.equal(one["before averaging"], other["before averaging"])
+    mean = (one["before averaging"] + other["before averaging"]) / 2
+    for rank in (one, other):
+        torch.testing.assert_close(rank["running mean"], mean, rtol=1e-5, atol=1e-7)
+        assert int(rank["batches"]) == 2
+
+
+def test_dropout_differs_from_rank_to_rank(found: tuple[Any, Any, Any]) -> None:
+    _, one, other = (each["epoch"]["dropped"] for each in found)
+    assert one.shape == other.shape and not torch.equal(one, other)
+
+
+def test_an_odd_number_of_items_is_evaluated_once_each(found: tuple[Any, Any, Any]) -> None:
+    alone, *ranks = (each["evaluation"] for each in found)
+    assert ranks == [alone, alone]
+    assert alone * 21 == pytest.approx(round(alone * 21))  # none counts twice
+
+
+def test_streams_are_replaced_alike_on_all_ranks(found: tuple[Any, Any, Any]) -> None:
+    _, one, other = (each["pseudo-labels"] for each in found)
+    assert torch.equal(one["indices"], other["indices"]) and torch.equal(one["labels"], other["labels"])
+    assert one["batch"] == 8
+
+
+def test_collectives(found: tuple[Any, Any, Any]) -> None:
+    alone, *ranks = (each["collectives"] for each in found)
+    expected = torch.tensor([[i, i * i] for i in range(7)])
+    assert torch.equal(alone["mapped"], expected) and alone["gathered"].tolist() == [0, 1, 2]
+    for rank in ranks:
+        assert rank["gathered"].tolist() == [0, 1, 2, 10, 11, 12]
+        assert rank["mean"].tolist() == [1.5, 6.0]
+        assert torch.equal(rank["mapped"], expected)
+
+
+def test_each_rank_takes_its_slice_of_the_same_whole() -> None:
+    """Of batches and of samples."""
+    seen: dict[int, list[Any]] = {}
+    for world_size, rank in ((1, 0), (2, 0), (2, 1)):
+        loop = Loop(Conditional(build(TinyConfig, {}), Context()))
+        loop.context = Context(rank=rank, world_size=world_size)
+        loop.batches = {name: loop._batches(name, stream) for name, stream in loop.streams.items()}
+        loop.batch_size = 8
+        samplers = {("generator", name): torch.Generator().manual_seed(3) for name in ("latent", "label")}
+        samplers |= {("discriminator", name): torch.Generator().manual_seed(4) for name in ("latent", "label")}
+        inputs = loop._draw(loop.phases[0], 0, samplers, torch.tensor(0.0))
+        seen[10 * world_size + rank] = [
+            inputs["first"].images,
+            inputs["first"].labels,
+            inputs["latent"],
+            inputs["label"],
+        ]
+    for whole, one, other in zip(seen[10], seen[20], seen[21], strict=True):
+        assert len(one) == 4 and torch.equal(whole, torch.cat((one, other)))
+
+
+def test_a_batch_that_leaves_one_image_to_a_rank_is_refused() -> None:
+    with pytest.raises(GenlabError, match="a batch of first has 2 images for 2 workers"):
+        Loop(Tiny(build(TinyConfig, {"batch_size": 2}), Context(rank=0, world_size=2)))
+    few = tiny_tasks.noise_images("few", 3)
+
+    class Few(Tiny):
+        def streams(self) -> Any:
+            return {"first": tiny_tasks.Stream(few)}
+
+    with pytest.raises(GenlabError, match="two at least"):
+        Loop(Few(build(TinyConfig, {}), Context(rank=0, world_size=2)))

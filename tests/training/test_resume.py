@@ -1,0 +1,142 @@
+"""Whatever interrupts a training, it goes on as if nothing had happened: to the last bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import tiny_tasks
+import torch
+from test_loop import SMALL, Unjudged
+from tiny_tasks import Attacked, Conditional, PseudoLabels, Tiny, TinyConfig, TwoDomains
+
+from genlab.tasks import SGD, Config, Context, GANConfig, PhasedTask, State, build
+from genlab.training import Checkpoint, Loop, Trial
+from genlab.training.loop import SPEED
+
+CUDA = pytest.param(
+    "cuda:0", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
+)
+
+
+class Scheduled(Tiny):
+    """With momentum, a falling rate, and dropout."""
+
+    optimizer = SGD(0.1, momentum=0.9, rate=lambda p: 1 - p)
+
+
+def gan_config(**settings: Any) -> GANConfig:
+    return build(GANConfig, SMALL | {"epochs": 3} | settings)
+
+
+CASES: dict[str, tuple[type[PhasedTask], Config]] = {
+    "gan": (Unjudged, gan_config()),
+    "spectral": (Unjudged, gan_config(spectral_norm="both", normalization="none")),
+    "instance": (Unjudged, gan_config(normalization="instance", augment="crop_flip")),
+    "steps": (Unjudged, gan_config(discriminator_steps=2)),
+    "share": (Unjudged, gan_config(reuse_fakes=True)),
+    "dropout": (Scheduled, build(TinyConfig, {"dropout": 0.5})),
+    "transform": (Attacked, build(TinyConfig, {})),
+    "conditional": (Conditional, build(TinyConfig, {"epoch_steps": 5})),
+    "two streams": (TwoDomains, build(TinyConfig, {"epoch_steps": 4})),
+    "pseudo-labels": (PseudoLabels, build(TinyConfig, {})),
+}
+
+
+def start(case: str, device: str = "cpu", **changes: Any) -> Loop:
+    kind, config = CASES[case]
+    return Loop(kind(dataclasses.replace(config, **changes), Context(device=device)))
+
+
+def through_a_file(loop: Loop) -> State:
+    encoded = Checkpoint("gan", None, {}, {}, loop.epoch, [0], [loop.save()]).encode()
+    return Checkpoint.decode(encoded, "state").states[0]
+
+
+def same(one: State, other: State) -> bool:
+    equal = all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    return one.tensors.keys() == other.tensors.keys() and equal and one.scalars == other.scalars
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+@pytest.mark.parametrize("case", CASES)
+def test_resumed_training_is_uninterrupted_training(case: str, device: str) -> None:
+    whole = start(case, device)
+    reports = [whole.advance(epoch) for epoch in (1, 2, 3)]
+    first = start(case, device)
+    first.advance(1)
+    again = start(case, device)
+    again.load(through_a_file(first))
+    torch.rand(7)  # what happens to the global generator meanwhile does not matter
+    for epoch in (2, 3):
+        report = again.advance(epoch)
+        expected = reports[epoch - 1]
+        assert report.first_step == expected.first_step
+        for name, curve in expected.steps.items():
+            assert report.steps[name].tolist() == curve.tolist()
+    assert same(whole.save(), again.save())
+
+
+@pytest.mark.parametrize("case", ["gan", "dropout", "pseudo-labels"])
+def test_a_replay_gives_the_same_epoch(case: str) -> None:
+    """Also in a loop that has gone on since."""
+    one = start(case)
+    one.advance(1)
+    kept = through_a_file(one)
+    second = one.advance(2)
+    ended = through_a_file(one)
+    one.advance(3)
+    one.load(kept)
+    assert one.epoch == 1
+    again = one.advance(2)
+    assert all(again.steps[name].tolist() == curve.tolist() for name, curve in second.steps.items())
+    assert same(through_a_file(one), ended)
+
+
+def test_every_epoch_draws_anew() -> None:
+    """With rates of 0 the networks stay: what differs between two epochs is what was drawn."""
+    one = start("gan", lr_generator=1e-30, lr_discriminator=1e-30, epoch_steps=9)  # 9 steps are half a pass
+    curves = [one.advance(epoch).steps["loss/generator"].tolist() for epoch in (1, 2, 3)]
+    assert curves[0] != curves[1] != curves[2]
+
+
+def test_replicas_are_seeds_in_a_row() -> None:
+    config = gan_config()
+    trial = Trial(Unjudged, config, Context(), replicas=2)
+    alone = Trial(Unjudged, dataclasses.replace(config, seed=1), Context())
+    trial.advance()
+    alone.advance()
+    assert trial.seeds == [0, 1]
+    assert same(trial.replicas[1].save(), alone.replicas[0].save())
+    assert not same(trial.replicas[0].save(), alone.replicas[0].save())
+
+
+def test_a_trial_goes_on_from_its_checkpoint() -> None:
+    config = gan_config()
+    trial, again = (Trial(Unjudged, config, Context(), replicas=2) for _ in range(2))
+    trial.advance()
+    checkpoint = Checkpoint.decode(trial.checkpoint().encode(), "state")
+    for kept, report in zip(checkpoint.metrics, trial.reports, strict=True):
+        assert {**kept, **{name: report.metrics[name] for name in SPEED}} == report.metrics
+    assert checkpoint.data["real"]["shape"] == [1197, 1, 32, 32]
+    again.load(checkpoint)
+    assert again.replicas[0].save().tensors.keys() == trial.replicas[0].save().tensors.keys()
+    once_more = Trial(Unjudged, config, Context(), replicas=2)
+    once_more.advance()
+    assert once_more.checkpoint().encode() == trial.checkpoint().encode()  # the same state is the same bytes
+    trial.advance()
+    again.advance()
+    assert again.epoch == 2
+    for one, other in zip(trial.replicas, again.replicas, strict=True):
+        assert same(one.save(), other.save())
+
+
+def test_another_trials_work_in_between_changes_nothing() -> None:
+    alone, between = start("dropout"), start("dropout")
+    alone.advance(1)
+    between.advance(1)
+    alone.advance(2)
+    Loop(tiny_tasks.Tiny(build(TinyConfig, {"seed": 5}), Context())).advance(1)
+    between.advance(2)
+    assert same(alone.save(), between.save())
