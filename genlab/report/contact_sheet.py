@@ -16,6 +16,7 @@ from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import Records, TrialRecord, rank
 
 COLUMNS, ROWS, CONFIRMS = 6, 20, 5  # epochs; trials; rows more for trials that confirm
+SETTINGS = 8  # lines of them in a label
 SHOWN = 4  # images along the edge of a cell, of a set [N, H, W, C]
 PREFERRED = "samples"  # the key that is shown where none is asked for
 TEST = "test/"  # keys that begin so are shown only where they are asked for
@@ -171,14 +172,15 @@ def _label(
     pen.text((x, y + 52), _fit(pen, ended, 14), color, _font(14))
     names = list(trial.settings) if trial.confirms else differing
     names = [name for name in names if name in trial.settings]
-    room = 7 if len(names) <= 7 else 6
-    column = max((pen.textlength(name, _font(13)) for name in names[:room]), default=0.0) + 8
+    room = SETTINGS if len(names) <= SETTINGS else SETTINGS - 1
+    column = max((pen.textlength(name, _font(12)) for name in names[:room]), default=0.0) + 8
     for i, name in enumerate(names[:room]):
-        pen.text((x, y + 76 + i * 16), _fit(pen, name, 13), FAINT, _font(13))
-        value = _fit(pen, _value(trial.settings[name]), 13, column)
-        pen.text((x + column, y + 76 + i * 16), value, INK, _font(13))
+        top = y + 74 + i * 14.5
+        pen.text((x, top), _fit(pen, name, 12), FAINT, _font(12))
+        value = _fit(pen, _value(trial.settings[name]), 12, column)
+        pen.text((x + column, top), value, INK, _font(12))
     if len(names) > room:
-        pen.text((x, y + 76 + room * 16), f"and {len(names) - room} more", FAINT, _font(13))
+        pen.text((x, y + 74 + room * 14.5), f"and {len(names) - room} more", FAINT, _font(12))
 
 
 def _cells(
