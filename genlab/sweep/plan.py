@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,6 +60,13 @@ class Plan:
         """The epochs of a trial, in words: `5`, or `5 to 30` where rows of a grid differ."""
         epochs = {self.config(row).epochs for row in self.grid or ({},)}
         return str(max(epochs)) if len(epochs) == 1 else f"{min(epochs)} to {max(epochs)}"
+
+    def script_digest(self) -> str:
+        """Of the script, where it defines the task; empty otherwise."""
+        if self.script is None or not os.path.isfile(self.script):
+            return ""
+        with open(self.script, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
 
     def to_prepare(self) -> list[Config]:
         """Configs that together need prepared all that any trial needs."""

@@ -110,6 +110,7 @@ class Run:
             "session": "prepare@",
             "trial": "prepare",
             "epoch": 0,
+            "script": self.plan.script_digest(),
             "configs": [as_dict(config) for config in self.plan.to_prepare()],
         }
         try:

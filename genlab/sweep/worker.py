@@ -331,7 +331,7 @@ class Rank:
 
         context = Context(device=self.device, data_root=self.settings.data_root)
         configs = [build(self.kind, settings) for settings in request["configs"]]
-        return dataclasses.asdict(prepare(self.task, configs, context, self.storage))
+        return dataclasses.asdict(prepare(self.task, configs, context, self.storage, request["script"]))
 
     def _host(self) -> dict[str, Any]:
         import torch

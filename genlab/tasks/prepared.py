@@ -36,7 +36,8 @@ class FromTask:
 
     def key(self) -> str:
         """The same in every process for the same config, and another for any other."""
-        made_from = [task_name(type(self.config)), as_dict(self.config)]
+        task = "" if self.task is None else self.task.__qualname__
+        made_from = [task_name(type(self.config)), task, as_dict(self.config)]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
 
 

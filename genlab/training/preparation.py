@@ -50,7 +50,8 @@ class Preparation:
 
     Attributes:
         files: for `prepared`.
-        data: what the trials' own data sets are: by stream the different descriptions (JSON).
+        data: what the trials' own data sets are, by stream, and the files that were copied, by path: all different
+            descriptions (JSON).
         metrics: what was reported of each thing that was prepared, by its file.
     """
 
@@ -59,7 +60,9 @@ class Preparation:
     metrics: dict[str, dict[str, float]]
 
 
-def prepare(kind: type[Task], configs: Iterable[Config], context: Context, storage: Storage) -> Preparation:
+def prepare(
+    kind: type[Task], configs: Iterable[Config], context: Context, storage: Storage, script: str = ""
+) -> Preparation:
     """Make what the configs' `prepare()` name and `storage` does not hold yet.
 
     Runs on one rank, whatever the number of workers, so what it makes does not depend on that.
@@ -67,6 +70,7 @@ def prepare(kind: type[Task], configs: Iterable[Config], context: Context, stora
     Args:
         kind: the task of the trials.
         configs: all that differ in what they need prepared.
+        script: digest of the sweep script: what a task that it defines prepared before another edit is not used.
 
     Raises:
         GenlabError: something to be prepared diverged, or a file is absent or damaged.
@@ -74,7 +78,7 @@ def prepare(kind: type[Task], configs: Iterable[Config], context: Context, stora
     made = Preparation({}, {}, {})
     for config in configs:
         for name, source in config.prepare().items():
-            _make(name, source, context, storage, made)
+            _make(name, source, context, storage, made, script)
         for stream, seen in kind(config, context).data.items():
             if (description := seen.as_json()) not in made.data.setdefault(stream, []):
                 made.data[stream].append(description)
@@ -104,11 +108,15 @@ def _task(source: Source) -> type[Task] | None:
     return source.task if isinstance(source, FromCheckpoint) else None
 
 
-def _make(name: str, source: Source, context: Context, storage: Storage, made: Preparation) -> None:
+def _make(name: str, source: Source, context: Context, storage: Storage, made: Preparation, script: str) -> None:
     """Store what `source` stands for, and note it in `made`."""
     if source.key() in made.files:
         return
-    path = _from_task(name, source, context, storage, made) if isinstance(source, FromTask) else _copy(source, storage)
+    if isinstance(source, FromTask):
+        path = _from_task(name, source, context, storage, made, script)
+    else:
+        path, digest = _copy(source, storage)
+        made.data[source.path] = [{"sha256": digest}]
     made.files[source.key()] = path
     checkpoint = Checkpoint.decode(storage.read(path), path)
     made.metrics[path] = dict(checkpoint.metrics[0]) if checkpoint.metrics else {}
@@ -127,17 +135,18 @@ def _tell(name: str, source: FromTask, metrics: Mapping[str, float]) -> None:
             logger.info("%s: %s %.3g", name, metric, value)
 
 
-def _from_task(name: str, source: FromTask, context: Context, storage: Storage, made: Preparation) -> str:
+def _from_task(name: str, source: FromTask, context: Context, storage: Storage, made: Preparation, script: str) -> str:
     """Run the task to its last epoch, unless that was done before; the file."""
     needs = source.config.prepare()
     for nested, needed in needs.items():
-        _make(nested, needed, context, storage, made)
+        _make(nested, needed, context, storage, made, script)
     own = prepared(source.config, made.files, context, storage)
     kind, task = task_name(type(source.config)), _task(source)
     assert task is not None
     context = Context(device=context.device, data_root=context.data_root, prepared=own)
     made_from = {
         "recipe": RECIPE,
+        "script": "" if source.config.implementation else script,
         "task": kind,
         "config": as_dict(source.config),
         "data": {stream: seen.as_json() for stream, seen in task(source.config, context).data.items()},
@@ -157,8 +166,8 @@ def _from_task(name: str, source: FromTask, context: Context, storage: Storage, 
     return path
 
 
-def _copy(source: FromCheckpoint | FromWeights, storage: Storage) -> str:
-    """A copy of the file in the storage, where every node finds it."""
+def _copy(source: FromCheckpoint | FromWeights, storage: Storage) -> tuple[str, str]:
+    """A copy of the file in the storage, where every node finds it, and the file's digest."""
     folder, name = posixpath.split(source.path)
     try:
         content = Storage(folder).read(name)
@@ -171,7 +180,7 @@ def _copy(source: FromCheckpoint | FromWeights, storage: Storage) -> str:
     path = _path("copied", content)
     if not _whole(path, storage):
         storage.write(path, checkpoint.encode())
-    return path
+    return path, hashlib.sha256(content).hexdigest()
 
 
 def _weights(content: bytes, path: str) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,6 +81,13 @@ def test_tensors_of_a_custom_task_and_what_it_needed_itself(storage: Storage) ->
     assert sorted(name.partition("-")[0] for name in storage.names("prepared")) == ["MeanConfig", "TinyConfig"]
 
 
+def test_what_a_script_defines_is_prepared_anew_when_the_script_changes(storage: Storage) -> None:
+    config = build(UsingConfig, {})
+    files = [prepare(Using, [config], Context(), storage, script=digest).files for digest in ("a", "b", "a")]
+    assert files[0] == files[2] and files[0].keys() == files[1].keys()
+    assert all(files[0][key] != files[1][key] for key in files[0])
+
+
 def test_each_setting_finds_its_own_and_what_they_share_is_made_once(storage: Storage) -> None:
     configs = [build(UsingConfig, {"layer": layer, "lr": lr}) for layer in (0, 1) for lr in (0.1, 0.2)]
     made = prepare(Using, configs, Context(), storage)
@@ -114,10 +122,13 @@ def test_a_weights_file(storage: Storage, tmp_path: Path, kind: str) -> None:
         path = tmp_path / "x.pth"
         nested = {"state_dict": {f"module.{name}": each for name, each in weights.items()}, "epoch": 3}
         torch.save(weights if kind == "pth" else nested, path)
-    tensors = found(storage, needs="weights", path=str(path))["weights"].tensors
+    config = build(UsingConfig, {"needs": "weights", "path": str(path)})
+    made = prepare(Using, [config], Context(), storage)
+    assert made.data[str(path)] == [{"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}]
+    tensors = prepared(config, made.files, Context(), storage)["weights"].tensors
     assert tensors.keys() == weights.keys() and all(torch.equal(tensors[name], weights[name]) for name in weights)
     path.unlink()
-    # it was copied: lanes on other nodes need not see the file
+    # it was copied: lanes on other nodes need not see the file; and a resume must find the same one
     assert len(storage.names("prepared")) == 1
 
 
