@@ -1,8 +1,9 @@
 """What a set of image files larger than memory costs: seconds to build, images a second, and resident memory.
 
 Writes uncompressed images of 128 x 128 pixels into a folder, twice: as many as were asked for, and a tenth of them.
-Each set is built by one process and drawn from by another, in batches of 64, with a budget that even the smaller one
-exceeds, as on a machine of little memory: so nothing depends on this machine's. Prints one JSON line.
+Each set is built by one process, and trained on by another: a small classifier of rotations, in batches of 64. Both
+have a budget that even the smaller set exceeds, as on a machine of little memory: so nothing depends on this machine's.
+Prints one JSON line.
 
 uv run benchmarks/large_set.py --folder /tmp/large_set
 """
@@ -26,25 +27,27 @@ FEWEST = 10
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from genlab.data import Batches, load, memory
-folder, budget, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+from genlab.data import load, memory
+from genlab.tasks import ClassifierConfig, Context
+from genlab.tasks.classifier import ClassifierTask
+from genlab.training import Loop
+folder, budget, steps = f"image_folder:{sys.argv[1]}", int(sys.argv[2]), int(sys.argv[3])
 memory.budget = lambda device: budget
 begin = time.monotonic()
-image_set = load(f"image_folder:{folder}", "train", image_size=128)
+load(folder, "train", image_size=128)
 loaded = time.monotonic()
 if steps:
-    batches = Batches(image_set, batch_size=64, seed=0, augment="flip")
-    for step in range(steps):
-        batches.batch(step)
+    config = ClassifierConfig(dataset=folder, image_size=128, width=4, augment="flip", epoch_steps=steps)
+    assert not Loop(ClassifierTask(config, Context())).advance(1).diverged
 status = Path("/proc/self/status").read_text().splitlines()
 peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-print(json.dumps({"load": loaded - begin, "draw": time.monotonic() - loaded, "peak_mib": round(peak / 1024)}))
+print(json.dumps({"load": loaded - begin, "train": time.monotonic() - loaded, "peak_mib": round(peak / 1024)}))
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Build and draw from a set of image files and from one a tenth its size; prints one JSON line."""
+    """Build and train on a set of image files, and on one a tenth its size; prints one JSON line."""
 
     folder: Path
     """Where the files and the built sets go: needs 2.2 times the gigabytes. Must be absent or empty."""
@@ -52,8 +55,8 @@ class Options:
     """Of image files, in the larger set."""
     budget_megabytes: int = 16
     """What a process may keep of one set in memory."""
-    passes: float = 0.5
-    """How much of a set is drawn."""
+    passes: float = 0.25
+    """How much of a set is trained on."""
     keep: bool = False
     """Leave the files and the built sets there."""
 
@@ -74,28 +77,28 @@ def main(options: Options) -> None:
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
-    ratios = {key: round(large[key] / small[key], 2) for key in ("build_peak_mib", "draw_peak_mib")}
+    ratios = {key: round(large[key] / small[key], 2) for key in ("build_peak_mib", "train_peak_mib")}
     print(
         json.dumps({"budget_bytes": options.budget_megabytes * 10**6, "large": large, "small": small, "ratio": ratios})
     )
 
 
 def measure(folder: Path, count: int, options: Options) -> dict[str, float]:
-    """Write `count` image files, build the set of them, and draw from it."""
+    """Write `count` image files, build the set of them, and train on it."""
     write(folder / "train", count)
     for other in ("validation", "test"):  # otherwise a tenth of the training images
         write(folder / other, FEWEST)
     build = run(folder, 0, options)
     steps = max(1, int(options.passes * count / BATCH))
-    draw = run(folder, steps, options)
+    train = run(folder, steps, options)
     return {
         "files": count,
         "bytes_of_files": sum(entry.stat().st_size for entry in os.scandir(folder / "train")),
         "build_seconds": round(build["load"], 1),
         "build_peak_mib": build["peak_mib"],
-        "open_seconds": round(draw["load"], 1),
-        "images_per_second": round(steps * BATCH / draw["draw"]),
-        "draw_peak_mib": draw["peak_mib"],
+        "open_seconds": round(train["load"], 1),
+        "images_per_second": round(steps * BATCH / train["train"]),
+        "train_peak_mib": train["peak_mib"],
     }
 
 
@@ -109,7 +112,7 @@ def write(folder: Path, count: int) -> None:
 
 
 def run(folder: Path, steps: int, options: Options) -> dict[str, float]:
-    """A fresh process that opens the set, building it where it is absent, and draws so many batches."""
+    """A fresh process that opens the set, building it where it is absent, and trains so many steps."""
     arguments = [str(folder), str(options.budget_megabytes * 10**6), str(steps)]
     environment = {**os.environ, "GENLAB_CACHE": str(folder.parent / "cache")}
     done = subprocess.run(

@@ -122,7 +122,8 @@ class GAN(PhasedTask):
             "sizes/compared": compared,
             "sizes/features": features.shape[1],
         }
-        if (classes := len(self.data["real"].classes)) > 1:
+        classes = len(self.data["real"].classes)
+        if classes > 1 and judge.head[-1].out_features == classes:  # not a judge of other classes
             covered, entropy = class_coverage(judge.head(features).argmax(1), classes)
             metrics |= {"classes_covered": covered, "class_entropy": entropy}
         samples = to_uint8(to_unit(generator(latent[:SHOWN])))

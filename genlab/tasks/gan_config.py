@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from genlab.data.names import check_name
 from genlab.tasks.classifier_config import ClassifierConfig
 from genlab.tasks.config import Augmentation, ImageSize, PhasedConfig
-from genlab.tasks.prepared import FromTask, Source
+from genlab.tasks.prepared import FromCheckpoint, FromTask, Source
 
 JUDGE_ACCURACY = {"accuracy/clean": 0.6}  # below that its features say little about images (0.97 on digits)
 
@@ -33,7 +33,10 @@ class GANConfig(PhasedConfig):
         reuse_fakes: the generator's step judges the very images that the last discriminator step saw, drawn once.
         evaluation_samples: images drawn an epoch, from noise that stays the same, to be judged and shown; as many
             real ones at most are compared with them.
-        judge_steps: training steps of the classifier whose features judge the images.
+        judge_steps: training steps of the classifier whose features judge the images. It is trained on `dataset`; a
+            warning is shown where its accuracy stays below 0.6.
+        judge: checkpoint of another classifier to judge by, an absolute path or a URL: distances of different data
+            sets can be compared where it is the same.
     """
 
     implementation: ClassVar[str] = "genlab.tasks.gan:GAN"
@@ -57,6 +60,7 @@ class GANConfig(PhasedConfig):
     reuse_fakes: bool = False
     evaluation_samples: int = 1000
     judge_steps: int = 400
+    judge: str = ""
 
     def check(self) -> None:
         super().check()
@@ -87,6 +91,8 @@ class GANConfig(PhasedConfig):
         )
 
     def prepare(self) -> Mapping[str, Source]:
+        if self.judge:
+            return {"judge": FromCheckpoint(self.judge)}
         judge = ClassifierConfig(
             dataset=self.dataset, image_size=self.image_size, epochs=1, epoch_steps=self.judge_steps, seed=0
         )

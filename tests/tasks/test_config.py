@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlab.errors import GenlabError
-from genlab.tasks import ClassifierConfig, Config, FromTask, GANConfig, build, config_class, configs
+from genlab.tasks import ClassifierConfig, Config, FromCheckpoint, FromTask, GANConfig, build, config_class, configs
 from genlab.tasks.fields import as_dict, as_text, check_value, parse_value
 
 
@@ -80,6 +80,7 @@ def test_the_judge_follows_from_the_data_alone() -> None:
             other = value + 1 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
         changed = GANConfig(**{field.name: other}).prepare()["judge"]
         assert (changed.key() != before.key()) == (field.name in judged_by), field.name
+    assert GANConfig(judge="/a/state.safetensors").prepare()["judge"] == FromCheckpoint("/a/state.safetensors")
     assert isinstance(before, FromTask) and isinstance(before.config, ClassifierConfig)
 
 

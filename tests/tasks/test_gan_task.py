@@ -17,7 +17,8 @@ from genlab.errors import DataError, GenlabError
 from genlab.losses import ADVERSARIAL
 from genlab.metrics import frechet_distance, kernel_distance, prdc
 from genlab.randomness import generator as seeded
-from genlab.tasks import Context, GANConfig, Inputs, Report, build
+from genlab.tasks import ClassifierConfig, Context, GANConfig, Inputs, Report, build
+from genlab.tasks.classifier import ClassifierTask
 from genlab.tasks.gan import GAN, discriminator_loss, generator_loss
 from genlab.tasks.images import from_figure, quantize, to_signed, to_uint8, to_unit
 from genlab.tracking.storage import Storage
@@ -118,6 +119,22 @@ def test_biased_measures_compare_sets_of_equal_size(context: Context, samples: i
     )
     assert seen["kid"] == pytest.approx(float(kernel_distance(reals, fakes)), rel=1e-3)
     assert seen["recall"] == pytest.approx(float(prdc(reals[:compared], fakes[:compared]).recall), abs=0.01)
+
+
+def test_another_classifier_may_judge(context: Context, tmp_path: Path) -> None:
+    """From its checkpoint; a judge of other classes says nothing about those of the data."""
+    trial = Trial(
+        ClassifierTask, build(ClassifierConfig, {"epoch_steps": 1, "width": 4, "target": "rotation"}), Context()
+    )
+    trial.advance()
+    path = tmp_path / "judge.safetensors"
+    path.write_bytes(trial.checkpoint().encode())
+    config, storage = build(GANConfig, SMALL | {"judge": str(path)}), Storage(str(tmp_path / "storage"))
+    made = prepare(GAN, [config], Context(), storage)
+    task = GAN(config, Context(prepared=prepared(config, made.files, Context(), storage)))
+    metrics = evaluated(task).metrics
+    assert np.isfinite(metrics["kid"]) and "classes_covered" not in metrics
+    assert metrics["kid"] != evaluated(GAN(build(GANConfig, SMALL), context)).metrics["kid"]
 
 
 def test_real_features_are_computed_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
