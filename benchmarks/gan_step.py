@@ -157,7 +157,7 @@ def measure(options: Options, **settings: Any) -> dict[str, Any]:
     )
     config.check()
     task = Unjudged(config, Context(device=device, data_root=options.data_root))
-    images = task.first_streams["real"].images
+    images = task.initial_streams["real"].image_set
     if len(images) < options.batch_size:
         raise SystemExit(f"{options.dataset} has {len(images)} images: fewer than one batch")
     loop = Loop(task)

@@ -17,6 +17,7 @@ from genlab.sweep.environment import calling, environment
 from genlab.sweep.options import LATEST, Options, parse
 from genlab.sweep.plan import Plan
 from genlab.sweep.sweep import Sweep
+from genlab.sweep.worker import pickled
 from genlab.tracking.records import Heartbeat, Records
 from genlab.tracking.server import default_tracking_uri
 from genlab.tracking.storage import Storage
@@ -54,6 +55,7 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
         _check_same(earlier, plan)
     storage.check_writable()
     if options.dry_run:
+        pickled(plan.kind, plan.task)
         _describe(plan, storage)
         return 0
     from genlab.sweep.cluster import connect, room

@@ -68,7 +68,7 @@ class Run:
         settings = LaneSettings(
             lane=0,
             mailbox=None,
-            code=pickled((plan.kind, plan.task)),
+            code=pickled(plan.kind, plan.task),
             script=plan.script,
             storage=self.storage.url,
             folder=self.records.name,

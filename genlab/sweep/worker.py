@@ -8,6 +8,8 @@ import dataclasses
 import datetime
 import faulthandler
 import gc
+import importlib
+import io
 import logging
 import os
 import socket
@@ -15,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -54,12 +57,37 @@ class LaneSettings:
     epoch_deadline: float
 
 
-def pickled(code: Any) -> bytes:
-    """Classes as a lane gets them: by name, or whole where a script defines them."""
+def pickled(kind: type[Config], task: type[Task] | None) -> bytes:
+    """A config's class and a task's as a lane gets them: by name, or whole where a script defines them.
+
+    Raises:
+        GenlabError: they refer to something that cannot be sent.
+    """
     import ray.cloudpickle
 
     cloudpickle: Any = ray.cloudpickle
-    return cloudpickle.dumps(code)
+
+    class Pickler(cloudpickle.CloudPickler):
+        """A function that names `torch` and `classes` takes `torch.classes` along, which stands for a module but is
+        of a class of its own: it goes by its name, too."""
+
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, types.ModuleType) and type(obj) is not types.ModuleType:
+                for name, module in list(sys.modules.items()):
+                    if module is obj:
+                        return importlib.import_module, (name,)
+            return super().reducer_override(obj)
+
+    written = io.BytesIO()
+    try:
+        Pickler(written).dump((kind, task))
+    except Exception as error:  # whatever the objects raise
+        name = (task or kind).__name__
+        raise GenlabError(
+            f"{name} cannot be sent to the lanes, since what it refers to cannot be pickled: {error}. Make that "
+            "where it is used, or define it in a module that is installed"
+        ) from error
+    return written.getvalue()
 
 
 def lane_loop(arguments: dict[str, Any]) -> None:

@@ -1,4 +1,8 @@
-"""What a task is: what to train, on what, by which losses, judged how. It knows nothing of Ray, DDP or MLflow."""
+"""What a task is: what to train, on what, by which losses, judged how. It knows nothing of Ray, DDP or MLflow.
+
+A sweep has trials, one for each setting. A trial trains one replica for each of its seeds, all of them side by side. A
+replica runs in one process, or in several that train it together: its ranks.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from genlab.errors import GenlabError
 from genlab.tasks.config import Config, PhasedConfig
 from genlab.tasks.context import Context
 from genlab.tasks.optimizers import Optimizer
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Report:
-    """What an epoch, or an evaluation, showed.
+    """What an epoch, or an evaluation, showed. A task's `evaluate()` sets metrics and images, the loop the rest.
 
     Attributes:
         metrics: numbers by name.
@@ -47,14 +52,15 @@ class Report:
 
 
 class State(NamedTuple):
-    """All that one replica needs to go on: tensors by path, and scalars (JSON) by name."""
+    """All that one replica needs to go on: tensors by key, such as `networks/generator/0.weight`, and what else there
+    is, as JSON values by name."""
 
     tensors: dict[str, Tensor]
     scalars: dict[str, Any]
 
 
 class Task:
-    """What one trial does. Either a `PhasedTask`, or a `CustomTask` where nothing is trained by gradient."""
+    """What one trial does: a `PhasedTask`, which the loop trains, or a `CustomTask`, with a replica of its own."""
 
     Config: ClassVar[type[Config]] = Config
 
@@ -62,30 +68,30 @@ class Task:
         """
         Args:
             config: an instance of `Config` whose seed is the replica's own.
-            context: where the replica runs.
+            context: where the replica runs: its rank, device, data, and what was prepared.
         """
         self.config, self.context = config, context
 
     @cached_property
     def data(self) -> Mapping[str, SetDescription]:
-        """What the data sets are, by name. Of a checkpoint these are read from its file, without the data."""
+        """What the data sets are, by name. `genlab.load` reads it from a checkpoint, where there are no data."""
         return {}
 
 
 class Replica(abc.ABC):
-    """A running replica of a trial on one rank: advanced epoch by epoch, by one process or by all ranks together."""
+    """The training of a trial on one seed, as one rank sees it. Every rank calls the same methods in the same order."""
 
     @abc.abstractmethod
     def advance(self, epoch: int) -> Report:
-        """Do epoch `epoch`, counted from 1, and evaluate on validation data. Called on every rank."""
+        """Do epoch `epoch`, counted from 1, and evaluate on validation data."""
 
     def evaluate(self, split: str) -> Report:
-        """Metrics and images on another split (`test`) after the last epoch. Called on every rank."""
+        """Metrics and images on another split, `test`, after the latest epoch."""
         return Report()
 
     @abc.abstractmethod
     def save(self) -> State:
-        """The state after the last epoch."""
+        """The state after the latest epoch."""
 
     @abc.abstractmethod
     def load(self, state: State) -> None:
@@ -93,7 +99,7 @@ class Replica(abc.ABC):
 
 
 class CustomTask(Task, abc.ABC):
-    """A task that trains nothing by gradient, or in a way of its own."""
+    """A task that brings its own replica: one that trains nothing by gradient, such as a support vector machine."""
 
     @abc.abstractmethod
     def start(self) -> Replica:
@@ -105,11 +111,12 @@ class Stream:
     """Images that batches are drawn from, in an order that is shuffled anew in every pass.
 
     Attributes:
+        image_set: one of fewer images than `batch_size` gives batches of all of them.
         augment: what is done to them on the device: `none`, `flip` (half of them, horizontally) or `crop_flip` (also
             shifted by up to 4 pixels each way).
     """
 
-    images: ImageSet
+    image_set: ImageSet
     augment: str = "none"
 
 
@@ -119,15 +126,18 @@ class Inputs:
 
     Attributes:
         values: by name: of a stream a `Batch` (images float [B, C, S, S] in [0, 1], labels int64 [B] or None), of
-            everything else the tensor [B, ...] that `sample()` made. B is this rank's share of the batch.
-        progress: the share of the training that is done, a 0-d tensor on the device: 0 in the first step, and
-            rising by 1 / (all steps of all epochs) in each.
+            everything else the tensor [B, ...] that `sample()` made. B is this rank's slice of the batch; less than
+            that of a stream that has fewer images than a batch.
+        progress: how much of the training is done, a 0-d tensor on the device: 0 in the first step, then rising in
+            every step by 1 / (steps of all epochs).
     """
 
     values: Mapping[str, Any]
     progress: Tensor
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self.values:
+            raise GenlabError(f"the inputs have no {name!r}: the phase draws {', '.join(self.values) or 'nothing'}")
         return self.values[name]
 
     def __contains__(self, name: str) -> bool:
@@ -139,12 +149,12 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Share:
-    """One computation for two phases, such as G(z), which both the discriminator's and the generator's loss need.
+class Reuse:
+    """A phase that has this draws nothing: it gets the inputs that an earlier phase drew last in the same step.
 
-    `compute` is called once a step with the last inputs of the earlier phase `phase` and with gradients for the
-    networks of the phase that has this `Share`. Both phases find its tensors in their inputs, the earlier one
-    without their graph. The later phase gets the earlier one's inputs and draws none of its own.
+    Something that both losses need, such as G(z), is computed from them once, by `compute`, before the earlier phase's
+    last update and its transform. Both phases find its tensors in their inputs. The later phase's gradients flow
+    through them to its own networks; the earlier phase gets them detached.
 
     Attributes:
         phase: name of the earlier phase.
@@ -160,16 +170,18 @@ class Phase:
     """One part of a training step: networks that are updated together from one loss.
 
     Attributes:
-        updates: the networks, each with its optimizer.
-        loss: pure: `loss(networks, inputs, config) -> (scalar, scores by name)`, both averaged over samples. It calls
+        updates: the networks, each with the settings of its optimizer.
+        loss: `loss(networks, inputs, config) -> (scalar, scores by name)`. Pure: what is random comes from `sample()`.
+            Both are means over the samples of the rank's slice, so that the ranks' mean is that of the batch. It calls
             the networks it is given as functions, which is their `forward`; their methods and attributes are out of
-            reach. The loss is reported as `loss/<phase's name>`, the scores by their own names.
-        draws: names of streams and of what `sample()` makes, drawn afresh in every repetition.
-        repeats: how many times a step; losses and scores are reported as means over them.
+            reach. The loss is reported as `loss/<phase's name>`; scores, 0-d tensors, are other curves to report, by
+            names that no other phase reports.
+        draws: names of streams and of what `sample()` makes, drawn afresh for every phase and repetition.
+        repeats: how many updates a step has; losses and scores are reported as means over them.
         transform: changes the inputs before the loss: `transform(networks, inputs, config) -> inputs`. It is called
-            with gradients switched on, but not for parameters, and gets the networks as modules in evaluation mode
-            (running statistics are then this rank's own until the epoch ends).
-        share: instead of `draws`: the inputs of an earlier phase, and what is computed from them for both.
+            with gradients switched on, but not for parameters, and gets the networks as modules in evaluation mode.
+            BatchNorm's statistics are averaged over the ranks only at the end of an epoch.
+        reuse: the inputs of an earlier phase, in place of `draws`.
     """
 
     name: str
@@ -178,61 +190,70 @@ class Phase:
     draws: tuple[str, ...] = ()
     repeats: int = 1
     transform: Transform | None = None
-    share: Share | None = None
+    reuse: Reuse | None = None
 
 
 class PhasedTask(Task, abc.ABC):
     """A task that trains networks in phases. `training.Loop` is its replica, on one process or under DDP.
 
-    Ranks share a batch: each draws the same whole batch, and the same whole sample, and takes its slice. A network's
-    own randomness, such as dropout, is the one thing that differs from rank to rank.
+    Ranks work on one batch: each draws the same whole batch, and the same whole samples, and takes its slice. Of what
+    is random only a network's own part, such as dropout, differs from rank to rank.
     """
 
     Config: ClassVar[type[Config]] = PhasedConfig
 
     @cached_property
-    def first_streams(self) -> Mapping[str, Stream]:
+    def initial_streams(self) -> Mapping[str, Stream]:
         """What `streams()` returned, asked once."""
         return self.streams()
 
     @cached_property
     def data(self) -> Mapping[str, SetDescription]:
         """What the streams' images are, by name: shape [N, C, S, S], classes, channels, image_size, digest."""
-        return {name: stream.images.describe() for name, stream in self.first_streams.items()}
+        return {name: stream.image_set.describe() for name, stream in self.initial_streams.items()}
 
     @abc.abstractmethod
     def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
         """The networks that are trained: by name, a function that makes it from `self.config` and `self.data` alone.
 
-        Each is made with torch's global generator seeded by the config's seed and the network's name: the first
-        weights of one do not depend on the others.
+        Each is made with torch's global generator seeded by the config's seed and the network's name: the initial
+        weights of one do not depend on the others. Parameters and modules whose gradients are switched off here are
+        not trained; a module without any that is trained, such as a frozen BatchNorm, stays in evaluation mode.
         """
 
     def given(self) -> Mapping[str, nn.Module]:
         """Networks that no phase trains: in evaluation mode, without gradients to their parameters, not in the state.
 
-        They come from `self.context.prepared`, or are built here.
+        They come from `self.context.prepared`, as in `self.context.prepared["judge"].networks["classifier"]`, or are
+        built here.
         """
         return {}
 
     @abc.abstractmethod
     def streams(self) -> Mapping[str, Stream]:
-        """What batches are drawn from. An epoch is one pass over the first, or `config.epoch_steps` steps."""
+        """What batches are drawn from; no phase need draw from all of them.
+
+        An epoch is one pass over the stream that is listed first, however many phases draw from it, or
+        `config.epoch_steps` steps.
+        """
 
     @abc.abstractmethod
     def phases(self) -> list[Phase]:
         """What one step does, in order."""
 
     def sample(self, name: str, count: int, generator: torch.Generator) -> Tensor:
-        """`count` samples [count, ...] of what the phases draw as `name`, from `generator`, on its device."""
+        """`count` samples [count, ...] of what the phases draw as `name`, from `generator`, on its device.
+
+        Each phase that draws a name gets samples of its own.
+        """
         raise TypeError(f"{type(self).__name__} draws {name!r}, but its sample() makes none")
 
     def next_streams(self, epoch: int, networks: Networks) -> Mapping[str, Stream]:
         """Streams that take the place of those of the same name after epoch `epoch`; none by default.
 
-        Their images are subsets (`ImageSet.subset`) of what `streams()` returned, which is how the state keeps them.
-        Called on every rank with the networks in evaluation mode, without gradients; all ranks return the same. The
-        number of steps an epoch stays.
+        Called after `evaluate()`, but not after the final epoch, on every rank, with the networks in evaluation mode,
+        without gradients; all ranks return the same. The images are whole sets of `streams()`, or subsets of these
+        (`ImageSet.subset`): the state keeps only indices and labels. The number of steps per epoch does not change.
         """
         return {}
 
@@ -242,8 +263,8 @@ class PhasedTask(Task, abc.ABC):
 
         Args:
             networks: those of `networks()` and `given()`, as modules in evaluation mode; gradients are off.
-            split: `validation` after every epoch; `test` once at the end, for settings that were fixed before.
-            epoch: counted from 1; the last one is `self.config.epochs`.
+            split: `validation` after every epoch; `test` once at the end, for the trials of `--confirm`.
+            epoch: counted from 1; the final one is `self.config.epochs`.
 
         Every rank calls it and returns the same: `self.context.map_shards` shares the work out.
         """

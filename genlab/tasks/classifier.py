@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ClassifierTask(PhasedTask):
-    """Cross-entropy on labels or, without any, on which of four rotations each image was given."""
+    """Network `classifier`, on labels or, without any, on which of four rotations each image was given."""
 
     Config = ClassifierConfig
     config: ClassifierConfig

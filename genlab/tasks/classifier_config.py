@@ -11,7 +11,7 @@ from genlab.tasks.config import Augmentation, ImageSize, PhasedConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(PhasedConfig):
-    """A small convolutional classifier.
+    """A small convolutional classifier, the network `classifier`.
 
     Attributes:
         dataset: see `genlab.data.NAMES`; brought to `image_size` pixels a side.

@@ -46,7 +46,7 @@ class Config:
         self._at_least(0, "seed")
 
     def reports(self) -> tuple[str, ...]:
-        """Names of the metrics that every epoch reports."""
+        """Names of metrics that every epoch reports: those that may be a sweep's `metric`."""
         return ()
 
     def prepare(self) -> Mapping[str, Source]:

@@ -15,7 +15,7 @@ from genlab.losses import ADVERSARIAL
 from genlab.metrics import Reference, class_coverage, frechet_distance, kernel_distance, prdc
 from genlab.models import Discriminator, Generator, sample_latent
 from genlab.randomness import generator as seeded
-from genlab.tasks.base import Inputs, Phase, PhasedTask, Report, Share, Stream
+from genlab.tasks.base import Inputs, Phase, PhasedTask, Report, Reuse, Stream
 from genlab.tasks.context import Context
 from genlab.tasks.gan_config import GANConfig
 from genlab.tasks.images import quantize, to_signed, to_uint8, to_unit
@@ -29,7 +29,7 @@ FEWEST = 6  # the nearest five neighbours of an image must be other ones
 
 
 class GAN(PhasedTask):
-    """Images in [-1, 1] inside, [0, 1] outside. Radford et al. 2016; losses in `genlab.losses`."""
+    """Networks `generator` and `discriminator` (Radford et al. 2016): images in [-1, 1] inside, [0, 1] outside."""
 
     Config = GANConfig
     config: GANConfig
@@ -68,9 +68,9 @@ class GAN(PhasedTask):
 
     def phases(self) -> list[Phase]:
         c = self.config
-        generators_inputs: dict[str, Any] = {"draws": ("latent",)}
+        drawn_by_generator: dict[str, Any] = {"draws": ("latent",)}
         if c.reuse_fakes:
-            generators_inputs = {"share": Share("discriminator", fakes)}
+            drawn_by_generator = {"reuse": Reuse("discriminator", fakes)}
         return [
             Phase(
                 "discriminator",
@@ -80,7 +80,7 @@ class GAN(PhasedTask):
                 repeats=c.discriminator_steps,
             ),
             Phase(
-                "generator", {"generator": Adam(c.lr_generator, c.beta1, c.beta2)}, generator_loss, **generators_inputs
+                "generator", {"generator": Adam(c.lr_generator, c.beta1, c.beta2)}, generator_loss, **drawn_by_generator
             ),
         ]
 

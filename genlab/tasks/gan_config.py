@@ -16,7 +16,7 @@ JUDGE_ACCURACY = {"accuracy/clean": 0.6}  # below that its features say little a
 
 @dataclass(frozen=True, kw_only=True)
 class GANConfig(PhasedConfig):
-    """A DCGAN: Radford et al. 2016, with the adversarial loss as a setting.
+    """A DCGAN (Radford et al. 2016), networks `generator` and `discriminator`, with the loss as a setting.
 
     Attributes:
         dataset: see `genlab.data.NAMES`; brought to `image_size` pixels a side.

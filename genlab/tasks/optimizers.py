@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Rate = Callable[[float], float]
-"""From training progress in [0, 1) to a factor of the learning rate."""
+"""From training progress, a Python float in [0, 1), to a factor of the learning rate."""
 
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam (Kingma & Ba 2015).
+    """Settings of Adam (Kingma & Ba 2015), of which the loop makes a `torch.optim.Adam`.
 
     Attributes:
         weight_decay: added to the gradient as weight_decay · weight.
@@ -27,11 +27,12 @@ class Adam:
 
 @dataclass(frozen=True)
 class SGD:
-    """Stochastic gradient descent.
+    """Settings of stochastic gradient descent, of which the loop makes a `torch.optim.SGD`.
 
     Attributes:
         weight_decay: added to the gradient as weight_decay · weight.
-        rate: factor of `lr` by training progress, such as `lambda p: (1 + 10 * p) ** -0.75`; None for a constant rate.
+        rate: factor of `lr` by training progress, such as `lambda p: (1 + math.cos(math.pi * p)) / 2`; None for a
+            constant rate.
     """
 
     lr: float

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genlab.data import SetDescription
 from genlab.errors import CorruptFile, GenlabError
-from genlab.tasks import Context, PhasedTask, State, Task, build, configs, implementation
+from genlab.tasks import Context, PhasedTask, State, Task, build, configs, implementation, task_name
 from genlab.tensorfile import read_header
 from genlab.tracking.storage import Storage
 from genlab.training import networks as nets
@@ -81,7 +81,7 @@ class Checkpoint:
             tensors = safetensors.torch.load(data)
             header = read_header(data)
             if header["kind"] != "state" or header["format"] != FORMAT:
-                raise ValueError(f"kind {header['kind']}, format {header['format']}")
+                raise ValueError(f"it is of kind {header['kind']!r} and format {header['format']}")
             by_replica: list[dict[str, Tensor]] = [{} for _ in header["seeds"]]
             for path, tensor in tensors.items():
                 replica, _, rest = path.partition("/")
@@ -92,7 +92,7 @@ class Checkpoint:
                 **{name: header[name] for name in names},
             )
         except (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise CorruptFile(f"{name} is no state of format {FORMAT}, or is damaged ({error})") from error
+            raise CorruptFile(f"{name} is no state (*.state.safetensors) of format {FORMAT}: {error}") from error
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -140,6 +140,8 @@ def load(
                 "load(..., task=TheTask)"
             )
         task = implementation(configs()[checkpoint.task])
+    if checkpoint.task != task_name(task.Config):
+        raise GenlabError(f"the checkpoint is of the task {checkpoint.task}, not of {task_name(task.Config)}")
     if not issubclass(task, PhasedTask):
         raise GenlabError(f"{task.__name__} trains no networks: read its tensors by Checkpoint.read(path).states")
     if not 0 <= replica < len(checkpoint.states):

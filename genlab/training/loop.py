@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from genlab.data import Batches
+from genlab.data import Batches, ImageSet
 from genlab.errors import GenlabError
 from genlab.randomness import derive, generator
 from genlab.tasks import Inputs, Phase, PhasedTask, Replica, Report, State, Stream
 from genlab.training import networks as nets
 from genlab.training.optimizers import Updater
 
-SPEED = ("images_per_second", "epoch_seconds")  # metrics that differ from run to run: the same state is the same bytes
+SPEED = ("images_per_second", "epoch_seconds")  # metrics that differ from run to run, unlike everything else
 
 
 class Loop(Replica):
@@ -28,9 +28,8 @@ class Loop(Replica):
     Attributes:
         networks: those that are trained, as modules, by name.
         given: those that are not.
-        step: how many steps were trained.
-        epoch: how many epochs were trained.
-        steps: steps in one epoch.
+        steps_done, epoch: how many steps, and how many epochs, were trained.
+        steps_per_epoch: the same in every epoch.
     """
 
     def __init__(self, task: PhasedTask) -> None:
@@ -46,7 +45,7 @@ class Loop(Replica):
             for name, network in task.given().items()
         }
         nets.check(task, self.phases, self.networks, self.given)
-        self.streams: dict[str, Stream] = dict(task.first_streams)
+        self.streams: dict[str, Stream] = dict(task.initial_streams)
         self.batches = {name: self._batches(name, stream) for name, stream in self.streams.items()}
         first = next(iter(self.batches))
         self.batch_size = self.batches[first].global_batch
@@ -57,9 +56,9 @@ class Loop(Replica):
                 self.drawn_before[phase.name, name] = self.draws_per_step[name]
                 self.draws_per_step[name] += phase.repeats
         steps_per_pass = self.batches[first].steps_per_pass // max(1, self.draws_per_step[first])
-        self.steps = self.config.epoch_steps or max(1, steps_per_pass)
-        self.step = self.epoch = 0
-        # what the task froze stays so
+        self.steps_per_epoch = self.config.epoch_steps or max(1, steps_per_pass)
+        self.steps_done = self.epoch = 0
+        # gradients that the task switched off stay off
         self.parameters = {
             name: [parameter for parameter in network.parameters() if parameter.requires_grad]
             for name, network in self.networks.items()
@@ -71,13 +70,13 @@ class Loop(Replica):
             phase.name: {name: Updater(how, self.parameters[name]) for name, how in phase.updates.items()}
             for phase in self.phases
         }
-        self.sharing = {phase.share.phase: phase for phase in self.phases if phase.share}
-        self.learning = frozenset(self.networks)
+        self.later_phase = {phase.reuse.phase: phase for phase in self.phases if phase.reuse}
+        self.with_gradients = frozenset(self.networks)
 
     def _batches(self, name: str, stream: Stream) -> Batches:
         context = self.context
         batches = Batches(
-            stream.images,
+            stream.image_set,
             batch_size=self.config.batch_size,
             seed=self.config.seed,
             rank=context.rank,
@@ -89,7 +88,7 @@ class Loop(Replica):
         if batches.global_batch < 2 * context.world_size:
             raise GenlabError(
                 f"a batch of {name} has {batches.global_batch} images for {context.world_size} workers: each needs two "
-                "at least, since BatchNorm has no variance of one. Raise batch_size, or use fewer workers"
+                "at least, as BatchNorm would. Raise batch_size, or use fewer workers"
             )
         return batches
 
@@ -109,21 +108,25 @@ class Loop(Replica):
             evaluated = self.evaluate("validation")
             if epoch < self.config.epochs:
                 self._replace_streams(epoch)
-        first = next(iter(self.draws_per_step.values()))
+        first = next(iter(self.batches))
+        images_per_step = self.batches[first].global_batch * max(1, self.draws_per_step[first])
         report.images = evaluated.images
         report.metrics |= {
             **evaluated.metrics,
-            "images_per_second": self.steps * self.batch_size * max(1, first) / trained,
+            "images_per_second": self.steps_per_epoch * images_per_step / trained,
             "epoch_seconds": time.perf_counter() - began,
         }
         return report
 
     def evaluate(self, split: str) -> Report:
         with self._evaluating():
-            return self.task.evaluate({**self.networks, **self.given}, split, self.epoch)
+            report = self.task.evaluate({**self.networks, **self.given}, split, self.epoch)
+        if not isinstance(report, Report):
+            raise GenlabError(f"evaluate() returned a {type(report).__name__}: it must return a Report")
+        return report
 
     def _train(self, epoch: int) -> Report:
-        """One epoch of steps; metrics are their means or, where one diverged, the last finite values."""
+        """One epoch of steps. Metrics are their means or, if a loss was not finite, each curve's last finite value."""
         seed, context = self.config.seed, self.context
         # a network's own randomness (dropout) is the one thing that differs by rank
         torch.manual_seed(derive(seed, "network", epoch, context.rank))
@@ -133,54 +136,59 @@ class Loop(Replica):
             for name in phase.draws
             if name not in self.batches
         }
-        total = self.steps * self.config.epochs
-        progress = (self.step + torch.arange(self.steps, dtype=torch.float64)) / total
-        on_device = progress.float().to(context.device)
+        total = self.steps_per_epoch * self.config.epochs
+        progress_floats = [(self.steps_done + i) / total for i in range(self.steps_per_epoch)]
+        progress = torch.tensor(progress_floats, device=context.device)
         self._training_mode()
-        first_step = self.step
+        first_step = self.steps_done
         names: list[str] = []
         table = torch.empty(0)
-        for i in range(self.steps):
-            observed = self._train_step(samplers, on_device[i], float(progress[i]))
+        for i in range(self.steps_per_epoch):
+            reported = self._train_step(samplers, progress[i], progress_floats[i])
             if not names:
-                names = list(observed)
-                table = torch.empty(self.steps, len(names), device=context.device)
-            if list(observed) != names:
-                raise GenlabError(f"the losses report {list(observed)} in one step and {names} in another")
-            torch.stack([observed[name] for name in names], out=table[i])
-            self.step += 1
+                names = list(reported)
+                table = torch.empty(self.steps_per_epoch, len(names), device=context.device)
+            if list(reported) != names:
+                raise GenlabError(f"the losses report {list(reported)} in one step and {names} in another")
+            torch.stack([reported[name] for name in names], out=table[i])
+            self.steps_done += 1
         self.epoch = epoch
         table = context.all_reduce_mean(table)
         weights = [parameter for own in self.parameters.values() for parameter in own]
-        # reads the device: from here on the epoch's training is done
+        # the first read of the device in this epoch: it waits until all steps are done
         finite = bool(torch.isfinite(table).all() & nets.all_finite(weights))
         curves = {name: column.numpy() for name, column in zip(names, table.cpu().T.contiguous(), strict=True)}
-        kept = {name: curve if finite else curve[np.isfinite(curve)] for name, curve in curves.items()}
-        metrics = {n: float(curve.mean() if finite else curve[-1]) for n, curve in kept.items() if len(curve)}
+        if finite:
+            metrics = {name: float(curve.mean()) for name, curve in curves.items()}
+        else:
+            finite_parts = {name: curve[np.isfinite(curve)] for name, curve in curves.items()}
+            metrics = {name: float(some[-1]) for name, some in finite_parts.items() if len(some)}
         return Report(metrics, steps=curves, first_step=first_step, diverged=not finite)
 
     def _train_step(
-        self, samplers: Mapping[tuple[str, str], torch.Generator], progress: Tensor, progress_on_host: float
+        self, samplers: Mapping[tuple[str, str], torch.Generator], progress: Tensor, progress_float: float
     ) -> dict[str, Tensor]:
         """One step of every phase. Losses and scores, means over a phase's repetitions, stay on the device."""
-        observed: dict[str, Tensor] = {}
-        shared: dict[str, Inputs] = {}
+        reported: dict[str, Tensor] = {}
+        for_later: dict[str, Inputs] = {}  # by the name of the phase that drew them
         for phase in self.phases:
-            seen: list[dict[str, Tensor]] = []
+            repetitions: list[dict[str, Tensor]] = []
             for repeat in range(phase.repeats):
-                if phase.share is not None:
-                    inputs = shared[phase.share.phase]
+                if phase.reuse is not None:
+                    inputs = for_later[phase.reuse.phase]
                 else:
                     inputs = self._draw(phase, repeat, samplers, progress)
-                if phase.name in self.sharing and repeat == phase.repeats - 1:
-                    inputs = self._compute_shared(self.sharing[phase.name], inputs, shared)
-                seen.append(self._update(phase, inputs, progress_on_host))
-            for name in seen[0]:
-                if name in observed:
+                if phase.name in self.later_phase and repeat == phase.repeats - 1:
+                    computed = self._compute_for_both(self.later_phase[phase.name], inputs)
+                    for_later[phase.name] = inputs.replace(**computed)
+                    inputs = inputs.replace(**{name: tensor.detach() for name, tensor in computed.items()})
+                repetitions.append(self._update(phase, inputs, progress_float))
+            for name in repetitions[0]:
+                if name in reported:
                     raise GenlabError(f"the phase {phase.name} reports {name}, which an earlier one reports already")
-                every = [each[name] for each in seen]
-                observed[name] = every[0] if len(every) == 1 else torch.stack(every).mean(0)
-        return observed
+                values = [each[name] for each in repetitions]
+                reported[name] = values[0] if len(values) == 1 else torch.stack(values).mean(0)
+        return reported
 
     def _update(self, phase: Phase, inputs: Inputs, progress: float) -> dict[str, Tensor]:
         """One update of the phase's networks; its loss and scores."""
@@ -188,8 +196,8 @@ class Loop(Replica):
             with self._evaluating(gradients=True):
                 inputs = phase.transform({**self.networks, **self.given}, inputs, self.config)
             self._training_mode()
-        self._learn(frozenset(phase.updates))
-        with parametrize.cached():  # spectral normalization: one power iteration a loss, not one a forward
+        self._enable_gradients(frozenset(phase.updates))
+        with parametrize.cached():  # spectral normalization: one power iteration per loss, not per forward
             loss, scores = phase.loss(self.views[phase.name], inputs, self.config)
         updaters = self.updaters[phase.name].values()
         for updater in updaters:
@@ -207,29 +215,26 @@ class Loop(Replica):
         share, rank = self.batch_size // self.context.world_size, self.context.rank
         for name in phase.draws:
             if name in self.batches:
-                before = self.step * self.draws_per_step[name] + self.drawn_before[phase.name, name]
+                before = self.steps_done * self.draws_per_step[name] + self.drawn_before[phase.name, name]
                 values[name] = self.batches[name].batch(before + repeat)
             else:
                 whole = self.task.sample(name, self.batch_size, samplers[phase.name, name])
                 values[name] = whole[rank * share : (rank + 1) * share]
         return Inputs(values, progress)
 
-    def _compute_shared(self, later: Phase, inputs: Inputs, shared: dict[str, Inputs]) -> Inputs:
-        """Keep the inputs of the `later` phase, with what is computed for both; the earlier one's inputs, without the
-        graph."""
-        assert later.share is not None
-        self._learn(frozenset(later.updates))
+    def _compute_for_both(self, later: Phase, inputs: Inputs) -> Mapping[str, Tensor]:
+        """What the `later` phase computes from an earlier one's inputs, with gradients for its own networks."""
+        assert later.reuse is not None
+        self._enable_gradients(frozenset(later.updates))
         with parametrize.cached():
-            computed = later.share.compute(self.views[later.name], inputs)
-        shared[later.share.phase] = inputs.replace(**computed)
-        return inputs.replace(**{name: tensor.detach() for name, tensor in computed.items()})
+            return later.reuse.compute(self.views[later.name], inputs)
 
-    def _learn(self, wanted: frozenset[str]) -> None:
+    def _enable_gradients(self, wanted: frozenset[str]) -> None:
         """Gradients on for the parameters of these networks only."""
-        for name in wanted ^ self.learning:
+        for name in wanted ^ self.with_gradients:  # those that change
             for parameter in self.parameters[name]:
                 parameter.requires_grad_(name in wanted)
-        self.learning = wanted
+        self.with_gradients = wanted
 
     def _training_mode(self) -> None:
         for network in self.networks.values():
@@ -239,9 +244,9 @@ class Loop(Replica):
 
     @contextlib.contextmanager
     def _evaluating(self, gradients: bool = False) -> Iterator[None]:
-        """Every network in evaluation mode, without gradients to parameters; with `gradients` to what else wants them.
-        Parametrized weights are computed once inside."""
-        self._learn(frozenset())
+        """Inside the block every network is in evaluation mode, without gradients to its parameters; with `gradients`
+        other tensors may have them. Parametrized weights are computed once per block."""
+        self._enable_gradients(frozenset())
         for network in self.networks.values():
             network.eval()
         with _deterministic(), torch.set_grad_enabled(gradients), parametrize.cached():
@@ -253,17 +258,20 @@ class Loop(Replica):
             replaced = self.task.next_streams(epoch, {**self.networks, **self.given})
         for name, stream in replaced.items():
             if name not in self.streams:
-                raise GenlabError(f"next_streams() names {name}, which is no stream")
-            self._origin(name, stream)
+                raise GenlabError(f"next_streams() names {name}: streams() names {', '.join(self.streams)}")
+            self._origin(name, stream)  # refuses what no state could keep
             self.streams[name] = stream
             self.batches[name] = self._batches(name, stream)
 
     def _origin(self, name: str, stream: Stream) -> str:
-        """The stream that `streams()` returned of which this one's images are a subset."""
-        for origin, first in self.task.first_streams.items():
-            if first.images in (stream.images, stream.images.base):
+        """The initial stream whose whole set this one's images come from."""
+        for origin, initial in self.task.initial_streams.items():
+            if _whole(initial.image_set) is _whole(stream.image_set):
                 return origin
-        raise GenlabError(f"next_streams(): the images of {name} are no subset() of a stream that streams() returned")
+        raise GenlabError(
+            f"next_streams(): the images of {name} come from no set that streams() returned: write "
+            f'self.initial_streams["{name}"].image_set.subset(indices, labels)'
+        )
 
     def save(self) -> State:
         tensors = {
@@ -276,11 +284,11 @@ class Loop(Replica):
                 tensors |= {f"optimizers/{phase}/{name}/{path}": tensor for path, tensor in updater.save().items()}
         replaced = {}
         for name, stream in self.streams.items():
-            if stream is not self.task.first_streams[name]:
+            if stream is not self.task.initial_streams[name]:
                 replaced[name] = {"origin": self._origin(name, stream), "augment": stream.augment}
-                chosen = {"indices": stream.images.indices, "labels": stream.images.labels}
+                chosen = {"indices": stream.image_set.indices, "labels": stream.image_set.labels}  # of the whole set
                 tensors |= {f"streams/{name}/{key}": tensor for key, tensor in chosen.items() if tensor is not None}
-        return State(tensors, {"step": self.step, "epoch": self.epoch, "streams": replaced})
+        return State(tensors, {"steps_done": self.steps_done, "epoch": self.epoch, "streams": replaced})
 
     def load(self, state: State) -> None:
         for name, network in self.networks.items():
@@ -288,15 +296,20 @@ class Loop(Replica):
         for phase, updaters in self.updaters.items():
             for name, updater in updaters.items():
                 updater.load(below(state.tensors, f"optimizers/{phase}/{name}/"))
-        self.streams = dict(self.task.first_streams)
+        self.streams = dict(self.task.initial_streams)
         for name, kept in state.scalars["streams"].items():
             own = below(state.tensors, f"streams/{name}/")
-            images = self.task.first_streams[kept["origin"]].images
+            image_set = _whole(self.task.initial_streams[kept["origin"]].image_set)
             if "indices" in own:
-                images = images.subset(own["indices"], own.get("labels"))
-            self.streams[name] = Stream(images, kept["augment"])
+                image_set = image_set.subset(own["indices"], own.get("labels"))
+            self.streams[name] = Stream(image_set, kept["augment"])
         self.batches = {name: self._batches(name, stream) for name, stream in self.streams.items()}
-        self.step, self.epoch = state.scalars["step"], state.scalars["epoch"]
+        self.steps_done, self.epoch = state.scalars["steps_done"], state.scalars["epoch"]
+
+
+def _whole(image_set: ImageSet) -> ImageSet:
+    """The set that a subset was taken from; a whole set itself."""
+    return image_set if image_set.base is None else image_set.base
 
 
 def below(tensors: Mapping[str, Tensor], root: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from genlab.errors import GenlabError
 from genlab.randomness import derive
-from genlab.tasks import Context, Phase, PhasedTask
+from genlab.tasks import Context, Phase, PhasedTask, Stream
 
 
 def make(task: PhasedTask) -> dict[str, nn.Module]:
@@ -19,6 +19,8 @@ def make(task: PhasedTask) -> dict[str, nn.Module]:
     made = {}
     for name, build in task.networks().items():
         torch.manual_seed(derive(task.config.seed, f"init/{name}"))
+        if isinstance(build, nn.Module):
+            raise GenlabError(f"networks(): {name} is a network: write a function that makes it, as in lambda: Net()")
         made[name] = to_device(build(), task.context.device)
     return made
 
@@ -34,7 +36,12 @@ def check(task: PhasedTask, phases: list[Phase], trained: Mapping[str, nn.Module
     Raises:
         GenlabError: naming the phase or the network, and what to do.
     """
-    streams, given, names = task.first_streams, set(given), [phase.name for phase in phases]
+    streams, given, names = task.initial_streams, set(given), [phase.name for phase in phases]
+    for name, stream in streams.items():
+        if not isinstance(stream, Stream):
+            raise GenlabError(
+                f"streams(): {name} is no Stream but {type(stream).__name__}: write Stream(...) around it"
+            )
     if twice := {name for name in names if names.count(name) > 1}:
         raise GenlabError(f"two phases are named {', '.join(sorted(twice))}")
     for name in [*trained, *given, *streams, *names]:
@@ -51,18 +58,24 @@ def check(task: PhasedTask, phases: list[Phase], trained: Mapping[str, nn.Module
             "from given() if it is not to be trained"
         )
     for number, phase in enumerate(phases):
+        if isinstance(phase.draws, str):
+            raise GenlabError(f"the phase {phase.name} draws a text, {phase.draws!r}: write a tuple, as in ('real',)")
+        if phase.repeats < 1:
+            raise GenlabError(f"the phase {phase.name} has {phase.repeats} repeats: it must have one at least")
         samples = phase.draws and type(task).sample is not PhasedTask.sample
         if unknown := [name for name in phase.draws if name not in streams and not samples]:
             raise GenlabError(
                 f"the phase {phase.name} draws {', '.join(unknown)}: neither streams() nor sample() makes that"
             )
-        if phase.share is not None:
-            earlier = [other for other in phases[:number] if other.name == phase.share.phase]
+        if phase.reuse is not None:
+            earlier = [other for other in phases[:number] if other.name == phase.reuse.phase]
             if not earlier or phase.draws or phase.repeats > 1:
                 raise GenlabError(
-                    f"the phase {phase.name} shares inputs with {phase.share.phase!r}: that must be an earlier phase, "
-                    "and the sharing one draws nothing and has one repetition"
+                    f"the phase {phase.name} reuses inputs of {phase.reuse.phase!r}: that must be an earlier phase, "
+                    "and the reusing one draws nothing and has one repetition"
                 )
+            if any(phase.reuse.phase == other.reuse.phase for other in phases[:number] if other.reuse):
+                raise GenlabError(f"two phases reuse the inputs of {phase.reuse.phase}: one may")
     owners: dict[int, str] = {}
     for name, network in trained.items():
         if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -98,14 +111,12 @@ class View:
         )
 
 
-def frozen_modules(network: nn.Module) -> list[nn.Module]:
-    """What the task froze inside of a network: modules, such as a BatchNorm, none of whose parameters is trained."""
-    frozen = []
-    for module in network.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(parameter.requires_grad for parameter in own):
-            frozen.append(module)
-    return frozen
+def frozen_modules(module: nn.Module) -> list[nn.Module]:
+    """The largest modules inside, such as a BatchNorm or a whole body, that have parameters and train none of them."""
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        return [module]
+    return [frozen for child in module.children() for frozen in frozen_modules(child)]
 
 
 @torch.no_grad()

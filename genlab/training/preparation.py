@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -79,7 +80,8 @@ def prepare(
     for config in configs:
         for name, source in config.prepare().items():
             _make(name, source, context, storage, made, script)
-        for stream, seen in kind(config, context).data.items():
+        found = prepared(config, made.files, context, storage)  # streams() may need it
+        for stream, seen in kind(config, dataclasses.replace(context, prepared=found)).data.items():
             if (description := seen.as_json()) not in made.data.setdefault(stream, []):
                 made.data[stream].append(description)
     return made
@@ -147,7 +149,7 @@ def _from_task(name: str, source: FromTask, context: Context, storage: Storage, 
     made_from = {
         "recipe": RECIPE,
         "script": "" if source.config.implementation else script,
-        "task": kind,
+        "task": [kind, task.__qualname__],
         "config": as_dict(source.config),
         "data": {stream: seen.as_json() for stream, seen in task(source.config, context).data.items()},
         "prepared": {nested: made.files[needed.key()] for nested, needed in needs.items()},

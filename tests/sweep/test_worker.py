@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,42 @@ def rank(folder: Path, task: type[toys.Toy]) -> Rank:
 def request(epoch: int = 1, **config: Any) -> dict[str, Any]:
     session = {"session": "0000@x", "trial": "0000", "state": None, "prepared": {}, "replicas": 1, "test": False}
     return {**session, "config": config, "epoch": epoch}
+
+
+SCRIPT = """
+import sys, threading, torch
+from genlab.sweep.worker import pickled
+from genlab.tasks import Config, CustomTask
+
+class Mine(CustomTask):
+    def start(self):
+        return torch.arange(len(self.data.classes)), torch.backends.cudnn.enabled, len(self.data.ops)
+
+LOCK = threading.Lock()
+
+class Locked(CustomTask):
+    def start(self):
+        return LOCK
+
+sys.stdout.buffer.write(pickled(Config, {"mine": Mine, "locked": Locked}[sys.argv[1]]))
+"""
+
+
+def test_a_scripts_task_that_names_torch_and_classes_is_sent(tmp_path: Path) -> None:
+    """Ray's pickler alone would take `torch.classes` along, which cannot be pickled."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py")]
+    code = subprocess.run([*command, "mine"], capture_output=True, check=True).stdout
+    read = (
+        "import pickle, sys, types; kind, task = pickle.load(sys.stdin.buffer); print(task.start(types.SimpleNamespace("
+    )
+    read += "data=types.SimpleNamespace(classes=[1, 2], ops=[3])))[0].tolist())"
+    assert subprocess.run([sys.executable, "-c", read], input=code, capture_output=True).stdout.split() == [
+        b"[0,",
+        b"1]",
+    ]
+    refused = subprocess.run([*command, "locked"], capture_output=True, text=True).stderr
+    assert "GenlabError: Locked cannot be sent to the lanes" in refused
 
 
 def test_it_goes_on_with_the_session_that_it_holds(tmp_path: Path) -> None:

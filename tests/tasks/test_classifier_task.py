@@ -34,7 +34,7 @@ def test_without_labels_it_tells_rotations_apart() -> None:
 def test_accuracy_is_on_what_it_has_not_seen_and_on_the_split_that_was_asked_for() -> None:
     """A network that knows the training images by heart, and nothing else, is right on none of the others."""
     one = task()
-    known = one.first_streams["labelled"].images
+    known = one.initial_streams["labelled"].image_set
     table = {
         tuple(image.flatten().tolist()): int(label) for image, label in zip(known.images, known.labels, strict=True)
     }  # type: ignore[arg-type]

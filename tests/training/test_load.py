@@ -80,6 +80,8 @@ def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
     with pytest.raises(CorruptFile, match=r"bad\.safetensors"):
         genlab.load(tmp_path / "bad.safetensors")
     trial = Trial(tiny_tasks.Tiny, build(tiny_tasks.TinyConfig, {}), Context())
+    with pytest.raises(GenlabError, match="of the task TinyConfig, not of gan"):
+        genlab.load(trial.checkpoint(), task=Unjudged)
     with pytest.raises(GenlabError, match="there is no number 1"):
         genlab.load(trial.checkpoint(), task=tiny_tasks.Tiny, replica=1)
     with pytest.raises(AttributeError):

@@ -181,9 +181,15 @@ def test_first_weights_follow_from_the_seed_and_a_networks_own_name() -> None:
         def phases(self) -> list[Phase]:
             return [dataclasses.replace(super().phases()[0], updates={"classifier": Adam(0.1), "other": Adam(0.1)})]
 
+    class Reversed(Twins):
+        def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+            return dict(reversed(super().networks().items()))
+
     small = tiny_tasks.small_network
-    networks = tiny(Twins).networks
+    networks, other_order, alone = tiny(Twins).networks, tiny(Reversed).networks, tiny().networks
     assert not torch.equal(networks["classifier"][0].weight, networks["other"][0].weight)  # type: ignore[index]
+    for others in (other_order, alone):
+        assert torch.equal(networks["classifier"][0].weight, others["classifier"][0].weight)  # type: ignore[index]
 
 
 # ---- what is drawn
@@ -205,6 +211,22 @@ def test_every_repetition_draws_afresh() -> None:
     assert len(latents) == 12 and len(batches) == 8
     assert not any(torch.equal(latents[i], latents[j]) for i in range(12) for j in range(i))
     assert not any(torch.equal(batches[i], batches[j]) for i in range(8) for j in range(i))
+
+
+def test_phases_that_draw_one_stream_share_a_pass() -> None:
+    """Two updates of one phase and one of another: three batches a step, and no image twice in a pass."""
+
+    class Both(Tiny):
+        def phases(self) -> list[Phase]:
+            (first,) = super().phases()
+            return [dataclasses.replace(first, repeats=2), dataclasses.replace(first, name="second")]
+
+    one = tiny(Both)
+    seen: list[tuple[float, ...]] = []
+    watch_phases(one, lambda phase, n, inputs: seen.extend(tuple(i) for i in inputs["first"].images[:, 0, 0].tolist()))
+    assert one.steps_per_epoch == 2
+    one.advance(1)
+    assert len(seen) == 48 == len(set(seen))
 
 
 def test_what_is_sampled_is_asked_for_by_name_and_is_the_same_whatever_else_is_drawn() -> None:
@@ -250,16 +272,16 @@ def test_a_pass_that_epochs_cut_in_two_goes_on() -> None:
 
 
 def test_an_epoch_is_a_pass_over_the_first_stream() -> None:
-    assert tiny(TwoDomains).steps == 6  # 48 images, 8 a step
-    assert tiny(Conditional).steps == 3  # two batches a step
-    assert tiny(TwoDomains, epoch_steps=2).steps == 2
+    assert tiny(TwoDomains).steps_per_epoch == 6  # 48 images, 8 a step
+    assert tiny(Conditional).steps_per_epoch == 3  # two batches a step
+    assert tiny(TwoDomains, epoch_steps=2).steps_per_epoch == 2
 
 
 def test_each_stream_has_its_own_augmentation() -> None:
     one = tiny(TwoDomains)
     rows: dict[str, set[tuple[float, ...]]] = {}
     for name in ("first", "second"):
-        images = one.streams[name].images
+        images = one.streams[name].image_set
         rows[name] = {tuple(row) for row in images.select(torch.arange(len(images)))[:, 0, 0].tolist()}
     seen: dict[str, set[tuple[float, ...]]] = {"first": set(), "second": set()}
 
@@ -406,6 +428,45 @@ def test_given_networks_and_frozen_layers_stay_as_they_are() -> None:
     assert unchanged == {f"1.{key}" for key in nn.BatchNorm2d(4).state_dict()}
 
 
+def moves(freeze: Callable[[Any], Any]) -> tuple[bool, set[bool]]:
+    """Whether BatchNorm's mean moved in an epoch, and in which modes dropout was while it trained."""
+
+    class Partly(Tiny):
+        def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+            def build() -> nn.Module:
+                network: Any = tiny_tasks.small_network(0.5)
+                freeze(network)
+                return network
+
+            return {"classifier": build}
+
+    one = tiny(Partly)
+    network: Any = one.networks["classifier"]
+    modes: set[bool] = set()
+    watch_phases(one, lambda *_: modes.add(network[3].training))
+    one.advance(1)
+    return bool(network[1].running_mean.abs().sum() > 0), modes
+
+
+def test_what_is_frozen_in_part_trains_all_the_same() -> None:
+    def at_its_root(network: nn.Sequential) -> None:
+        network.register_parameter("scale", nn.Parameter(torch.ones(1), requires_grad=False))
+
+    assert moves(lambda network: None) == (True, {True})
+    assert moves(lambda network: network[1].bias.requires_grad_(False)) == (True, {True})
+    assert moves(at_its_root) == (True, {True})
+    assert moves(lambda network: network[1].requires_grad_(False)) == (False, {True})
+
+    def body_without_parameters_of_its_own(network: nn.Sequential) -> None:
+        body = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.BatchNorm2d(4, affine=False)).requires_grad_(False)
+        network[0], network[1] = body, nn.BatchNorm2d(4).requires_grad_(False)
+        bodies.append(body)
+
+    bodies: list[Any] = []
+    moves(body_without_parameters_of_its_own)
+    assert float(bodies[0][1].running_mean.abs().sum()) == 0
+
+
 def test_cudnn_is_deterministic_while_it_trains_and_evaluates_and_as_before_afterwards() -> None:
     seen: list[bool] = []
 
@@ -525,7 +586,7 @@ def test_a_step_never_asks_the_device_for_a_number(make: Callable[[], Loop]) -> 
     one._training_mode()
     one._train_step(samplers, progress, 0.0)
     with Watch() as watch:
-        one.step = 1
+        one.steps_done = 1
         one._train_step(samplers, progress, 0.0)
         assert not watch.asked
         torch.ones(1).item()
@@ -535,22 +596,32 @@ def test_a_step_never_asks_the_device_for_a_number(make: Callable[[], Loop]) -> 
 def test_streams_are_replaced_between_epochs_and_their_labels_with_them() -> None:
     one = tiny(PseudoLabels, epochs=3)
     seen: list[tuple[int, set[tuple[float, ...]]]] = []
-    watch_phases(
-        one,
-        lambda phase, n, inputs: seen.append(
-            (int(inputs["first"].labels.sum()), {tuple(row) for row in inputs["first"].images[:, 0, 0].tolist()})
-        ),
-    )
+    labelled: list[tuple[tuple[float, ...], int]] = []
+
+    def see(phase: str, networks: Any, inputs: Inputs) -> None:
+        rows = [tuple(row) for row in inputs["first"].images[:, 0, 0].tolist()]
+        seen.append((len(rows), set(rows)))
+        labelled.extend(zip(rows, inputs["first"].labels.tolist(), strict=True))
+
+    watch_phases(one, see)
     one.advance(1)
-    subset = one.streams["first"].images
-    assert len(subset) == 20 and subset.base is one.task.first_streams["first"].images
+    subset = one.streams["first"].image_set
+    assert subset.labels is not None
+    assert len(subset) == 20 and subset.base is one.task.initial_streams["first"].image_set
     one.advance(2)
     assert len(seen) == 12  # the number of steps stays
     rows = {tuple(row) for row in subset.select(torch.arange(20))[:, 0, 0].tolist()}
     rows |= {row[::-1] for row in rows}  # it flips them
     assert all(images <= rows for _, images in seen[6:])
+    bright = {
+        tuple(row): int(label)
+        for row, label in zip(subset.select(torch.arange(20))[:, 0, 0].tolist(), subset.labels, strict=True)
+    }
+    bright |= {row[::-1]: label for row, label in bright.items()}
+    for row, label in labelled[6 * 8 :]:
+        assert label == bright[row]
     assert not all(images <= rows for _, images in seen[:6])
-    assert one.streams["first"].images is not subset
+    assert one.streams["first"].image_set is not subset
     last = one.streams["first"]
     one.advance(3)
     assert one.streams["first"] is last  # none comes after the last epoch

@@ -88,6 +88,40 @@ def test_what_a_script_defines_is_prepared_anew_when_the_script_changes(storage:
     assert all(files[0][key] != files[1][key] for key in files[0])
 
 
+def test_other_data_are_prepared_for_anew(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the same config: the files differ, and both are kept."""
+    config = build(UsingConfig, {})
+    before = prepare(Using, [config], Context(), storage).files
+    images = tiny_tasks.noise_images
+    monkeypatch.setattr(tiny_tasks, "noise_images", lambda name, count, seed=0: images(name, count, seed + 7))
+    after = prepare(Using, [config], Context(), storage).files
+    network = FromTask(TinyConfig(epochs=1, epoch_steps=2), Tiny).key()
+    assert before[network] != after[network] and len(storage.names("prepared")) == 4
+
+
+def test_tasks_with_one_config_are_told_apart(storage: Storage) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Two(TinyConfig):
+        def prepare(self) -> Mapping[str, Any]:
+            config = TinyConfig(epochs=1, epoch_steps=1)
+            return {"tiny": FromTask(config, Tiny), "plain": FromTask(config, tiny_tasks.WithoutBatchNorm)}
+
+    made = prepare(Using, [Two()], Context(), storage)
+    each = prepared(Two(), made.files, Context(), storage)
+    kinds = {name: {type(m) for m in each[name].networks["classifier"].modules()} for name in each}
+    assert nn.BatchNorm2d in kinds["tiny"] and nn.BatchNorm2d not in kinds["plain"]
+
+
+def test_streams_may_be_made_of_what_was_prepared(storage: Storage) -> None:
+    class Built(Using):
+        def streams(self) -> Any:
+            count = int(self.context.prepared["features"].metrics["features"])
+            return {"first": tiny_tasks.Stream(tiny_tasks.noise_images("built", 8 * count))}
+
+    made = prepare(Built, [build(UsingConfig, {})], Context(), storage)
+    assert made.data["first"][0]["shape"] == [32, 1, 8, 8]
+
+
 def test_each_setting_finds_its_own_and_what_they_share_is_made_once(storage: Storage) -> None:
     configs = [build(UsingConfig, {"layer": layer, "lr": lr}) for layer in (0, 1) for lr in (0.1, 0.2)]
     made = prepare(Using, configs, Context(), storage)

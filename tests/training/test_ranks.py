@@ -37,6 +37,32 @@ class Plain(Unjudged):
         return {name: lambda build=build: without(build) for name, build in super().networks().items()}
 
 
+class Watched(Tiny):
+    """Notes BatchNorm's mean as its evaluation finds it."""
+
+    def __init__(self, config: Any, context: Context) -> None:
+        super().__init__(config, context)
+        self.seen: list[torch.Tensor] = []
+
+    def evaluate(self, networks: Any, split: str, epoch: int) -> Any:
+        self.seen.append(networks["classifier"][1].running_mean.clone())
+        return super().evaluate(networks, split, epoch)
+
+
+class Ones(nn.Module):
+    """Ones, whatever the images."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.ones(len(images), 64)
+
+
+class Dropped(Tiny):
+    """With dropout of ones: what is dropped does not follow from the data."""
+
+    def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+        return {"classifier": lambda: nn.Sequential(Ones(), nn.Dropout(0.5), nn.Linear(64, 2))}
+
+
 GAN_SETTINGS = SMALL | {"epoch_steps": 1, "batch_size": 32, "discriminator_steps": 2, "init": "default"}
 TASKS: dict[str, tuple[type[PhasedTask], Any]] = {
     "gan": (Plain, build(GANConfig, GAN_SETTINGS)),
@@ -58,28 +84,28 @@ def found_by(context: Context) -> dict[str, Any]:
             **{f"gradient/{n}/{i}": p.grad for n, own in loop.parameters.items() for i, p in enumerate(own)},
             **{f"step/{n}": torch.from_numpy(curve) for n, curve in report.steps.items()},
         }
-    # one epoch of two steps of a network with BatchNorm and dropout
-    loop = Loop(Tiny(build(TinyConfig, {"epoch_steps": 2, "dropout": 0.5}), context))
+    # one epoch of two steps of a network with BatchNorm
+    watched = Watched(build(TinyConfig, {"epoch_steps": 2}), context)
+    loop = Loop(watched)
+    network: Any = loop.networks["classifier"]
     own: list[torch.Tensor] = []
-    dropped: list[torch.Tensor] = []
-    loop.networks["classifier"][1].register_forward_hook(
-        lambda *_: (
-            own.append(loop.networks["classifier"][1].running_mean.clone())
-            if loop.networks["classifier"].training
-            else None
-        )
-    )  # type: ignore[index]
-    loop.networks["classifier"][3].register_forward_hook(lambda m, i, o: dropped.append(o == 0) if m.training else None)  # type: ignore[index]
+    network[1].register_forward_hook(lambda m, *_: own.append(m.running_mean.clone()) if m.training else None)
     report = loop.advance(1)
     found["epoch"] = {
         "accuracy": report.metrics["accuracy"],
         "curve": report.steps["loss/label"].tolist(),
         "weights": [p.detach().clone() for p in loop.parameters["classifier"]],
         "before averaging": own[-1],
-        "running mean": loop.networks["classifier"][1].running_mean.clone(),  # type: ignore[index]
-        "dropped": dropped[0],
-        "batches": loop.networks["classifier"][1].num_batches_tracked.clone(),  # type: ignore[index]
+        "in the evaluation": watched.seen[0],
+        "running mean": network[1].running_mean.clone(),
+        "batches": network[1].num_batches_tracked.clone(),
     }
+    # dropout of ones
+    loop = Loop(Dropped(build(TinyConfig, {"epoch_steps": 1}), context))
+    dropped: list[torch.Tensor] = []
+    loop.networks["classifier"][1].register_forward_hook(lambda m, i, o: dropped.append(o) if m.training else None)  # type: ignore[index]
+    loop.advance(1)
+    found["dropped"] = dropped[0]
     # evaluation of an odd number of items, whatever the training did
     fresh = Loop(Tiny(build(TinyConfig, {}), context))
     found["evaluation"] = fresh.evaluate("validation").metrics["accuracy"]
@@ -87,7 +113,7 @@ def found_by(context: Context) -> dict[str, Any]:
     loop = Loop(PseudoLabels(build(TinyConfig, {"epochs": 3}), context))
     for epoch in (1, 2):
         loop.advance(epoch)
-    subset = loop.streams["first"].images
+    subset = loop.streams["first"].image_set
     found["pseudo-labels"] = {
         "indices": subset.indices,
         "labels": subset.labels,
@@ -141,11 +167,13 @@ def test_ranks_agree_on_weights_metrics_and_running_statistics(found: tuple[Any,
     mean = (one["before averaging"] + other["before averaging"]) / 2
     for rank in (one, other):
         torch.testing.assert_close(rank["running mean"], mean, rtol=1e-5, atol=1e-7)
+        assert torch.equal(rank["in the evaluation"], rank["running mean"])
         assert int(rank["batches"]) == 2
 
 
 def test_dropout_differs_from_rank_to_rank(found: tuple[Any, Any, Any]) -> None:
-    _, one, other = (each["epoch"]["dropped"] for each in found)
+    _, one, other = (each["dropped"] for each in found)
+    assert set(one.unique().tolist()) == {0.0, 2.0}
     assert one.shape == other.shape and not torch.equal(one, other)
 
 

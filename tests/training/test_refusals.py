@@ -12,7 +12,7 @@ from tiny_tasks import Conditional, Tiny, TinyConfig
 from torch import nn
 
 from genlab.errors import GenlabError
-from genlab.tasks import Adam, Context, Phase, PhasedTask, Share, Stream, build
+from genlab.tasks import Adam, Context, Inputs, Phase, PhasedTask, Reuse, Stream, build
 from genlab.training import Checkpoint, Loop, Trial
 
 ADAM = Adam(0.1)
@@ -52,8 +52,12 @@ def with_shared() -> nn.Module:
         ),
         ({"phases": [dataclasses.replace(LABEL, draws=("first", "latent"))]}, "phase label draws latent"),
         ({"phases": [LABEL, LABEL]}, "two phases are named label"),
+        ({"phases": [dataclasses.replace(LABEL, draws="first")]}, "draws a text, 'first': write a tuple"),
+        ({"networks": {"classifier": small()}}, "classifier is a network: write a function"),
+        ({"streams": {"first": tiny_tasks.noise_images("x", 8)}}, "first is no Stream but ImageSet"),
+        ({"phases": [dataclasses.replace(LABEL, repeats=0)]}, "the phase label has 0 repeats"),
         ({"phases": [dataclasses.replace(LABEL, name="a/b")]}, "'a/b' cannot name"),
-        ({"phases": [dataclasses.replace(LABEL, draws=(), share=Share("first", dict))]}, "shares inputs with 'first'"),
+        ({"phases": [dataclasses.replace(LABEL, draws=(), reuse=Reuse("first", dict))]}, "reuses inputs of 'first'"),
         (
             {
                 "networks": {"classifier": with_shared, "other": with_shared},
@@ -69,23 +73,52 @@ def test_what_does_not_fit_together_is_refused(methods: dict[str, Any], says: st
 
 
 @pytest.mark.parametrize(
-    ("share", "changes"), [(Share("generator", dict), {}), (Share("discriminator", dict), {"repeats": 2})]
+    ("reuse", "changes"), [(Reuse("generator", dict), {}), (Reuse("discriminator", dict), {"repeats": 2})]
 )
-def test_a_share_is_of_an_earlier_phase_and_has_one_repetition(share: Share, changes: dict[str, Any]) -> None:
+def test_reuse_is_of_an_earlier_phase_and_has_one_repetition(reuse: Reuse, changes: dict[str, Any]) -> None:
     class Sharing(Conditional):
         def phases(self) -> list[Phase]:
             first, second = super().phases()
-            return [first, dataclasses.replace(second, draws=(), share=share, **changes)]
+            return [first, dataclasses.replace(second, draws=(), reuse=reuse, **changes)]
 
-    with pytest.raises(GenlabError, match="the phase generator shares inputs"):
+    with pytest.raises(GenlabError, match="the phase generator reuses inputs"):
         Loop(Sharing(build(TinyConfig, {}), Context()))
+
+
+def test_one_phase_may_reuse_the_inputs_of_another() -> None:
+    class Twice(Conditional):
+        def phases(self) -> list[Phase]:
+            first, second = super().phases()
+            again = dataclasses.replace(second, draws=(), reuse=Reuse("discriminator", lambda networks, inputs: {}))
+            return [first, again, dataclasses.replace(again, name="third")]
+
+    with pytest.raises(GenlabError, match="two phases reuse the inputs of discriminator"):
+        Loop(Twice(build(TinyConfig, {}), Context()))
+
+
+def test_an_evaluation_returns_a_report() -> None:
+    loop = Loop(task(evaluate={})(build(TinyConfig, {}), Context()))
+    loop.task.evaluate = lambda networks, split, epoch: {"accuracy": 1.0}  # type: ignore[assignment,method-assign,return-value]
+    with pytest.raises(GenlabError, match=r"evaluate\(\) returned a dict: it must return a Report"):
+        loop.advance(1)
+
+
+def test_what_a_phase_does_not_draw_is_named() -> None:
+    with pytest.raises(GenlabError, match="the inputs have no 'lable': the phase draws first, label"):
+        Inputs({"first": 1, "label": 2}, torch.tensor(0.0))["lable"]
 
 
 @pytest.mark.parametrize(
     ("streams", "says"),
     [
-        ({"second": Stream(tiny_tasks.noise_images("x", 8))}, "second, which is no stream"),
-        ({"first": Stream(tiny_tasks.noise_images("x", 8))}, r"images of first are no subset\(\)"),
+        (
+            {"second": Stream(tiny_tasks.noise_images("x", 8))},
+            r"next_streams\(\) names second: streams\(\) names first",
+        ),
+        (
+            {"first": Stream(tiny_tasks.noise_images("x", 8))},
+            r"images of first come from no set that streams\(\) returned",
+        ),
     ],
 )
 def test_streams_that_no_state_could_keep_are_refused(streams: dict[str, Stream], says: str) -> None:

@@ -9,9 +9,9 @@ import pytest
 import tiny_tasks
 import torch
 from test_loop import SMALL, Unjudged
-from tiny_tasks import Attacked, Conditional, PseudoLabels, Tiny, TinyConfig, TwoDomains
+from tiny_tasks import Attacked, Conditional, PseudoLabels, Semi, Tiny, TinyConfig, TwoDomains
 
-from genlab.tasks import SGD, Config, Context, GANConfig, PhasedTask, State, build
+from genlab.tasks import SGD, Config, Context, GANConfig, PhasedTask, State, Stream, build
 from genlab.training import Checkpoint, Loop, Trial
 from genlab.training.loop import SPEED
 
@@ -24,6 +24,13 @@ class Scheduled(Tiny):
     """With momentum, a falling rate, and dropout."""
 
     optimizer = SGD(0.1, momentum=0.9, rate=lambda p: 1 - p)
+
+
+class Reaugmented(Semi):
+    """Keeps its images, a subset, and flips them."""
+
+    def next_streams(self, epoch: int, networks: Any) -> Any:
+        return {"first": Stream(self.initial_streams["first"].image_set, augment="flip")}
 
 
 def gan_config(**settings: Any) -> GANConfig:
@@ -41,6 +48,8 @@ CASES: dict[str, tuple[type[PhasedTask], Config]] = {
     "conditional": (Conditional, build(TinyConfig, {"epoch_steps": 5})),
     "two streams": (TwoDomains, build(TinyConfig, {"epoch_steps": 4})),
     "pseudo-labels": (PseudoLabels, build(TinyConfig, {})),
+    "subset of a subset": (Semi, build(TinyConfig, {"epoch_steps": 4})),
+    "other augmentation": (Reaugmented, build(TinyConfig, {"epoch_steps": 4})),
 }
 
 
@@ -92,6 +101,18 @@ def test_a_replay_gives_the_same_epoch(case: str) -> None:
     again = one.advance(2)
     assert all(again.steps[name].tolist() == curve.tolist() for name, curve in second.steps.items())
     assert same(through_a_file(one), ended)
+
+
+@pytest.mark.parametrize("case", ["pseudo-labels", "subset of a subset", "other augmentation"])
+def test_a_replaced_streams_images_and_labels_are_restored(case: str) -> None:
+    one, again = start(case), start(case)
+    one.advance(1)
+    again.load(through_a_file(one))
+    kept, restored = one.streams["first"], again.streams["first"]
+    assert kept.augment == restored.augment == "flip"
+    items = torch.arange(len(kept.image_set))
+    assert torch.equal(kept.image_set.select(items), restored.image_set.select(items))
+    assert torch.equal(torch.as_tensor(kept.image_set.labels), torch.as_tensor(restored.image_set.labels))
 
 
 def test_every_epoch_draws_anew() -> None:
