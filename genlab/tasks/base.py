@@ -204,8 +204,17 @@ class PhasedTask(Task, abc.ABC):
 
     @cached_property
     def initial_streams(self) -> Mapping[str, Stream]:
-        """What `streams()` returned, asked once."""
-        return self.streams()
+        """What `streams()` returned, asked once.
+
+        Raises:
+            GenlabError: something else than streams.
+        """
+        streams = self.streams()
+        for name, stream in streams.items():
+            if not isinstance(stream, Stream):
+                kind = type(stream).__name__
+                raise GenlabError(f"streams(): {name} is no Stream but {kind}: write Stream(...) around it")
+        return streams
 
     @cached_property
     def data(self) -> Mapping[str, SetDescription]:

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from genlab.errors import GenlabError
 from genlab.randomness import derive
-from genlab.tasks import Context, Phase, PhasedTask, Stream
+from genlab.tasks import Context, Phase, PhasedTask
 
 
 def make(task: PhasedTask) -> dict[str, nn.Module]:
@@ -37,11 +37,6 @@ def check(task: PhasedTask, phases: list[Phase], trained: Mapping[str, nn.Module
         GenlabError: naming the phase or the network, and what to do.
     """
     streams, given, names = task.initial_streams, set(given), [phase.name for phase in phases]
-    for name, stream in streams.items():
-        if not isinstance(stream, Stream):
-            raise GenlabError(
-                f"streams(): {name} is no Stream but {type(stream).__name__}: write Stream(...) around it"
-            )
     if twice := {name for name in names if names.count(name) > 1}:
         raise GenlabError(f"two phases are named {', '.join(sorted(twice))}")
     for name in [*trained, *given, *streams, *names]:
