@@ -205,21 +205,23 @@ class Loop(Replica):
         loss.backward()
         for updater in updaters:
             updater.step(progress)
+        if f"loss/{phase.name}" in scores:
+            raise GenlabError(f"the phase {phase.name} reports a score of its loss's own name, loss/{phase.name}")
         return {name: value.detach() for name, value in {f"loss/{phase.name}": loss, **scores}.items()}
 
     def _draw(
         self, phase: Phase, repeat: int, samplers: Mapping[tuple[str, str], torch.Generator], progress: Tensor
     ) -> Inputs:
-        """This rank's share of what a repetition of the phase draws."""
+        """This rank's slice of what a repetition of the phase draws."""
         values: dict[str, Any] = {}
-        share, rank = self.batch_size // self.context.world_size, self.context.rank
+        length, rank = self.batch_size // self.context.world_size, self.context.rank
         for name in phase.draws:
             if name in self.batches:
                 before = self.steps_done * self.draws_per_step[name] + self.drawn_before[phase.name, name]
                 values[name] = self.batches[name].batch(before + repeat)
             else:
                 whole = self.task.sample(name, self.batch_size, samplers[phase.name, name])
-                values[name] = whole[rank * share : (rank + 1) * share]
+                values[name] = whole[rank * length : (rank + 1) * length]
         return Inputs(values, progress)
 
     def _compute_for_both(self, later: Phase, inputs: Inputs) -> Mapping[str, Tensor]:

@@ -14,6 +14,7 @@ from tiny_tasks import Attacked, Conditional, PseudoLabels, Tiny, TinyConfig, Tw
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from genlab.errors import GenlabError
 from genlab.tasks import SGD, Adam, Context, GANConfig, Inputs, Phase, PhasedTask, Report, build
 from genlab.tasks.gan import GAN
 from genlab.training import Loop
@@ -535,10 +536,10 @@ def scored(name: str, only_once: bool = False) -> type[Tiny]:
 
 
 def test_two_phases_that_report_the_same_name_are_refused() -> None:
-    from genlab.errors import GenlabError
-
     with pytest.raises(GenlabError, match="the phase second reports loss/label, which an earlier one reports"):
         tiny(scored("loss/label")).advance(1)
+    with pytest.raises(GenlabError, match="the phase second reports a score of its loss's own name"):
+        tiny(scored("loss/second")).advance(1)
     assert "score" in tiny(scored("score")).advance(1).metrics
     with pytest.raises(GenlabError, match="in one step"):
         tiny(scored("score", only_once=True)).advance(1)
