@@ -1,0 +1,117 @@
+"""Whether the tests notice: each kept bug is put into a copy of the project, and the tests named for it must fail.
+
+Prints the bugs that survive; exits with 1 if any does, with 2 if a line to be changed is gone: whoever changes that
+line changes its bug as well. A bug in `mutants.toml` is a file, a line of it (without its indentation, found once),
+what takes its place, and the tests that ought to notice.
+
+uv run tests/mutants.py
+uv run tests/mutants.py training/loop.py 12
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LIST = Path(__file__).with_name("mutants.toml")
+PATIENCE = 600  # seconds for the tests of one bug
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One bug: `line` of `file` becomes `bug`; `tests` are pytest's arguments."""
+
+    number: int
+    file: str
+    line: str
+    bug: str
+    tests: tuple[str, ...]
+
+    def apply(self, root: Path) -> str:
+        """The file's text with the bug.
+
+        Raises:
+            ValueError: the line is not there, or not once.
+        """
+        lines = (root / self.file).read_text().splitlines(keepends=True)
+        found = [i for i, line in enumerate(lines) if line.strip() == self.line]
+        if len(found) != 1:
+            raise ValueError(f"mutant {self.number}: {self.file} has this line {len(found)} times: {self.line}")
+        indent = lines[found[0]][: -len(lines[found[0]].lstrip())]
+        lines[found[0]] = f"{indent}{self.bug}\n"
+        return "".join(lines)
+
+
+def kept() -> list[Mutant]:
+    """The bugs of the list, numbered from 1. A group says the file and the tests once for all of its bugs."""
+    groups = tomllib.loads(LIST.read_text())["group"]
+    entries = [(group, line, bug) for group in groups for line, bug in group["bugs"]]
+    return [
+        Mutant(number, group["file"], line, bug, tuple(group["tests"]))
+        for number, (group, line, bug) in enumerate(entries, 1)
+    ]
+
+
+def survives(mutant: Mutant, root: Path) -> bool:
+    """Whether all of its tests pass in the copy at `root`, which is put right again."""
+    file = root / mutant.file
+    before = file.read_text()
+    file.write_text(mutant.apply(root))
+    try:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests]
+        environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        file.write_text(before)
+    if done.returncode not in (0, 1):
+        raise ValueError(f"mutant {mutant.number}: pytest exited with {done.returncode}\n{done.stdout[-2000:]}")
+    return done.returncode == 0
+
+
+def main(words: list[str]) -> int:
+    """Try those whose file contains a word or whose number it is; all without words."""
+    mutants = kept()
+    problems = []
+    for mutant in mutants:
+        try:
+            mutant.apply(ROOT)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        print(*problems, sep="\n", file=sys.stderr)
+        return 2
+    chosen = [m for m in mutants if not words or any(word == str(m.number) or word in m.file for word in words)]
+    survivors = []
+    with tempfile.TemporaryDirectory(prefix="genlab-mutants-") as folder:
+        root = Path(folder) / "genlab"
+        files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+        for name in files:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+        for mutant in chosen:
+            began = time.monotonic()
+            alive = survives(mutant, root)
+            survivors += [mutant] * alive
+            verdict = "SURVIVES" if alive else "noticed"
+            print(
+                f"{mutant.number:4}  {verdict:8}  {time.monotonic() - began:4.0f} s  {mutant.file}: {mutant.bug}",
+                flush=True,
+            )
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} noticed")
+    for mutant in survivors:
+        print(f"survives: {mutant.file}\n    {mutant.line}\n    {mutant.bug}")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
