@@ -91,7 +91,7 @@ class Replica(abc.ABC):
 
     @abc.abstractmethod
     def save(self) -> State:
-        """The state after the latest epoch."""
+        """The state after the latest epoch. Its tensors may be those in use: copy what must outlive the next epoch."""
 
     @abc.abstractmethod
     def load(self, state: State) -> None:
@@ -108,10 +108,11 @@ class CustomTask(Task, abc.ABC):
 
 @dataclass(frozen=True)
 class Stream:
-    """Images that batches are drawn from, in an order that is shuffled anew in every pass.
+    """Images that batches are drawn from, in an order of its own that is shuffled anew in every pass.
 
     Attributes:
-        image_set: one of fewer images than `batch_size` gives batches of all of them.
+        image_set: one of fewer images than `batch_size` gives batches of all of them, or of as many as the ranks can
+            share equally.
         augment: what is done to them on the device: `none`, `flip` (half of them, horizontally) or `crop_flip` (also
             shifted by up to 4 pixels each way).
     """
@@ -126,8 +127,8 @@ class Inputs:
 
     Attributes:
         values: by name: of a stream a `Batch` (images float [B, C, S, S] in [0, 1], labels int64 [B] or None), of
-            everything else the tensor [B, ...] that `sample()` made. B is this rank's slice of the batch; less than
-            that of a stream that has fewer images than a batch.
+            everything else the tensor [B, ...] that `sample()` made. B is this rank's slice of a batch, B of samples
+            that of the stream listed first; of a stream with fewer images than a batch B is smaller.
         progress: how much of the training is done, a 0-d tensor on the device: 0 in the first step, then rising in
             every step by 1 / (steps of all epochs).
     """
@@ -152,13 +153,15 @@ class Inputs:
 class Reuse:
     """A phase that has this draws nothing: it gets the inputs that an earlier phase drew last in the same step.
 
-    Something that both losses need, such as G(z), is computed from them once, by `compute`, before the earlier phase's
-    last update and its transform. Both phases find its tensors in their inputs. The later phase's gradients flow
-    through them to its own networks; the earlier phase gets them detached.
+    Something that both losses need, such as G(z), is computed from them once a step, by `compute`, before the earlier
+    phase's last update and its transform. The later phase finds its tensors in its inputs, and its gradients flow
+    through them to its own networks; the earlier phase finds them there, detached, in its last repetition alone. Either
+    phase may have a transform. An earlier phase is reused by one later phase at most.
 
     Attributes:
         phase: name of the earlier phase.
-        compute: `compute(networks, inputs) -> tensors by name`.
+        compute: `compute(networks, inputs) -> tensors by name`. It may not call networks that are updated before the
+            later phase's gradients are computed, such as the discriminator.
     """
 
     phase: str
@@ -175,7 +178,7 @@ class Phase:
             Both are means over the samples of the rank's slice, so that the ranks' mean is that of the batch. It calls
             the networks it is given as functions, which is their `forward`; their methods and attributes are out of
             reach. The loss is reported as `loss/<phase's name>`; scores, 0-d tensors, are other curves to report, by
-            names that no other phase reports.
+            names that nothing else reports.
         draws: names of streams and of what `sample()` makes, drawn afresh for every phase and repetition.
         repeats: how many updates a step has; losses and scores are reported as means over them.
         transform: changes the inputs before the loss: `transform(networks, inputs, config) -> inputs`. It is called
@@ -227,7 +230,8 @@ class PhasedTask(Task, abc.ABC):
 
         Each is made with torch's global generator seeded by the config's seed and the network's name: the initial
         weights of one do not depend on the others. Parameters and modules whose gradients are switched off here are
-        not trained; a module without any that is trained, such as a frozen BatchNorm, stays in evaluation mode.
+        not trained; a module that has parameters and trains none of them, such as a frozen BatchNorm, stays in
+        evaluation mode.
         """
 
     def given(self) -> Mapping[str, nn.Module]:

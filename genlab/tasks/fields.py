@@ -90,7 +90,10 @@ def _hint(kind: type[Config], name: str) -> Any:
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    """The types of a union, None first: any text is a str; of another type itself."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return (hint,)
+    return tuple(sorted(typing.get_args(hint), key=lambda option: option is not types.NoneType))
 
 
 def _elements(option: Any, count: int) -> list[Any]:
@@ -111,7 +114,8 @@ def _checked(option: Any, value: Any) -> Any:
     elif typing.get_origin(option) is tuple:
         if isinstance(value, (tuple, list)):
             kinds = _elements(option, len(value))
-            return tuple(_checked(kind, each) for kind, each in zip(kinds, value, strict=True))
+            if not any(isinstance(each, str) and SEPARATOR in each for each in value):  # it could not be written
+                return tuple(_checked(kind, each) for kind, each in zip(kinds, value, strict=True))
     elif option is float and type(value) in (int, float):
         return float(value)
     elif type(value) is option:
@@ -137,7 +141,7 @@ def _parse(option: Any, text: str) -> Any:
 
 
 def _parse_tuple(option: Any, text: str) -> tuple[Any, ...]:
-    words = text.split(SEPARATOR)
+    words = text.split(SEPARATOR) if text else []
     return tuple(_parse(kind, word) for kind, word in zip(_elements(option, len(words)), words, strict=True))
 
 

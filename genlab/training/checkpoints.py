@@ -146,7 +146,7 @@ def load(
         raise GenlabError(f"{task.__name__} trains no networks: read its tensors by Checkpoint.read(path).states")
     if not 0 <= replica < len(checkpoint.states):
         raise GenlabError(f"the checkpoint has {len(checkpoint.states)} replicas: there is no number {replica}")
-    config = build(task.Config, dict(checkpoint.config))
+    config = build(task.Config, {**checkpoint.config, "seed": checkpoint.seeds[replica]})
     made = task(config, Context(device=device))
     made.data = {name: SetDescription.from_json(seen) for name, seen in checkpoint.data.items()}
     networks = nets.make(made)

@@ -30,6 +30,13 @@ class Loop(Replica):
         given: those that are not.
         steps_done, epoch: how many steps, and how many epochs, were trained.
         steps_per_epoch: the same in every epoch.
+        streams, batches: what batches are drawn from now, by name.
+        batch_size: over all ranks, of the stream that is listed first, and of samples.
+        draws_per_step: how many batches of a stream a step takes; drawn_before: how many of them earlier phases take,
+            by phase and stream.
+        views: the networks as each phase's loss sees them; updaters: what updates them.
+        later_phase: the phase that reuses the inputs of another, by that other's name.
+        with_gradients: the networks whose parameters have gradients switched on now.
     """
 
     def __init__(self, task: PhasedTask) -> None:
@@ -40,11 +47,10 @@ class Loop(Replica):
         self.task, self.config, self.context = task, task.config, task.context
         self.phases = task.phases()
         self.networks = nets.make(task)
-        self.given = {
-            name: nets.to_device(network, self.context.device).eval().requires_grad_(False)
-            for name, network in task.given().items()
-        }
+        self.given = dict(task.given())
         nets.check(task, self.phases, self.networks, self.given)
+        for name, network in self.given.items():
+            self.given[name] = nets.to_device(network, self.context.device).eval().requires_grad_(False)
         self.streams: dict[str, Stream] = dict(task.initial_streams)
         self.batches = {name: self._batches(name, stream) for name, stream in self.streams.items()}
         first = next(iter(self.batches))
@@ -111,6 +117,8 @@ class Loop(Replica):
         first = next(iter(self.batches))
         images_per_step = self.batches[first].global_batch * max(1, self.draws_per_step[first])
         report.images = evaluated.images
+        if twice := evaluated.metrics.keys() & {*report.metrics, *SPEED}:
+            raise GenlabError(f"evaluate() reports {', '.join(sorted(twice))}, which the training reports already")
         report.metrics |= {
             **evaluated.metrics,
             "images_per_second": self.steps_per_epoch * images_per_step / trained,
@@ -137,7 +145,7 @@ class Loop(Replica):
             if name not in self.batches
         }
         total = self.steps_per_epoch * self.config.epochs
-        progress_floats = [(self.steps_done + i) / total for i in range(self.steps_per_epoch)]
+        progress_floats = [((epoch - 1) * self.steps_per_epoch + i) / total for i in range(self.steps_per_epoch)]
         progress = torch.tensor(progress_floats, device=context.device)
         self._training_mode()
         first_step = self.steps_done
@@ -225,11 +233,19 @@ class Loop(Replica):
         return Inputs(values, progress)
 
     def _compute_for_both(self, later: Phase, inputs: Inputs) -> Mapping[str, Tensor]:
-        """What the `later` phase computes from an earlier one's inputs, with gradients for its own networks."""
+        """What the `later` phase computes from an earlier one's inputs, with gradients for its own networks.
+
+        Networks that are updated before the later phase's backward are withheld: it would use their new weights with
+        what the old ones computed.
+        """
         assert later.reuse is not None
+        names = [phase.name for phase in self.phases]
+        between = self.phases[names.index(later.reuse.phase) : names.index(later.name)]
+        updated = {name for phase in between for name in phase.updates}
+        views = {n: nets.Withheld(n) if n in updated else view for n, view in self.views[later.name].items()}
         self._enable_gradients(frozenset(later.updates))
         with parametrize.cached():
-            return later.reuse.compute(self.views[later.name], inputs)
+            return later.reuse.compute(views, inputs)
 
     def _enable_gradients(self, wanted: frozenset[str]) -> None:
         """Gradients on for the parameters of these networks only."""

@@ -66,6 +66,23 @@ def test_the_config_reaches_networks_streams_and_optimizer() -> None:
     assert task(target="rotation").networks()["classifier"]()(torch.rand(2, 1, 32, 32)).shape == (2, 4)
 
 
+def test_what_auto_rotates_is_turned_in_training_and_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same as where rotations were asked for."""
+    monkeypatch.setattr(ClassifierTask, "rotates", True)
+    shown: list[Tensor] = []
+    for target in ("auto", "rotation"):
+        loop = Loop(task(target=target, epoch_steps=1, width=4))
+        seen: list[Tensor] = []
+        loop.networks["classifier"].register_forward_pre_hook(
+            lambda module, inputs, seen=seen: seen.append(inputs[0].clone())
+        )
+        loop.advance(1)
+        shown.append(torch.cat(seen))
+    assert len(shown[0]) > 300 and torch.equal(*shown)
+    straight = Loop(task(epoch_steps=1)).task._load("validation").images[:250]  # type: ignore[attr-defined]
+    assert not torch.equal(shown[0][64:314] * 255, straight.float())
+
+
 def test_a_folder_of_one_class_has_nothing_to_tell_apart_but_rotations(tmp_path: Path) -> None:
     """As faces come, in one folder below the root."""
     painted(tmp_path / "faces" / "aligned", 80)

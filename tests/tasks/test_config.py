@@ -98,20 +98,23 @@ class Tuples(Config):
         ("epsilons", "0.5", (0.5,)),
         ("widths", "8:64", (8, 64)),
         ("names", "a:b", ("a", "b")),
-        ("names", "none", ("none",)),
+        ("names", "none", None),
+        ("epsilons", "", ()),
     ],
 )
-def test_tuples_are_written_with_colons(name: str, text: str, value: tuple[object, ...]) -> None:
+def test_tuples_are_written_with_colons(name: str, text: str, value: tuple[object, ...] | None) -> None:
     assert parse_value(Tuples, name, text) == value
+    assert parse_value(Tuples, name, as_text(value)) == value
+    if value is None:
+        return
     assert check_value(Tuples, name, text) == value  # as a choice of a search holds it
     assert check_value(Tuples, name, list(value)) == value  # as JSON gives it back
     assert all(type(a) is type(b) for a, b in zip(parse_value(Tuples, name, text), value, strict=True))
-    assert parse_value(Tuples, name, as_text(value)) == value
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("epsilons", "0:x"), ("epsilons", ""), ("widths", "8"), ("widths", "8:9:10"), ("widths", "8:9.5")],
+    [("epsilons", "0:x"), ("epsilons", ":"), ("widths", "8"), ("widths", "8:9:10"), ("widths", "8:9.5")],
 )
 def test_tuples_of_another_type_or_length_are_refused(name: str, text: str) -> None:
     with pytest.raises(GenlabError, match=f"{name}=.* is ill-typed: {name} is a tuple, written (float|int):"):
@@ -122,6 +125,8 @@ def test_tuples_of_another_type_or_length_are_refused(name: str, text: str) -> N
 
 def test_a_tuples_elements_are_checked() -> None:
     assert build(Tuples, {"epsilons": (0, 1)}).epsilons == (0.0, 1.0)
+    with pytest.raises(GenlabError, match="names"):
+        build(Tuples, {"names": ("a:b",)})  # it could not be written
     for bad in (("0.1",), (None,), 0.1, {0.1}):
         with pytest.raises(GenlabError, match="epsilons"):
             build(Tuples, {"epsilons": bad})

@@ -73,6 +73,37 @@ def test_a_script_defined_task_is_passed_in(tmp_path: Path) -> None:
     assert torch.equal(loaded, trial.replicas[0].networks["classifier"].eval()(images))  # type: ignore[attr-defined]
 
 
+def test_what_a_network_makes_of_its_seed_is_made_again_for_each_replica(tmp_path: Path) -> None:
+    """Also what it does not keep in its state, such as a fixed permutation."""
+
+    class Shuffled(tiny_tasks.Tiny):
+        def networks(self) -> Any:
+            def build_network() -> Any:
+                network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+                order = torch.randperm(64)
+                network.register_forward_pre_hook(lambda module, inputs: inputs[0].flatten(1)[:, order])
+                return network
+
+            return {"classifier": build_network}
+
+    trial = Trial(Shuffled, build(tiny_tasks.TinyConfig, {}), Context(), replicas=2)
+    trial.advance()
+    images = torch.rand(3, 1, 8, 8)
+    for replica in (0, 1):
+        loaded = genlab.load(trial.checkpoint(), task=Shuffled, replica=replica)["classifier"]
+        assert torch.equal(loaded(images), trial.replicas[replica].networks["classifier"].eval()(images))  # type: ignore[attr-defined]
+
+
+def test_kernels_of_three_dimensions_train() -> None:
+    class Deep(tiny_tasks.Tiny):
+        def networks(self) -> Any:
+            layers = torch.nn.Unflatten(1, (1, 1)), torch.nn.Conv3d(1, 2, (1, 3, 3)), torch.nn.Flatten()
+            return {"classifier": lambda: torch.nn.Sequential(*layers, torch.nn.Linear(72, 2))}
+
+    trial = Trial(Deep, build(tiny_tasks.TinyConfig, {"epoch_steps": 1}), Context())
+    assert not trial.advance()[0].diverged
+
+
 def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
     with pytest.raises(GenlabError, match="there is no checkpoint"):
         genlab.load(tmp_path / "absent.safetensors")

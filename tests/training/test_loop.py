@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genlab.errors import GenlabError
-from genlab.tasks import SGD, Adam, Context, GANConfig, Inputs, Phase, PhasedTask, Report, build
+from genlab.tasks import SGD, Adam, Context, GANConfig, Inputs, Phase, PhasedTask, Report, Reuse, Stream, build
 from genlab.tasks.gan import GAN
 from genlab.training import Loop
 
@@ -230,6 +230,19 @@ def test_phases_that_draw_one_stream_share_a_pass() -> None:
     assert len(seen) == 48 == len(set(seen))
 
 
+def test_streams_of_one_size_are_shuffled_each_in_its_own_order() -> None:
+    class Pair(TwoDomains):
+        def streams(self) -> Mapping[str, Stream]:
+            images = tiny_tasks.noise_images("first", 48)
+            return {"first": Stream(images), "second": Stream(images)}
+
+    same: list[bool] = []
+    one = tiny(Pair, epoch_steps=3)
+    watch_phases(one, lambda phase, n, inputs: same.append(torch.equal(inputs["first"][0], inputs["second"][0])))
+    one.advance(1)
+    assert same == [False] * 3
+
+
 def test_what_is_sampled_is_asked_for_by_name_and_is_the_same_whatever_else_is_drawn() -> None:
     asked: list[tuple[str, int]] = []
 
@@ -324,6 +337,46 @@ def test_a_share_is_computed_once_and_its_gradients_are_those_of_computing_it_tw
         assert float((one.grad - other.grad).abs().max()) < 1e-4 * largest
 
 
+class Reusing(Conditional):
+    """The generator's phase computes from what the discriminator's drew, and then changes that."""
+
+    calls: int = 0
+    asks: str = "generator"
+
+    def phases(self) -> list[Phase]:
+        first, second = super().phases()
+
+        def compute(networks: Any, inputs: Inputs) -> Mapping[str, Tensor]:
+            self.calls += 1
+            width = torch.zeros(len(inputs["latent"]), 2 if self.asks == "generator" else 60)
+            return {"fake": networks[self.asks](torch.cat((inputs["latent"], width), 1))}
+
+        def doubled(networks: Any, inputs: Inputs, config: Any) -> Inputs:
+            return inputs.replace(latent=2 * inputs["latent"])
+
+        return [first, dataclasses.replace(second, draws=(), transform=doubled, reuse=Reuse("discriminator", compute))]
+
+
+def test_what_is_reused_is_computed_once_and_may_be_transformed() -> None:
+    one = tiny(Reusing, epoch_steps=1)
+    seen: list[tuple[str, bool, Tensor]] = []
+    watch_phases(one, lambda phase, n, inputs: seen.append((phase, "fake" in inputs, inputs["latent"])))
+    one.advance(1)
+    assert one.task.calls == 1  # type: ignore[attr-defined]
+    assert [each[:2] for each in seen] == [("discriminator", False), ("discriminator", True), ("generator", True)]
+    assert torch.equal(seen[2][2], 2 * seen[1][2])
+
+
+def test_what_is_computed_once_may_not_go_through_what_is_updated_meanwhile() -> None:
+    """The later backward would use its new weights with what the old ones computed, and no error would tell."""
+
+    class Wrong(Reusing):
+        asks = "discriminator"
+
+    with pytest.raises(GenlabError, match=r"compute\(\) of a Reuse may not call discriminator"):
+        tiny(Wrong, epoch_steps=1).advance(1)
+
+
 # ---- what the loss and the evaluation are given
 
 
@@ -409,7 +462,8 @@ class Guided(Tiny):
             images = inputs["first"].images
             return (networks["classifier"](images) - networks["teacher"](images)).square().mean(), {}
 
-        return [Phase("label", {"classifier": Adam(0.1)}, loss, ("first",))]
+        # at a larger rate all of its ReLUs would be dead soon, and nothing could move
+        return [Phase("label", {"classifier": Adam(0.01)}, loss, ("first",))]
 
     def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
         assert set(networks) == {"classifier", "teacher"}
@@ -543,6 +597,32 @@ def test_two_phases_that_report_the_same_name_are_refused() -> None:
     assert "score" in tiny(scored("score")).advance(1).metrics
     with pytest.raises(GenlabError, match="in one step"):
         tiny(scored("score", only_once=True)).advance(1)
+
+
+def test_an_evaluation_may_not_report_what_the_training_does() -> None:
+    for name in ("loss/label", "epoch_seconds"):
+
+        class Task(Tiny):
+            def evaluate(self, networks: Any, split: str, epoch: int, name: str = name) -> Report:
+                return Report({name: 1.0})
+
+        with pytest.raises(GenlabError, match=f"evaluate.* reports {name}, which the training reports already"):
+            tiny(Task, epoch_steps=1).advance(1)
+
+
+def test_a_weight_that_is_not_finite_after_the_last_step_is_divergence() -> None:
+    one = tiny(epoch_steps=1)
+    updater = one.updaters["label"]["classifier"]
+    step = updater.step
+
+    def break_it(progress: float) -> None:
+        step(progress)
+        with torch.no_grad():
+            updater.parameters[0].view(-1)[-1] = float("inf")
+
+    updater.step = break_it  # type: ignore[method-assign]
+    report = one.advance(1)
+    assert report.diverged and report.metrics["loss/label"] > 0
 
 
 def test_divergence_is_reported_with_the_last_finite_values() -> None:

@@ -112,6 +112,15 @@ def test_tasks_with_one_config_are_told_apart(storage: Storage) -> None:
     assert nn.BatchNorm2d in kinds["tiny"] and nn.BatchNorm2d not in kinds["plain"]
 
 
+def test_configs_of_equal_fields_have_other_keys() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Other(TinyConfig):
+        pass
+
+    assert FromTask(TinyConfig(), Tiny).key() != FromTask(Other(), Tiny).key()
+    assert FromTask(TinyConfig(), Tiny).key() != FromTask(TinyConfig(lr=0.06), Tiny).key()
+
+
 def test_streams_may_be_made_of_what_was_prepared(storage: Storage) -> None:
     class Built(Using):
         def streams(self) -> Any:

@@ -119,9 +119,11 @@ def found_by(context: Context) -> dict[str, Any]:
         "labels": subset.labels,
         "batch": loop.batches["first"].global_batch,
     }
+    given = torch.tensor([1.0, 4.0]) * (1 + context.rank)
     found["collectives"] = {
         "gathered": context.all_gather(torch.arange(3) + 10 * context.rank),
-        "mean": context.all_reduce_mean(torch.tensor([1.0, 4.0]) * (1 + context.rank)),
+        "mean": context.all_reduce_mean(given),
+        "given": given,
         "mapped": context.map_shards(7, lambda items: torch.stack((items, items**2), 1), chunk=2),
     }
     return found
@@ -196,6 +198,7 @@ def test_collectives(found: tuple[Any, Any, Any]) -> None:
     for rank in ranks:
         assert rank["gathered"].tolist() == [0, 1, 2, 10, 11, 12]
         assert rank["mean"].tolist() == [1.5, 6.0]
+        assert rank["given"].tolist() in ([1.0, 4.0], [2.0, 8.0])  # as it was
         assert torch.equal(rank["mapped"], expected)
 
 

@@ -45,6 +45,10 @@ def with_shared() -> nn.Module:
         ({"networks": {"classifier": small, "idle": small}}, "no phase updates the network idle"),
         ({"networks": {"classifier": frozen}}, "classifier has no parameter to train"),
         ({"given": {"classifier": small()}}, "both name classifier"),
+        (
+            {"networks": {"classifier": with_shared}, "given": {"teacher": SHARED}},
+            "classifier and teacher have a param",
+        ),
         ({"phases": [dataclasses.replace(LABEL, updates={"classifer": ADAM})]}, "updates classifer"),
         (
             {"phases": [dataclasses.replace(LABEL, updates={"teacher": ADAM})], "given": {"teacher": small()}},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tiny_tasks
 import torch
-from test_loop import SMALL, Unjudged
+from test_loop import SMALL, Unjudged, watch_phases
 from tiny_tasks import Attacked, Conditional, PseudoLabels, Semi, Tiny, TinyConfig, TwoDomains
 
 from genlab.tasks import SGD, Config, Context, GANConfig, PhasedTask, State, Stream, build
@@ -33,6 +33,14 @@ class Reaugmented(Semi):
         return {"first": Stream(self.initial_streams["first"].image_set, augment="flip")}
 
 
+class Swapped(TwoDomains):
+    """Each stream goes on with images of the other one."""
+
+    def next_streams(self, epoch: int, networks: Any) -> Any:
+        first, second = (self.initial_streams[name].image_set for name in ("first", "second"))
+        return {"first": Stream(second.subset(torch.arange(16, 40)), "flip"), "second": Stream(first, "flip")}
+
+
 def gan_config(**settings: Any) -> GANConfig:
     return build(GANConfig, SMALL | {"epochs": 3} | settings)
 
@@ -49,6 +57,7 @@ CASES: dict[str, tuple[type[PhasedTask], Config]] = {
     "two streams": (TwoDomains, build(TinyConfig, {"epoch_steps": 4})),
     "pseudo-labels": (PseudoLabels, build(TinyConfig, {})),
     "subset of a subset": (Semi, build(TinyConfig, {"epoch_steps": 4})),
+    "swapped": (Swapped, build(TinyConfig, {"epoch_steps": 3})),
     "other augmentation": (Reaugmented, build(TinyConfig, {"epoch_steps": 4})),
 }
 
@@ -103,16 +112,46 @@ def test_a_replay_gives_the_same_epoch(case: str) -> None:
     assert same(through_a_file(one), ended)
 
 
-@pytest.mark.parametrize("case", ["pseudo-labels", "subset of a subset", "other augmentation"])
+def test_a_state_of_before_the_first_replacement_brings_the_initial_streams_back() -> None:
+    one = start("pseudo-labels")
+    kept = through_a_file(one)
+    first = one.advance(1).steps["loss/label"].tolist()
+    one.load(kept)
+    assert one.streams["first"] is one.task.initial_streams["first"]
+    assert one.advance(1).steps["loss/label"].tolist() == first
+
+
+def test_epochs_and_progress_are_counted_on_after_another_batch_size() -> None:
+    """A config may be another one, as long as the networks are the same."""
+    seen: list[tuple[int, float]] = []
+
+    class Counted(Tiny):
+        def evaluate(self, networks: Any, split: str, epoch: int) -> Any:
+            seen.append((epoch, progress[0]))
+            return super().evaluate(networks, split, epoch)
+
+    progress: list[float] = []
+    one, again = (Loop(Counted(build(TinyConfig, {"batch_size": size}), Context())) for size in (8, 16))
+    for loop in (one, again):
+        watch_phases(loop, lambda phase, n, inputs: progress.append(float(inputs.progress)))
+    one.advance(1)
+    again.load(one.save())
+    progress.clear()
+    again.advance(2)
+    assert seen == [(1, 0.0), (2, pytest.approx(1 / 3))]
+
+
+@pytest.mark.parametrize("case", ["pseudo-labels", "subset of a subset", "other augmentation", "swapped"])
 def test_a_replaced_streams_images_and_labels_are_restored(case: str) -> None:
     one, again = start(case), start(case)
     one.advance(1)
     again.load(through_a_file(one))
-    kept, restored = one.streams["first"], again.streams["first"]
-    assert kept.augment == restored.augment == "flip"
-    items = torch.arange(len(kept.image_set))
-    assert torch.equal(kept.image_set.select(items), restored.image_set.select(items))
-    assert torch.equal(torch.as_tensor(kept.image_set.labels), torch.as_tensor(restored.image_set.labels))
+    for name, kept in one.streams.items():
+        restored = again.streams[name]
+        assert kept is not one.task.initial_streams[name] and kept.augment == restored.augment == "flip"
+        items = torch.arange(len(kept.image_set))
+        assert torch.equal(kept.image_set.select(items), restored.image_set.select(items))
+        assert torch.equal(torch.as_tensor(kept.image_set.labels), torch.as_tensor(restored.image_set.labels))
 
 
 def test_every_epoch_draws_anew() -> None:
@@ -161,3 +200,11 @@ def test_another_trials_work_in_between_changes_nothing() -> None:
     Loop(tiny_tasks.Tiny(build(TinyConfig, {"seed": 5}), Context())).advance(1)
     between.advance(2)
     assert same(alone.save(), between.save())
+
+
+def test_one_replica_that_diverged_makes_the_trial_diverged() -> None:
+    trial = Trial(Tiny, build(TinyConfig, {"epoch_steps": 1}), Context(), replicas=2)
+    trial.advance()
+    assert not trial.epoch_report("t", {}).diverged
+    trial.reports[1].diverged = True
+    assert trial.epoch_report("t", {}).diverged
