@@ -31,7 +31,6 @@ class Loop(Replica):
         steps_done, epoch: how many steps, and how many epochs, were trained.
         steps_per_epoch: the same in every epoch.
         streams, batches: what batches are drawn from now, by name.
-        batch_size: over all ranks, of the stream that is listed first, and of samples.
         draws_per_step: how many batches of a stream a step takes; drawn_before: how many of them earlier phases take,
             by phase and stream.
         views: the networks as each phase's loss sees them; updaters: what updates them.
@@ -54,7 +53,6 @@ class Loop(Replica):
         self.streams: dict[str, Stream] = dict(task.initial_streams)
         self.batches = {name: self._batches(name, stream) for name, stream in self.streams.items()}
         first = next(iter(self.batches))
-        self.batch_size = self.batches[first].global_batch
         self.draws_per_step = dict.fromkeys(self.batches, 0)
         self.drawn_before: dict[tuple[str, str], int] = {}  # in a step, by earlier phases
         for phase in self.phases:
@@ -78,6 +76,11 @@ class Loop(Replica):
         }
         self.later_phase = {phase.reuse.phase: phase for phase in self.phases if phase.reuse}
         self.with_gradients = frozenset(self.networks)
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch of the stream that is listed first, over all ranks, and samples in a batch."""
+        return self.batches[next(iter(self.batches))].global_batch
 
     def _batches(self, name: str, stream: Stream) -> Batches:
         context = self.context
@@ -115,7 +118,7 @@ class Loop(Replica):
             if epoch < self.config.epochs:
                 self._replace_streams(epoch)
         first = next(iter(self.batches))
-        images_per_step = self.batches[first].global_batch * max(1, self.draws_per_step[first])
+        images_per_step = self.batch_size * max(1, self.draws_per_step[first])
         report.images = evaluated.images
         if twice := evaluated.metrics.keys() & {*report.metrics, *SPEED}:
             raise GenlabError(f"evaluate() reports {', '.join(sorted(twice))}, which the training reports already")

@@ -83,6 +83,28 @@ def test_what_auto_rotates_is_turned_in_training_and_evaluation(monkeypatch: pyt
     assert not torch.equal(shown[0][64:314] * 255, straight.float())
 
 
+def test_an_evaluation_gives_each_image_one_rotation_for_good() -> None:
+    one = task(target="rotation")
+    seen: list[list[Tensor]] = []
+
+    class Spy(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            seen[-1].append(images.clone())
+            return torch.zeros(len(images), 4)
+
+    for epoch in (1, 2):
+        seen.append([])
+        accuracy = one.evaluate({"classifier": Spy()}, "validation", epoch).metrics["accuracy/clean"]
+        assert accuracy == pytest.approx(0.25, abs=0.08)  # all four are as frequent
+    assert torch.equal(torch.cat(seen[0]), torch.cat(seen[1]))
+
+
+def test_data_are_found_below_the_root_of_the_context(tmp_path: Path) -> None:
+    painted(tmp_path / "faces", 40)
+    one = ClassifierTask(build(ClassifierConfig, {"dataset": "image_folder:faces"}), Context(data_root=str(tmp_path)))
+    assert one.data["labelled"].shape[1:] == (3, 32, 32)
+
+
 def test_a_folder_of_one_class_has_nothing_to_tell_apart_but_rotations(tmp_path: Path) -> None:
     """As faces come, in one folder below the root."""
     painted(tmp_path / "faces" / "aligned", 80)

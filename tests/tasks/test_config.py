@@ -47,6 +47,12 @@ def test_values_out_of_range_are_refused(settings: dict[str, object]) -> None:
         build(GANConfig, settings)
 
 
+def test_a_bool_is_no_number() -> None:
+    for name in ("beta1", "ngf"):
+        with pytest.raises(GenlabError, match=name):
+            build(GANConfig, {name: False})
+
+
 def test_an_int_is_taken_for_a_float() -> None:
     assert build(GANConfig, {"beta1": 0}) == build(GANConfig, {"beta1": 0.0})
     assert isinstance(check_value(GANConfig, "beta1", 0), float)

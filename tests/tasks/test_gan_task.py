@@ -193,6 +193,39 @@ def test_the_discriminators_verdict_is_on_the_images_that_are_judged(context: Co
     assert seen["evaluation/score/fake"] == pytest.approx(float(torch.ones(()).sigmoid()), abs=1e-6)
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("loss", ["non_saturating", "least_squares"])
+def test_verdicts_are_on_the_split_asked_for(split: str, loss: str) -> None:
+    """As probabilities, or raw where the loss knows none."""
+
+    class Brightness(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((1, 2, 3))
+
+    class Noise(nn.Module):
+        def forward(self, latent: Tensor) -> Tensor:
+            return latent[:, :1, None, None].tanh().expand(-1, 1, 32, 32)
+
+    class Judge(nn.Module):
+        head = nn.Sequential(nn.Linear(4, 3))
+
+        def features(self, images: Tensor) -> Tensor:
+            return images[:, 0, ::8, 3:4].flatten(1) + torch.rand(len(images), 4) / 100
+
+    task = GAN(build(GANConfig, {"evaluation_samples": 64, "loss": loss}), Context())
+    every = {"judge": Judge(), "generator": Noise(), "discriminator": Brightness()}
+    with torch.no_grad():
+        seen = task.evaluate(every, split, 1).metrics
+    images = task._load(split)
+    on_real = to_signed(images.select(torch.randperm(len(images), generator=seeded(0, "reference"))[:64])).mean(
+        (1, 2, 3)
+    )
+    on_fake = task.sample("latent", 64, seeded(0, "evaluation"))[:, 0].tanh()
+    for name, verdicts in (("real", on_real), ("fake", on_fake)):
+        expected = verdicts.sigmoid() if loss == "non_saturating" else verdicts
+        assert seen[f"evaluation/score/{name}"] == pytest.approx(float(expected.mean()), abs=1e-6)
+
+
 def test_evaluation_repeats_itself_and_reads_the_split_that_is_asked_for(context: Context) -> None:
     loop = Loop(GAN(build(GANConfig, SMALL), context))
     loop.advance(1)

@@ -230,6 +230,25 @@ def test_phases_that_draw_one_stream_share_a_pass() -> None:
     assert len(seen) == 48 == len(set(seen))
 
 
+def test_samples_are_as_many_as_the_images_of_the_first_stream() -> None:
+    """At the start, and when fewer images take its place."""
+
+    class Few(Conditional):
+        def streams(self) -> Mapping[str, Stream]:
+            return {"first": Stream(tiny_tasks.noise_images("few", 7))}
+
+        def next_streams(self, epoch: int, networks: Any) -> Mapping[str, Stream]:
+            assert not networks["generator"].training and not torch.is_grad_enabled()
+            return {"first": Stream(self.initial_streams["first"].image_set.subset(torch.arange(5)))}
+
+    one = tiny(Few, epoch_steps=1)
+    seen: list[tuple[int, ...]] = []
+    watch_phases(one, lambda p, n, inputs: seen.append(tuple(len(inputs[each]) for each in ("latent", "label"))))
+    for epoch in (1, 2):
+        one.advance(epoch)
+    assert seen == [(7, 7)] * 3 + [(5, 5)] * 3
+
+
 def test_streams_of_one_size_are_shuffled_each_in_its_own_order() -> None:
     class Pair(TwoDomains):
         def streams(self) -> Mapping[str, Stream]:
@@ -523,19 +542,24 @@ def test_what_is_frozen_in_part_trains_all_the_same() -> None:
 
 
 def test_cudnn_is_deterministic_while_it_trains_and_evaluates_and_as_before_afterwards() -> None:
-    seen: list[bool] = []
+    seen: list[tuple[bool, bool]] = []
+    cudnn = torch.backends.cudnn
 
     class Watched(Tiny):
         def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
-            seen.append(torch.backends.cudnn.deterministic)
+            seen.append((cudnn.deterministic, cudnn.benchmark))
             return super().evaluate(networks, split, epoch)
 
     one = tiny(Watched, epoch_steps=1)
-    watch_phases(one, lambda *_: seen.append(torch.backends.cudnn.deterministic))
-    assert not torch.backends.cudnn.deterministic
-    one.advance(1)
-    one.evaluate("test")
-    assert seen == [True] * 3 and not torch.backends.cudnn.deterministic
+    watch_phases(one, lambda *_: seen.append((cudnn.deterministic, cudnn.benchmark)))
+    assert not cudnn.deterministic
+    cudnn.benchmark = True
+    try:
+        one.advance(1)
+        one.evaluate("test")
+        assert seen == [(True, False)] * 3 and (cudnn.deterministic, cudnn.benchmark) == (False, True)
+    finally:
+        cudnn.benchmark = False
 
 
 def test_spectral_normalization_runs_its_power_iteration_once_a_loss() -> None:
@@ -551,6 +575,23 @@ def test_spectral_normalization_runs_its_power_iteration_once_a_loss() -> None:
 
 
 # ---- what is reported
+
+
+def test_what_an_evaluation_shows_is_in_the_epochs_report() -> None:
+    import numpy as np
+
+    class Showing(Tiny):
+        def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
+            return Report({"accuracy": 0.25}, {split: np.full((2, 2, 1), epoch, np.uint8)})
+
+    one = tiny(Showing, epoch_steps=2)
+    report = one.advance(1)
+    assert report.metrics["accuracy"] == 0.25 and int(report.images["validation"][0, 0, 0]) == 1
+    assert report.metrics["images_per_second"] > 0 and report.metrics["epoch_seconds"] > 0
+    seconds = 2 * 8 / report.metrics["images_per_second"]  # two steps of eight images
+    assert 0 < seconds <= report.metrics["epoch_seconds"]
+    tested = one.evaluate("test")
+    assert tested.metrics == {"accuracy": 0.25} and set(tested.images) == {"test"}
 
 
 def test_a_step_shows_the_mean_of_its_repetitions_and_an_epoch_the_mean_of_its_steps() -> None:

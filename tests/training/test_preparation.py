@@ -175,6 +175,13 @@ def test_a_weights_file(storage: Storage, tmp_path: Path, kind: str) -> None:
     assert len(storage.names("prepared")) == 1
 
 
+def test_of_the_names_in_a_weights_file_only_a_prefix_goes(storage: Storage, tmp_path: Path) -> None:
+    names = {"module.submodule.weight": "submodule.weight", "body.module.bias": "body.module.bias"}
+    path = tmp_path / "x.safetensors"
+    save_file({name: torch.full((2,), float(i)) for i, name in enumerate(names)}, path)
+    assert found(storage, needs="weights", path=str(path))["weights"].tensors.keys() == set(names.values())
+
+
 def test_files_that_are_absent_or_damaged_are_named(storage: Storage, tmp_path: Path) -> None:
     for needs, says in (("checkpoint", "there is no file"), ("weights", "there is no file")):
         with pytest.raises(GenlabError, match=says):

@@ -63,6 +63,13 @@ class Dropped(Tiny):
         return {"classifier": lambda: nn.Sequential(Ones(), nn.Dropout(0.5), nn.Linear(64, 2))}
 
 
+class OfImages(Tiny):
+    """BatchNorm of the images themselves: its mean is linear in them, whatever the weights."""
+
+    def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+        return {"classifier": lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 2))}
+
+
 GAN_SETTINGS = SMALL | {"epoch_steps": 1, "batch_size": 32, "discriminator_steps": 2, "init": "default"}
 TASKS: dict[str, tuple[type[PhasedTask], Any]] = {
     "gan": (Plain, build(GANConfig, GAN_SETTINGS)),
@@ -100,6 +107,9 @@ def found_by(context: Context) -> dict[str, Any]:
         "running mean": network[1].running_mean.clone(),
         "batches": network[1].num_batches_tracked.clone(),
     }
+    loop = Loop(OfImages(build(TinyConfig, {"epoch_steps": 3}), context))
+    loop.advance(1)
+    found["mean of images"] = loop.networks["classifier"][0].running_mean.clone()  # type: ignore[index]
     # dropout of ones
     loop = Loop(Dropped(build(TinyConfig, {"epoch_steps": 1}), context))
     dropped: list[torch.Tensor] = []
@@ -173,6 +183,13 @@ def test_ranks_agree_on_weights_metrics_and_running_statistics(found: tuple[Any,
         assert int(rank["batches"]) == 2
 
 
+def test_running_statistics_are_each_ranks_own_until_the_epoch_ends(found: tuple[Any, Any, Any]) -> None:
+    """So that their mean is that of all images, as one process has it."""
+    alone, *ranks = (each["mean of images"] for each in found)
+    for rank in ranks:
+        torch.testing.assert_close(rank, alone, rtol=1e-5, atol=0)
+
+
 def test_dropout_differs_from_rank_to_rank(found: tuple[Any, Any, Any]) -> None:
     _, one, other = (each["dropped"] for each in found)
     assert set(one.unique().tolist()) == {0.0, 2.0}
@@ -209,7 +226,6 @@ def test_each_rank_takes_its_slice_of_the_same_whole() -> None:
         loop = Loop(Conditional(build(TinyConfig, {}), Context()))
         loop.context = Context(rank=rank, world_size=world_size)
         loop.batches = {name: loop._batches(name, stream) for name, stream in loop.streams.items()}
-        loop.batch_size = 8
         samplers = {("generator", name): torch.Generator().manual_seed(3) for name in ("latent", "label")}
         samplers |= {("discriminator", name): torch.Generator().manual_seed(4) for name in ("latent", "label")}
         inputs = loop._draw(loop.phases[0], 0, samplers, torch.tensor(0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import pytest
@@ -200,6 +201,29 @@ def test_another_trials_work_in_between_changes_nothing() -> None:
     Loop(tiny_tasks.Tiny(build(TinyConfig, {"seed": 5}), Context())).advance(1)
     between.advance(2)
     assert same(alone.save(), between.save())
+
+
+def test_what_a_trial_says_of_itself() -> None:
+    config = build(TinyConfig, {"epoch_steps": 2, "seed": 4, "lr": 0.07})
+    trial = Trial(Tiny, config, Context(), replicas=2, script="mine.py")
+    before = time.time()
+    trial.advance()
+    trial.advance()
+    report = trial.epoch_report("0007", {"lane": 3}, trial.test())
+    assert (report.trial, report.epoch, report.first_step, list(report.seeds)) == ("0007", 2, 2, [4, 5])
+    assert report.host == {"lane": 3} and before <= report.time <= time.time()
+    for replica, own in zip(report.replicas, trial.reports, strict=True):
+        assert {name: replica.metrics[name] for name in own.metrics} == own.metrics
+        assert replica.metrics["test/accuracy"] == own.metrics["accuracy"]  # it judges by the same images
+        assert replica.steps["loss/label"].tolist() == own.steps["loss/label"].tolist()
+    checkpoint = trial.checkpoint()
+    assert (checkpoint.task, checkpoint.script, checkpoint.epoch, checkpoint.seeds) == (
+        "TinyConfig",
+        "mine.py",
+        2,
+        [4, 5],
+    )
+    assert checkpoint.config == {"epochs": 3, "seed": 4, "batch_size": 8, "epoch_steps": 2, "lr": 0.07, "dropout": 0.0}
 
 
 def test_one_replica_that_diverged_makes_the_trial_diverged() -> None:
