@@ -230,6 +230,36 @@ def test_phases_that_draw_one_stream_share_a_pass() -> None:
     assert len(seen) == 48 == len(set(seen))
 
 
+def test_a_seed_has_its_own_order_of_images_and_its_own_samples() -> None:
+    orders = [tiny(seed=seed).batches["first"].batch(0).images for seed in (0, 1, 0)]
+    assert torch.equal(orders[0], orders[2]) and not torch.equal(orders[0], orders[1])
+    latents: list[Tensor] = []
+    for seed in (0, 1, 0):
+        one = gan(seed=seed, epoch_steps=1)
+        watch_phases(one, lambda phase, n, inputs: latents.append(inputs["latent"]) if phase == "generator" else None)
+        one.advance(1)
+    assert torch.equal(latents[0], latents[2]) and not torch.equal(latents[0], latents[1])
+
+
+def test_dropout_is_drawn_afresh_in_every_step_and_epoch() -> None:
+    dropped: list[Tensor] = []
+
+    class Dropping(nn.Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            if self.training:
+                dropped.append(nn.functional.dropout(torch.ones(64)))
+            return super().forward(images.flatten(1))
+
+    class Task(Tiny):
+        def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
+            return {"classifier": lambda: Dropping(64, 2)}
+
+    one = tiny(Task, epoch_steps=2)
+    for epoch in (1, 2):
+        one.advance(epoch)
+    assert len({tuple(each.tolist()) for each in dropped}) == 4
+
+
 def test_samples_are_as_many_as_the_images_of_the_first_stream() -> None:
     """At the start, and when fewer images take its place."""
 
@@ -638,6 +668,23 @@ def test_two_phases_that_report_the_same_name_are_refused() -> None:
     assert "score" in tiny(scored("score")).advance(1).metrics
     with pytest.raises(GenlabError, match="in one step"):
         tiny(scored("score", only_once=True)).advance(1)
+
+
+def test_what_diverged_shows_its_last_finite_value() -> None:
+    class Task(Tiny):
+        def phases(self) -> list[Phase]:
+            (first,) = super().phases()
+
+            def loss(networks: Any, inputs: Inputs, config: Any) -> Any:
+                value, _ = tiny_tasks.label_loss(networks, inputs, config)
+                score = 1 + 12 * inputs.progress  # 1, 2, 3, then nothing finite
+                return value, {"score": torch.where(score < 3.5, score, torch.nan)}
+
+            return [dataclasses.replace(first, loss=loss)]
+
+    report = tiny(Task, epoch_steps=4).advance(1)
+    assert report.diverged and report.steps["score"].tolist()[:3] == pytest.approx([1, 2, 3])
+    assert report.metrics["score"] == pytest.approx(3)
 
 
 def test_an_evaluation_may_not_report_what_the_training_does() -> None:

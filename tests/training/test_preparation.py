@@ -175,6 +175,14 @@ def test_a_weights_file(storage: Storage, tmp_path: Path, kind: str) -> None:
     assert len(storage.names("prepared")) == 1
 
 
+def test_another_file_at_the_same_path_is_copied_anew(storage: Storage, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    for value in (1.0, 2.0):
+        save_file({"weight": torch.full((2,), value)}, path)
+        assert found(storage, needs="weights", path=str(path))["weights"].tensors["weight"].tolist() == [value] * 2
+    assert len(storage.names("prepared")) == 2  # whoever began with the first still finds it
+
+
 def test_of_the_names_in_a_weights_file_only_a_prefix_goes(storage: Storage, tmp_path: Path) -> None:
     names = {"module.submodule.weight": "submodule.weight", "body.module.bias": "body.module.bias"}
     path = tmp_path / "x.safetensors"
