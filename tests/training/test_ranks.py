@@ -110,6 +110,9 @@ def found_by(context: Context) -> dict[str, Any]:
     loop = Loop(OfImages(build(TinyConfig, {"epoch_steps": 3}), context))
     loop.advance(1)
     found["mean of images"] = loop.networks["classifier"][0].running_mean.clone()  # type: ignore[index]
+    loop = Loop(Unjudged(build(GANConfig, GAN_SETTINGS), context))
+    loop.advance(1)
+    found["state"] = {name: tensor.clone() for name, tensor in loop.save().tensors.items()}
     # dropout of ones
     loop = Loop(Dropped(build(TinyConfig, {"epoch_steps": 1}), context))
     dropped: list[torch.Tensor] = []
@@ -188,6 +191,13 @@ def test_running_statistics_are_each_ranks_own_until_the_epoch_ends(found: tuple
     alone, *ranks = (each["mean of images"] for each in found)
     for rank in ranks:
         torch.testing.assert_close(rank, alone, rtol=1e-5, atol=0)
+
+
+def test_all_networks_end_an_epoch_alike_on_all_ranks(found: tuple[Any, Any, Any]) -> None:
+    """Weights, optimizers and BatchNorm's statistics, of every network."""
+    _, one, other = (each["state"] for each in found)
+    assert {name.split("/")[1] for name in one if "running_mean" in name} == {"generator", "discriminator"}
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_dropout_differs_from_rank_to_rank(found: tuple[Any, Any, Any]) -> None:
