@@ -142,9 +142,8 @@ def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str
     view = View(plan, records)
     run = Run(plan, records, storage, drain, view)
     how = f"{space.lanes} lanes of {plan.workers} x {planning.describe_resources(space.resources)}"
-    view.say(
-        f"{records.name}: {plan.trials} trials of {plan.longest()} epochs on {how}, records in {records.storage.url}"
-    )
+    epochs = plan.epochs_in_words()
+    view.say(f"{records.name}: {plan.trials} trials of {epochs} epochs on {how}, records in {records.storage.url}")
     stopped: str | None = None
     with _signals(run):
         with view:
@@ -199,7 +198,8 @@ def _describe(plan: Plan, storage: Storage) -> None:
     console = Console(highlight=False)
     config = plan.config(plan.default)
     table = Table(
-        title=f"{plan.sweep.name}: {plan.trials} trials of at most {plan.longest()} epochs", title_justify="left"
+        title=f"{plan.sweep.name}: {plan.trials} trials of at most {plan.epochs_in_words()} epochs",
+        title_justify="left",
     )
     for column in ("field", "default setting", "searched over"):
         table.add_column(column)

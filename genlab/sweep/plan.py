@@ -56,7 +56,7 @@ class Plan:
         """How many epochs a trial of a search trains if nothing ends it earlier; rows of a grid may say otherwise."""
         return build(self.kind, self.base).epochs
 
-    def longest(self) -> str:
+    def epochs_in_words(self) -> str:
         """The epochs of a trial, in words: `5`, or `5 to 30` where rows of a grid differ."""
         epochs = {self.config(row).epochs for row in self.grid or ({},)}
         return str(max(epochs)) if len(epochs) == 1 else f"{min(epochs)} to {max(epochs)}"
@@ -149,7 +149,7 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
         confirm=options.get("confirm", 0),
         options=dict(options),
     )
-    to_prepare(plan.kind, plan.base, plan.space, plan.grid)
+    plan.to_prepare()  # refuses what could not be prepared
     return plan
 
 

@@ -134,7 +134,7 @@ def frozen_modules(module: nn.Module) -> list[nn.Module]:
 
 @torch.no_grad()
 def average_buffers(networks: Iterable[nn.Module], context: Context) -> None:
-    """Running statistics become the ranks' mean; what counts (integers) is the same on all of them anyway."""
+    """Running statistics become the ranks' mean; counters, which are integers, are the same on all of them anyway."""
     buffers = [b for network in networks for b in network.buffers() if b.is_floating_point()]
     if context.world_size == 1 or not buffers:
         return

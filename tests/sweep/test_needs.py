@@ -123,7 +123,7 @@ def test_rows_of_a_grid_may_differ_in_anything() -> None:
         grid=[{"epochs": 10}, {"epochs": 30}, {"image_size": 64}, {"seed": 3}],
     )
     made = make(sweep, {"grid": True}, "script.py")
-    assert made.grid is not None and made.longest() == "5 to 30"
+    assert made.grid is not None and made.epochs_in_words() == "5 to 30"
     configs: list[Any] = [made.config(row) for row in made.grid]
     assert [c.epochs for c in configs] == [5, 10, 30, 5, 5] and [c.image_size for c in configs] == [32, 32, 32, 64, 32]
     sizes = [config.prepare()["judge"].config.image_size for config in made.to_prepare()]  # type: ignore[union-attr]
