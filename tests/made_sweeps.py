@@ -226,7 +226,12 @@ def assert_complete(sweep: Any, uri: str, repaired: tuple[str, ...] = ()) -> See
                 Counter((key, step) for key, _, _, step in all_.elements()) for all_ in (points, expected)
             )
         assert points == expected
-        suffixes = [(one, f"/seed_{seed}" if i else "") for one in reports for i, seed in enumerate(one.seeds)]
-        keys = [(f"{key}{suffix}", one.epoch) for one, suffix in suffixes for key in one.replicas[0].images]
+        keys = [
+            (f"{key}/seed_{seed}" if i else key, one.epoch)
+            for one in reports
+            for i, (seed, replica) in enumerate(zip(one.seeds, one.replicas, strict=True))
+            for key, images in replica.images.items()
+            if images.size
+        ]
         assert seen.images(name) == sorted(keys)
     return seen

@@ -1,8 +1,8 @@
 """Whether the tests notice: each kept bug is put into a copy of the project, and the tests named for it must fail.
 
-Prints the bugs that survive; exits with 1 if any does, with 2 if a line to be changed is gone: whoever changes that
-line changes its bug as well. A bug in `mutants.toml` is a file, a line of it (without its indentation, found once),
-what takes its place, and the tests that ought to notice.
+Prints the bugs that survive; exits with 1 if any does, with 2 if a line to be changed is gone (whoever changes that
+line changes its bug as well) or if tests fail without any bug. A bug in `mutants.toml` is a file, a line of it
+(without its indentation, found once), what takes its place, and the tests that ought to notice.
 
 uv run tests/mutants.py
 uv run tests/mutants.py training/loop.py 12
@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("mutants.toml")
-PATIENCE = 600  # seconds for the tests of one bug
+SLOWER = 5  # times as long as without a bug, and a minute more: then a bug has made the tests hang
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,32 @@ def kept() -> list[Mutant]:
     ]
 
 
-def survives(mutant: Mutant, root: Path) -> bool:
+def passes(tests: tuple[str, ...], root: Path, patience: float | None = None) -> bool:
+    """Whether these tests pass in the copy at `root`, within `patience` seconds.
+
+    Raises:
+        ValueError: pytest could not run them.
+    """
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=patience)
+    except subprocess.TimeoutExpired:
+        return False
+    if done.returncode not in (0, 1):
+        raise ValueError(f"pytest {' '.join(tests)} exited with {done.returncode}\n{done.stdout[-2000:]}")
+    return done.returncode == 0
+
+
+def survives(mutant: Mutant, root: Path, patience: float) -> bool:
     """Whether all of its tests pass in the copy at `root`, which is put right again."""
     file = root / mutant.file
     before = file.read_text()
     file.write_text(mutant.apply(root))
     try:
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutant.tests]
-        environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        return False
+        return passes(mutant.tests, root, patience)
     finally:
         file.write_text(before)
-    if done.returncode not in (0, 1):
-        raise ValueError(f"mutant {mutant.number}: pytest exited with {done.returncode}\n{done.stdout[-2000:]}")
-    return done.returncode == 0
 
 
 def main(words: list[str]) -> int:
@@ -92,6 +102,7 @@ def main(words: list[str]) -> int:
         return 2
     chosen = [m for m in mutants if not words or any(word == str(m.number) or word in m.file for word in words)]
     survivors = []
+    alone: dict[tuple[str, ...], float] = {}  # seconds that tests take without a bug
     with tempfile.TemporaryDirectory(prefix="genlab-mutants-") as folder:
         root = Path(folder) / "genlab"
         files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
@@ -99,8 +110,14 @@ def main(words: list[str]) -> int:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, root / name)
         for mutant in chosen:
+            if mutant.tests not in alone:
+                began = time.monotonic()
+                if not passes(mutant.tests, root):
+                    print(f"without any bug, these fail: {' '.join(mutant.tests)}", file=sys.stderr)
+                    return 2
+                alone[mutant.tests] = time.monotonic() - began
             began = time.monotonic()
-            alive = survives(mutant, root)
+            alive = survives(mutant, root, SLOWER * alone[mutant.tests] + 60)
             survivors += [mutant] * alive
             verdict = "SURVIVES" if alive else "noticed"
             print(

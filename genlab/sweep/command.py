@@ -71,9 +71,7 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
             if earlier is not None:  # another driver may have been at work until just now
                 records = Records.open(storage, earlier.name)
                 _check_same(records, plan)
-                if options.given():
-                    records.append("start", options=planning.as_json(options.given()))
-            code = _run(plan, records, storage, space, script)
+            code = _run(plan, records, storage, space, script, options.given() if earlier is not None else {})
             refused = False
             return code
         finally:
@@ -131,7 +129,9 @@ def _manifest(plan: Plan, script: str | None) -> dict[str, Any]:
     }
 
 
-def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str | None) -> int:
+def _run(
+    plan: Plan, records: Records, storage: Storage, space: Any, script: str | None, new_options: dict[str, Any]
+) -> int:
     from genlab.sweep.run import Run, Stop
     from genlab.sweep.summary import summarize
     from genlab.sweep.view import View
@@ -148,7 +148,7 @@ def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str
     with _signals(run):
         with view:
             try:
-                run.execute(space, plan.options.get("data_root"))
+                run.execute(space, plan.options.get("data_root"), planning.as_json(new_options))
             except Stop as stop:
                 stopped = str(stop)
             except GenlabError:
@@ -195,7 +195,7 @@ def _describe(plan: Plan, storage: Storage) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # [a] and :100: may stand in a setting
     config = plan.config(plan.default)
     table = Table(
         title=f"{plan.sweep.name}: {plan.trials} trials of at most {plan.epochs_in_words()} epochs",

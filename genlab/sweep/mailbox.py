@@ -121,8 +121,7 @@ class Mailbox:
         return {
             "ready": self.prepared is not None,
             "cut": self.cut_by,
-            "lanes": {n: lane.attempt for n, lane in self.lanes.items() if self._is_up(lane)},
-            "open": [rid for rid in self.requests if rid not in self.answers],
+            "lanes": {n: lane.joined for n, lane in self.lanes.items() if self._is_up(lane)},
             "error": errors[-1] if errors else None,
             "notes": notes,
         }
@@ -145,9 +144,9 @@ class Mailbox:
 
     async def beat(self, number: int, attempt: str) -> None:
         """Rank 0 lives."""
-        lane = self.lanes.get(number)
-        if lane is not None and lane.attempt == attempt:
-            lane.joined, lane.heard = attempt, time.monotonic()  # a mailbox that was started again hears it so
+        lane = self.lanes.setdefault(number, Lane())
+        if lane.attempt in (None, attempt):  # None: a mailbox that was started again while the lane is at work
+            lane.joined, lane.heard = attempt, time.monotonic()
 
     async def failed(self, number: int, error: str) -> None:
         """A worker of the lane could not start, or is of no use any more."""
@@ -222,7 +221,7 @@ class Mailbox:
         return lane.attempt == attempt and attempt not in lane.broken
 
     def _is_up(self, lane: Lane) -> bool:
-        there = lane.joined is not None and self._holds(lane, lane.joined)
+        there = lane.joined is not None and lane.attempt in (None, lane.joined) and lane.joined not in lane.broken
         return there and time.monotonic() - lane.heard < self.silence
 
     def _take_from_the_silent(self) -> None:
@@ -247,7 +246,7 @@ class Mailbox:
     def _settle(self, lane: Lane, attempt: str, rid: str) -> None:
         """A request is settled when all ranks of one group have answered."""
         got = lane.outcomes.get(rid, {})
-        if len(got) < lane.world_size or rid in self.answers:
+        if len(got) < lane.world_size:
             return
         errors = [o for o in got.values() if o["kind"] != "ok"]
         own = [o for o in errors if not o.get("collateral") or lane.world_size == 1]
@@ -256,7 +255,10 @@ class Mailbox:
             lane.outcomes.pop(rid)
             self.changed.notify_all()
             return
-        self._answer(lane, rid, (own or [got[0]])[0])
+        if rid in self.answers:  # another lane was first
+            self._free(lane, rid)
+        else:
+            self._answer(lane, rid, (own or [got[0]])[0])
 
     def _answer(self, lane: Lane, rid: str, outcome: Answer) -> None:
         self.answers[rid] = {"kind": outcome["kind"], "value": outcome["value"]}
@@ -264,6 +266,10 @@ class Mailbox:
             self.cut_by = self.cut_by or outcome["value"]
         if outcome["kind"] != "ok":
             lane.session = None
+        self._free(lane, rid)
+
+    def _free(self, lane: Lane, rid: str) -> None:
+        """The lane is done with that request."""
         if lane.request is not None and lane.request["id"] == rid:
             lane.request = None
         lane.outcomes.pop(rid, None)

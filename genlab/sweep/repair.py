@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 def repair(run: Run) -> None:
     """Each damaged epoch from the start of its trial; rungs and objectives stay as they were."""
+    if run.why:
+        return
     damaged = list(_inspect(run))
     if not damaged:
-        return
-    run.wait_until_prepared()
-    if run.why:
         return
     run.view.say(f"{len(damaged)} epochs have damaged files: training them again")
     mailbox = run.pool.mailbox

@@ -6,6 +6,7 @@ import contextlib
 import os
 import queue
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -57,8 +58,8 @@ class Run:
         """Whether the sweep is about to end before its time."""
         return self.why is not None
 
-    def execute(self, room: Room, data_root: str | None) -> None:
-        """Run until all trials have ended, or `stop`.
+    def execute(self, room: Room, data_root: str | None, new_options: Mapping[str, Any]) -> None:
+        """Run until all trials have ended, or `stop`. `new_options` of a resume are remembered unless it is refused.
 
         Raises:
             GenlabError: what must be prepared could not be, or the data are not those of before.
@@ -87,8 +88,10 @@ class Run:
         try:
             for thread in threads:
                 thread.start()
-            if self.records.data() is not None:  # a resume that is refused must have changed nothing
+            if new_options or self.records.data() is not None:  # a resume that is refused must have changed nothing
                 self.wait_until_prepared()
+            if new_options and not self.refused:
+                self.records.append("start", options=new_options)
             repair(self)
             self._fit(search=True)
             self._confirm()

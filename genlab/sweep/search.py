@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from genlab.sweep.client import OBJECTIVE
 from genlab.sweep.plan import Plan
-from genlab.tasks.fields import as_dict
+from genlab.tasks.fields import as_dict, check_value
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord
 
 STARTUP = 10  # Optuna's own number of random trials before TPE; never more than a quarter of the trials
@@ -49,7 +49,7 @@ def _frozen(trial: TrialRecord) -> optuna.trial.FrozenTrial:
     curve = {n: epoch.objective for n, epoch in trial.epochs.items() if epoch.objective is not None}
     kinds = {"completed": TrialState.COMPLETE, "failed": TrialState.FAIL}
     return create_trial(
-        params=dict(trial.settings),
+        params={name: trial.settings[name] for name in trial.distributions},  # rows of a grid come from none
         distributions=_distributions(trial),
         intermediate_values=curve,
         state=kinds.get(trial.ends or "", TrialState.PRUNED),
@@ -69,13 +69,22 @@ def suggest(trial: optuna.Trial, plan: Plan) -> tuple[dict[str, Any], dict[str, 
     used: dict[str, Any] = {}
     conditional = [name for name in plan.space if name in plan.sweep.conditions]
     for name in [*(name for name in plan.space if name not in conditional), *conditional]:
-        needs = plan.sweep.conditions.get(name, {})
-        known = {**plan.base, **settings}
-        if any(known.get(other) not in values for other, values in needs.items()):
+        if not _applies(plan, name, settings):
             continue
         settings[name] = _value(trial, name, plan.space[name])
         used[name] = json.loads(optuna.distributions.distribution_to_json(plan.space[name]))
     return settings, used
+
+
+def _applies(plan: Plan, name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether field `name` is searched where other fields have these settings, or else their defaults."""
+    known = {**as_dict(plan.config({})), **settings}
+
+    def held(other: str, value: Any) -> Any:  # a tuple may be written as text
+        return check_value(plan.kind, other, value)
+
+    needs = plan.sweep.conditions.get(name, {})
+    return all(held(other, known[other]) in [held(other, one) for one in values] for other, values in needs.items())
 
 
 def _value(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -130,7 +130,7 @@ def _draw_sheet(records: Records) -> str | None:
 
 def _options_of(plan: Plan, trial: TrialRecord) -> str:
     """The options that train `trial`'s setting alone: what was fixed for all trials, and what was found for it."""
-    words = []
+    words = ["--scheduler fifo"] if plan.scheduler == "fifo" else []  # fewer epochs than ASHA's first rung are allowed
     for name in ("dataset", "data_root", "epochs", "seed", "seeds", "workers"):
         if name in plan.options and name not in trial.settings:
             words += [f"--{name.replace('_', '-')}", shlex.quote(str(plan.options[name]))]

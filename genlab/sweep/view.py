@@ -18,9 +18,9 @@ ROWS = 15
 class View:
     """Trials, objective, epoch and time left."""
 
-    def __init__(self, plan: Plan, records: Records, console: Console | None = None) -> None:
+    def __init__(self, plan: Plan, records: Records) -> None:
         self.plan, self.records = plan, records
-        self.console = console or Console(highlight=False)
+        self.console = Console(highlight=False, markup=False, emoji=False)  # [a] and :100: may stand in a setting
         self.first: tuple[float, int] | None = None  # when the first epoch came, and how many there were then
         self.live: Live | None = None
 
@@ -37,7 +37,7 @@ class View:
 
     def say(self, text: str) -> None:
         """One line, above the table."""
-        self.console.print(text, soft_wrap=True, markup=False)
+        self.console.print(text, soft_wrap=True)
 
     def advanced(self, record: TrialRecord) -> None:
         """A trial ended an epoch and goes on. The table shows it by itself."""

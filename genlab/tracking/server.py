@@ -111,7 +111,7 @@ def fault(error: Exception, tracking_uri: str) -> Exception:
     from mlflow.exceptions import MlflowException
     from requests import HTTPError
 
-    said = f"{shown(tracking_uri)}: {' '.join(str(error).split())[:500]}"
+    said = f"{shown(tracking_uri)}: {shown(' '.join(str(error).split()))[:500]}"  # errors of requests name the URL
     if isinstance(error, MlflowException):
         status = int(error.get_http_status_code())
     elif isinstance(error, HTTPError) and error.response is not None:

@@ -139,6 +139,28 @@ def test_augmentation_is_drawn_anew_each_pass_and_keeps_labels() -> None:
     assert not torch.equal(batches.batch(0).images, batches.batch(1).images)
 
 
+def test_passes_seeds_and_names_augment_differently() -> None:
+    """Two streams of one set are not flipped in step, and half of the images are flipped."""
+    images = torch.arange(8, dtype=torch.uint8).expand(200, 1, 8, 8)
+    image_set = ImageSet("ramp", "train", images, None, ())
+
+    def flipped(seed: int = 0, name: str = "real", step: int = 0) -> tuple[bool, ...]:
+        batch = Batches(image_set, batch_size=200, seed=seed, name=name, augment="flip").batch(step).images
+        return tuple((batch[:, 0, 0, 0] > 0).tolist())
+
+    patterns = {flipped(), flipped(seed=1), flipped(name="other"), flipped(step=1)}
+    assert len(patterns) == 4
+    assert all(60 < sum(pattern) < 140 for pattern in patterns)
+
+
+def test_the_smallest_sets_and_images_that_will_do() -> None:
+    four = [Batches(numbered(4), batch_size=4, seed=0, rank=rank, world_size=4) for rank in range(4)]
+    assert sorted(index for rank in four for index in which(rank.batch(0).images)) == [0, 1, 2, 3]
+    Batches(numbered(9, size=5), batch_size=3, seed=0, augment="crop_flip").batch(0)
+    with pytest.raises(GenlabError, match="larger than 4 pixels, not 4"):
+        Batches(numbered(9, size=4), batch_size=3, seed=0, augment="crop_flip")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

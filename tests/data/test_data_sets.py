@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import pickle
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 import torchvision.datasets
 
 from genlab.data import SPLITS, ImageSet, load
-from genlab.data.sources import digits
+from genlab.data.sources import cifar10, digits
 from genlab.data.sources.cifar10 import unpickle_arrays
 from genlab.errors import DataError, GenlabError
 
@@ -68,10 +69,16 @@ def test_truncated_digits_are_refused(
     assert cached_files() == []
 
 
-def test_digits_with_rows_missing_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("change", ["a row less", "a grey of 17", "a grey below 0", "a class of 10"])
+def test_altered_digits_are_refused(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "digits.csv.gz"
-    rows = gzip.decompress(digits._file().read_bytes()).splitlines(keepends=True)
-    file.write_bytes(gzip.compress(b"".join(rows[:-1])))
+    rows = [row.split(b",") for row in gzip.decompress(digits._file().read_bytes()).splitlines()]
+    if change == "a row less":
+        rows = rows[:-1]
+    else:
+        position = 64 if change == "a class of 10" else 5
+        rows[7][position] = {"a grey of 17": b"17", "a grey below 0": b"-1", "a class of 10": b"10"}[change]
+    file.write_bytes(gzip.compress(b"\n".join(b",".join(row) for row in rows)))
     monkeypatch.setattr(digits, "_file", lambda: file)
     with pytest.raises(DataError, match=r"digits\.csv\.gz is altered: not 1797"):
         load("digits", "train")
@@ -121,6 +128,42 @@ def test_altered_idx_labels_are_refused(
     with pytest.raises(DataError, match="t10k-labels-idx1-ubyte"):
         load("mnist", "test", data_root=root)
     assert cached_files() == []
+
+
+def test_labels_that_lack_a_class_are_refused(mnist_test_files: MnistFiles) -> None:
+    root, _, labels = mnist_test_files
+    data = labels.read_bytes()
+    labels.write_bytes(data[:8] + data[8:].replace(b"\x09", b"\x04"))
+    with pytest.raises(DataError, match="not the ten classes"):
+        load("mnist", "test", data_root=root)
+
+
+def test_fashion_mnist_has_classes_of_its_own(mnist_test_files: MnistFiles) -> None:
+    root, *_ = mnist_test_files
+    assert load("mnist", "test", data_root=root).classes == tuple("0123456789")
+    (root / "MNIST").rename(root / "FashionMNIST")
+    classes = load("fashion_mnist", "test", data_root=root).classes
+    assert len(classes) == 10 and (classes[0], classes[5], classes[9]) == ("T-shirt/top", "Sandal", "Ankle boot")
+
+
+def test_each_set_cuts_its_own_5000_from_the_60000_training_images(tmp_path: Path) -> None:
+    """The same for every run, and no hint of one set in the other: files of equal contents are cut differently."""
+    images = np.zeros((60_000, 28, 28), np.uint8)
+    images[:, 0, 0], images[:, 0, 1] = np.arange(60_000) % 256, np.arange(60_000) // 256
+    cut: list[set[int]] = []
+    for name, folder in (("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")):
+        raw = tmp_path / folder / "raw"
+        raw.mkdir(parents=True)
+        header = struct.pack(">4I", 0x803, 60_000, 28, 28), struct.pack(">2I", 0x801, 60_000)
+        (raw / "train-images-idx3-ubyte").write_bytes(header[0] + images.tobytes())
+        (raw / "train-labels-idx1-ubyte").write_bytes(header[1] + bytes(i % 10 for i in range(60_000)))
+        found = load(name, "validation", image_size=28, data_root=tmp_path)
+        corner = found.images[:, 0, 0, :2].int()
+        numbers = corner[:, 0] + 256 * corner[:, 1]
+        assert found.labels is not None and torch.equal(found.labels, numbers.long() % 10)
+        assert found.labels.bincount().tolist() == [500] * 10
+        cut.append(set(numbers.tolist()))
+    assert len(cut[0]) == len(cut[1]) == 5000 and len(cut[0] & cut[1]) < 1000  # by chance a twelfth
 
 
 def test_a_file_with_something_appended_is_refused(mnist_test_files: MnistFiles) -> None:
@@ -279,6 +322,35 @@ def test_cifar10_is_read_from_its_batches(cifar_root: Path) -> None:
     assert image_set.images.shape == (10_000, 3, 32, 32)
     assert image_set.classes == tuple("abcdefghij")
     assert torch.equal(image_set.images[0].flatten(), torch.arange(3072).to(torch.uint8))
+
+
+def test_cifar10s_validation_images_are_training_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On files of 100 images in place of 10,000, each of one colour that tells its number and its file."""
+    monkeypatch.setattr(cifar10, "_A_BATCH", 100)
+    monkeypatch.setattr(cifar10, "_VALIDATION", 50)
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    for number, name in enumerate(names):
+        pixels = np.zeros((100, 3, 1024), np.uint8)
+        pixels[:, 0], pixels[:, 1] = np.arange(100)[:, None], number
+        batch = {"data": pixels.reshape(100, 3072), "labels": [i % 10 for i in range(100)]}
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=3))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}, protocol=3))
+    md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    listed = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(listed, "train_list", [[name, md5[name]] for name in names[:5]])
+    monkeypatch.setattr(listed, "test_list", [["test_batch", md5["test_batch"]]])
+    monkeypatch.setattr(listed, "meta", {**listed.meta, "md5": md5["batches.meta"]})
+    found: dict[str, list[tuple[int, int]]] = {}
+    for split in SPLITS:
+        image_set = load("cifar10", split, image_size=16, data_root=tmp_path)
+        assert image_set.shape == (len(image_set), 3, 16, 16) and image_set.labels is not None
+        found[split] = [(int(file), int(image)) for image, file in image_set.images[:, :2, 8, 8]]
+        assert image_set.labels.tolist() == [image % 10 for _, image in found[split]]
+    assert [len(found[split]) for split in SPLITS] == [450, 50, 100]
+    assert sorted(found["train"] + found["validation"]) == [(file, i) for file in range(5) for i in range(100)]
+    assert found["test"] == [(5, i) for i in range(100)]
 
 
 @pytest.mark.parametrize("file", ["test_batch", "batches.meta"])

@@ -84,6 +84,11 @@ def test_frechet_of_a_set_and_itself_is_zero_even_where_the_covariance_is_singul
     assert frechet_distance(real, real + shift).item() == pytest.approx(shift.square().sum().item(), rel=1e-9)
 
 
+def test_frechet_is_never_below_zero():
+    """Of equal sets rounding alone is left, which goes either way."""
+    assert all(frechet_distance(10 * draw(seed, 50, 8), 10 * draw(seed, 50, 8)).item() >= 0 for seed in range(20))
+
+
 def test_frechet_of_constant_sets_is_the_squared_distance_of_their_means():
     assert frechet_distance(torch.zeros(5, 3), torch.full((4, 3), 2.0)).item() == pytest.approx(12)
 
@@ -425,6 +430,7 @@ def test_float32_features_are_measured_in_float64_without_a_graph(measure):
         assert value.dtype == torch.float64
         assert not value.requires_grad
         assert value == expected
+    assert not Reference(fake).features.requires_grad  # a graph kept for good would keep the network's activations
 
 
 @pytest.mark.gpu

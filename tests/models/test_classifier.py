@@ -27,6 +27,15 @@ def test_parameter_count_by_hand():
     )
 
 
+def test_the_first_layer_sees_black_as_minus_one_and_white_as_one():
+    model = Classifier(classes=3, channels=1, image_size=32, width=2)
+    seen = []
+    model.body[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    ramp = torch.linspace(0, 1, 32).expand(2, 1, 32, 32)
+    model(ramp)
+    torch.testing.assert_close(seen[0][0, 0, 0], torch.linspace(-1, 1, 32))
+
+
 def test_an_image_in_eval_mode_does_not_depend_on_its_batch():
     model = Classifier(classes=10, channels=1, image_size=32)
     images = torch.rand(8, 1, 32, 32)

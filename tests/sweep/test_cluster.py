@@ -37,6 +37,12 @@ def share(nodes: list[dict[str, float]], growing: Any = (), **asked: Any) -> Any
         (cpus(2, 2, 2), {"trials": 2}, 2, 2),
         (cpus(3, 3), {"workers": 2, "cpus": 2}, 1, 2),  # 6 CPUs, but only two workers of 2
         (cpus(1, 8), {"lanes": 2}, 2, 4),
+        (cpus(8), {"lanes": 2, "cpus": 1}, 2, 1),
+        (cpus(6), {"cpus": 2}, 3, 2),
+        (cpus(3, 3), {"workers": 3}, 2, 1),  # workers of one lane lie on both nodes
+        (cpus(1, 1, 1), {"workers": 2}, 1, 1),
+        (cpus(8), {"lanes": 4, "trials": 2}, 4, 2),  # more than there are trials, if one asks for them
+        (cpus(8), {"trials": 2, "workers": 2}, 2, 2),
     ],
 )
 def test_workers_fit_on_nodes(nodes: Any, asked: Any, lanes: int, each: int) -> None:
@@ -51,12 +57,25 @@ def test_gpus_are_taken_where_there_are_some() -> None:
     assert share([node], gpus=0.4).lanes == 8  # two a GPU: no worker lies on two halves
     assert share([node], gpus=0.0)[:2] == (16, {"CPU": 1})
     assert share([node], workers=2, gpus=2.0)[:2] == (1, {"CPU": 8, "GPU": 2.0})
+    assert share([node], gpus=3.0).lanes == 1  # and the fourth GPU serves nobody
+    assert share([{"CPU": 16.0}, node], trials=8)[:2] == (4, {"CPU": 4, "GPU": 1.0})  # a node without one has no worker
+    assert share([{"CPU": 2.0, "GPU": 4.0}]).lanes == 2  # each needs a CPU as well
+    assert share(cpus(0), [(node, 2)])[:2] == (8, {"CPU": 4, "GPU": 1.0})
 
 
 def test_what_an_autoscaler_may_add_is_waited_for() -> None:
     made = share(cpus(0), [({"CPU": 4.0}, 3)], workers=2)
     assert (made.lanes, made.resources, made.patience) == (6, {"CPU": 1}, GROWING)
     assert share(cpus(4), [({"CPU": 4.0}, 1_000_000)], lanes=50).patience == PRESENT
+    assert share(cpus(1), [({"CPU": 1.0}, 99)], trials=1, lanes=4).lanes == 4
+    assert share(cpus(1), [({"CPU": 1.0}, 99)], trials=3, workers=2).lanes == 3
+    assert share(cpus(4), [({"CPU": 4.0}, 2)]).lanes == 8  # the node that is there is one of the two
+    assert share(cpus(4), [({"CPU": 4.0}, 2)], workers=2, lanes=1, cpus=4).patience == GROWING
+    assert share(cpus(1), [({"CPU": 4.0}, 9)], workers=2, lanes=1)[1:] == ({"CPU": 4}, GROWING)  # two lie nowhere yet
+    assert share(cpus(2), [({"CPU": 2.0}, 9)], workers=2, lanes=1, cpus=1).patience == PRESENT
+    assert share(cpus(2), [({"CPU": 1.0}, 1)], lanes=2)[1:] == ({"CPU": 1}, PRESENT)
+    both = share([{"CPU": 4.0}], [({"CPU": 4.0, "GPU": 1.0}, 2), ({"CPU": 8.0}, 3)], trials=9)
+    assert both == (2, {"CPU": 4, "GPU": 1.0}, GROWING)
 
 
 @pytest.mark.parametrize(

@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
+import pytest
+from mailboxes import BOOM, OK, PEER_GONE, after, answer, ask, at_once, request, run, started, take, taking
+
 from genlab.sweep.mailbox import RESTART, Mailbox
-
-OK = {"kind": "ok", "value": 1}
-
-
-def request(trial: str = "0000", epoch: int = 1) -> dict[str, Any]:
-    session = f"{trial}@x"
-    return {"id": f"{session}/{epoch}", "session": session, "trial": trial, "epoch": epoch}
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 20))
-
-
-async def started(**settings: float) -> Mailbox:
-    box = Mailbox(**settings)  # type: ignore[arg-type]
-    await box.go({"judge": "file"})
-    return box
-
-
-async def take(box: Mailbox, number: int = 0, attempt: str = "a", rank: int = 0, world_size: int = 1) -> Any:
-    """A worker's first exchange."""
-    return await box.exchange(number, attempt, rank, world_size, None, None, None)
-
-
-def answer(box: Mailbox, taken: Any, outcome: Any = OK, **where: Any) -> asyncio.Task[Any]:
-    """A worker hands in an outcome and waits for more."""
-    where_from = {"number": 0, "attempt": "a", "rank": 0, "world_size": 1} | where
-    return asyncio.ensure_future(
-        box.exchange(**where_from, session=taken["session"], last=taken["id"], outcome=outcome)
-    )
 
 
 def test_a_request_is_served_and_answered() -> None:
     async def scenario() -> None:
         box = await started()
-        asked = asyncio.ensure_future(box.ask(request()))
+        asked = ask(box)
         taken = await take(box)
-        assert taken["id"] == request()["id"] and taken["prepared"] == {"judge": "file"}
+        assert taken == {**request(), "prepared": {"judge": "file"}}
         waiting = answer(box, taken)
-        assert await asked == OK
+        assert await at_once(asked) == OK
         await box.close()
-        assert await waiting is None
+        assert await at_once(waiting) is None
+        assert await take(box, number=1) is None  # also whoever comes later
 
     run(scenario())
 
@@ -56,20 +28,37 @@ def test_a_request_is_served_and_answered() -> None:
 def test_trials_wait_for_what_is_prepared() -> None:
     async def scenario() -> None:
         box = Mailbox()
-        asked = asyncio.ensure_future(box.ask(request()))
-        waiting = asyncio.ensure_future(take(box))
-        await asyncio.sleep(0.05)
-        assert not waiting.done()
-        preparing = asyncio.ensure_future(
-            box.ask({**request(), "id": "p/0", "session": "prepare@", "trial": "prepare"})
-        )
-        taken = await waiting
+        ask(box)
+        waiting = taking(box)
+        await after(50)
+        assert not waiting.done() and not (await box.look())["ready"]
+        preparing = ask(box, "prepare", 0)
+        taken = await at_once(waiting)
         assert taken["trial"] == "prepare"
-        waiting = answer(box, taken)
-        await preparing
+        waiting = answer(box, {**taken, "session": None})  # a worker holds no session of that
+        assert await at_once(preparing) == OK
+        await after(0.5)
+        assert not waiting.done()
         await box.go({})
-        assert (await waiting)["trial"] == "0000"
-        asked.cancel()
+        assert (await at_once(waiting))["trial"] == "0000" and (await box.look())["ready"]
+
+    run(scenario())
+
+
+def test_requests_are_served_in_their_order() -> None:
+    async def scenario() -> None:
+        box = await started()
+        names = ["0002", "0000", "0001"]
+        for name in names:
+            ask(box, name)
+            await after(0.5)
+        served = [await take(box)]
+        for _ in names[1:]:
+            waiting = answer(box, served[-1])
+            await after(0.5)
+            await box.forget(served[-1]["trial"])
+            served.append(await at_once(waiting))
+        assert [one["trial"] for one in served] == names
 
     run(scenario())
 
@@ -79,12 +68,35 @@ def test_asking_twice_gets_one_answer() -> None:
 
     async def scenario() -> None:
         box = await started()
-        first = asyncio.ensure_future(box.ask(request()))
+        first = ask(box)
         taken = await take(box)
-        second = asyncio.ensure_future(box.ask(request()))
-        answer(box, taken)
-        assert await first == await second == await box.ask(request()) == OK
-        assert box.lanes[0].request is None
+        second = ask(box)
+        waiting = answer(box, taken)
+        assert await first == await second == OK
+        await after(50)
+        assert await at_once(box.ask(request())) == await at_once(box.ask(request())) == OK
+        assert not waiting.done()  # nothing is trained for it
+
+    run(scenario())
+
+
+def test_the_first_answer_stays_and_who_came_second_is_free() -> None:
+    """A lane that was taken for dead comes back with its epoch, which another one is at work on."""
+
+    async def scenario() -> None:
+        box = await started()
+        asked = ask(box)
+        slow = await take(box, number=0)
+        await after(65)
+        second = await take(box, number=1)
+        answer(box, slow, {"kind": "ok", "value": "first"}, number=0)
+        assert (await at_once(asked))["value"] == "first"
+        waiting = answer(box, second, {"kind": "ok", "value": "second"}, number=1)
+        await after(0.5)
+        assert (await at_once(box.ask(request())))["value"] == "first"
+        await box.forget("0000")
+        ask(box, "0001")
+        assert (await at_once(waiting))["trial"] == "0001"
 
     run(scenario())
 
@@ -92,7 +104,7 @@ def test_asking_twice_gets_one_answer() -> None:
 def test_a_new_worker_group_takes_the_request_over() -> None:
     async def scenario() -> None:
         box = await started()
-        asked = asyncio.ensure_future(box.ask(request()))
+        asked = ask(box)
         dead = await take(box, attempt="a")
         alive = await take(box, attempt="b")
         assert dead == alive
@@ -105,42 +117,85 @@ def test_a_new_worker_group_takes_the_request_over() -> None:
 
 def test_a_lane_that_dies_in_every_try_fails_the_trial_alone() -> None:
     async def scenario() -> None:
-        box = await started(tries=2)
-        asked = asyncio.ensure_future(box.ask(request()))
-        for attempt in "ab":
+        box = await started()
+        asked = ask(box)
+        for attempt in "abc":
             assert (await take(box, attempt=attempt))["id"] == request()["id"]
-        last = asyncio.ensure_future(take(box, attempt="c"))
-        got = await asked
-        assert got["kind"] == "lost" and "died 2 times" in got["value"]
-        again = asyncio.ensure_future(box.ask(request("0001")))
-        assert (await last)["trial"] == "0001"
-        again.cancel()
+            await box.failed(0, f"{attempt} has no memory left")
+        last = taking(box, attempt="d")
+        got = await at_once(asked)
+        assert got["kind"] == "lost" and "died 3 times" in got["value"] and "c has no memory left" in got["value"]
+        ask(box, "0001")
+        assert (await at_once(last))["trial"] == "0001"
 
     run(scenario())
 
 
-def test_all_ranks_must_answer() -> None:
+def test_tries_are_counted_by_epoch_and_by_group() -> None:
+    """Two groups of two ranks die in each of three epochs: none of them three times."""
+
     async def scenario() -> None:
         box = await started()
-        asked = asyncio.ensure_future(box.ask(request()))
-        both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
-        answer(box, both[1], {"kind": "ok", "value": None}, rank=1, world_size=2)
-        await asyncio.sleep(0.05)
-        assert not asked.done()
-        answer(box, both[0], {"kind": "ok", "value": "rank 0's"}, rank=0, world_size=2)
-        assert await asked == {"kind": "ok", "value": "rank 0's"}
+        group = 0
+        for epoch in (1, 2, 3):
+            asked = ask(box, epoch=epoch)
+            for _ in range(3):
+                group += 1
+                both = [await take(box, attempt=f"{group}", rank=rank, world_size=2) for rank in (0, 1)]
+                assert [one["epoch"] for one in both] == [epoch, epoch]
+            for rank in (0, 1):
+                answer(box, both[rank], attempt=f"{group}", rank=rank, world_size=2)
+            assert await at_once(asked) == OK
 
     run(scenario())
 
 
-def test_one_rank_that_raises_fails_its_trial_and_restarts_its_group() -> None:
+def test_all_ranks_must_answer_and_rank_0s_answer_counts() -> None:
     async def scenario() -> None:
-        box = await started(grace=0.1)
-        asked = asyncio.ensure_future(box.ask(request()))
+        box = await started()
+        asked = ask(box)
         both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
-        raised = answer(box, both[1], {"kind": "error", "value": "boom", "collateral": False}, rank=1, world_size=2)
-        assert await asked == {"kind": "error", "value": "boom"}
-        assert await raised == RESTART
+        early = answer(box, both[1], {"kind": "ok", "value": None}, rank=1, world_size=2)
+        await after(50)
+        assert not asked.done() and not early.done()
+        answer(box, both[0], {"kind": "ok", "value": "rank 0's"}, rank=0, world_size=2)
+        assert await at_once(asked) == {"kind": "ok", "value": "rank 0's"}
+        ask(box, epoch=2)
+        assert (await at_once(early))["epoch"] == 2
+
+    run(scenario())
+
+
+def test_answers_of_two_groups_are_not_taken_together() -> None:
+    """Nor is one counted that came too late."""
+
+    async def scenario() -> None:
+        box = await started()
+        asked = ask(box)
+        old = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
+        answer(box, old[1], rank=1, world_size=2)
+        new = [await take(box, attempt="b", rank=rank, world_size=2) for rank in (0, 1)]
+        answer(box, new[1], attempt="b", rank=1, world_size=2)
+        late = answer(box, old[0], {"kind": "ok", "value": "of a"}, rank=0, world_size=2)
+        assert await at_once(late) == RESTART
+        await after(5)
+        assert not asked.done()
+        answer(box, new[0], {"kind": "ok", "value": "of b"}, attempt="b", rank=0, world_size=2)
+        assert (await at_once(asked))["value"] == "of b"
+
+    run(scenario())
+
+
+def test_a_former_groups_rank_does_not_answer_for_the_next() -> None:
+    async def scenario() -> None:
+        box = await started()
+        asked = ask(box)
+        old = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
+        answer(box, old[1], rank=1, world_size=2)
+        new = await take(box, attempt="b", rank=0, world_size=2)
+        answer(box, new, attempt="b", rank=0, world_size=2)
+        await after(5)
+        assert not asked.done()
 
     run(scenario())
 
@@ -149,28 +204,63 @@ def test_a_rank_that_lost_its_peer_blames_nobody() -> None:
     """The request stays open, for the group that comes next."""
 
     async def scenario() -> None:
-        box = await started(grace=0.1)
-        asked = asyncio.ensure_future(box.ask(request()))
+        box = await started()
+        asked = ask(box)
         taken = await take(box, rank=0, world_size=2)
-        raised = answer(box, taken, {"kind": "error", "value": "peer gone", "collateral": True}, world_size=2)
-        assert await raised == RESTART
+        assert await answer(box, taken, PEER_GONE, world_size=2) == RESTART
+        await after(5)
         assert not asked.done()
         for rank in (0, 1):
             answer(box, await take(box, attempt="b", rank=rank, world_size=2), attempt="b", rank=rank, world_size=2)
-        assert await asked == OK
+        assert await at_once(asked) == OK
 
     run(scenario())
 
 
-def test_the_ranks_own_error_outweighs_what_others_saw_of_it() -> None:
+def test_ranks_that_lost_each_other_try_again_in_a_new_group() -> None:
     async def scenario() -> None:
         box = await started()
-        asked = asyncio.ensure_future(box.ask(request()))
+        asked = ask(box)
         both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
-        answer(box, both[0], {"kind": "error", "value": "connection closed", "collateral": True}, rank=0, world_size=2)
-        await asyncio.sleep(0.01)
-        answer(box, both[1], {"kind": "error", "value": "boom", "collateral": False}, rank=1, world_size=2)
-        assert (await asked)["value"] == "boom"
+        tasks = [answer(box, both[rank], PEER_GONE, rank=rank, world_size=2) for rank in (0, 1)]
+        assert [await at_once(task) for task in tasks] == [RESTART, RESTART]
+        await after(5)
+        assert not asked.done()
+        for rank in (0, 1):
+            answer(box, await take(box, attempt="b", rank=rank, world_size=2), attempt="b", rank=rank, world_size=2)
+        assert await at_once(asked) == OK
+
+    run(scenario())
+
+
+def test_a_worker_that_is_alone_has_no_peer_to_lose() -> None:
+    """A connection that is closed to it is one that its task opened."""
+
+    async def scenario() -> None:
+        box = await started()
+        asked = ask(box)
+        waiting = answer(box, await take(box), PEER_GONE)
+        assert await at_once(asked) == {"kind": "error", "value": PEER_GONE["value"]}
+        assert (await box.look())["error"] == PEER_GONE["value"]
+        ask(box, "0001")
+        assert (await at_once(waiting))["trial"] == "0001"  # in the same group
+
+    run(scenario())
+
+
+def test_a_failed_trial_holds_no_lane() -> None:
+    """One rank raised, the other one did not notice."""
+
+    async def scenario() -> None:
+        box = await started()
+        asked = ask(box)
+        both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
+        waiting = [answer(box, both[1], BOOM, rank=1, world_size=2)]
+        await after(0.5)
+        waiting.append(answer(box, both[0], rank=0, world_size=2))
+        assert (await at_once(asked)) == {"kind": "error", "value": "boom"}
+        ask(box, "0001")
+        assert [(await at_once(one))["trial"] for one in waiting] == ["0001", "0001"]
 
     run(scenario())
 
@@ -179,40 +269,10 @@ def test_a_mailbox_that_was_started_again_hears_an_outcome_before_the_question()
     async def scenario() -> None:
         box = await started()
         waiting = answer(box, request())
-        await asyncio.sleep(0.05)
-        assert await box.ask(request()) == OK
+        await after(5)
+        assert await at_once(box.ask(request())) == OK
+        await after(50)
         assert not waiting.done()
-
-    run(scenario())
-
-
-def test_a_trial_goes_on_in_the_lane_that_holds_it() -> None:
-    async def scenario() -> None:
-        box = await started()
-        lanes = [asyncio.ensure_future(take(box, number=n, attempt=str(n))) for n in (0, 1)]
-        first, second = (asyncio.ensure_future(box.ask(request(name))) for name in ("0000", "0001"))
-        where = {(await lanes[n])["trial"]: n for n in (0, 1)}
-        held = {n: lanes[n].result() for n in (0, 1)}
-        lanes = [answer(box, held[n], number=n, attempt=str(n)) for n in (0, 1)]
-        await first, await second
-        asked = asyncio.ensure_future(box.ask(request("0001", 2)))
-        assert (await lanes[where["0001"]])["trial"] == "0001"
-        assert not lanes[where["0000"]].done()
-        asked.cancel()
-
-    run(scenario())
-
-
-def test_an_idle_lane_is_taken_over_after_a_while() -> None:
-    async def scenario() -> None:
-        box = await started(patience=0.3)
-        asked = asyncio.ensure_future(box.ask(request()))
-        taken = await take(box)
-        waiting = answer(box, taken)
-        await asked
-        other = asyncio.ensure_future(box.ask(request("0001")))
-        assert (await waiting)["trial"] == "0001"
-        other.cancel()
 
     run(scenario())
 
@@ -220,86 +280,55 @@ def test_an_idle_lane_is_taken_over_after_a_while() -> None:
 def test_forgotten_trials_free_their_lanes_and_leave_nothing() -> None:
     async def scenario() -> None:
         box = await started(patience=1000)
-        asked = asyncio.ensure_future(box.ask(request()))
-        waiting = answer(box, await take(box))
-        await asked
+        waiting = {}
+        for number, name in enumerate(["0000", "confirm-0000"]):
+            ask(box, name)
+            waiting[name] = answer(box, await take(box, number=number), number=number)
+        await after(0.5)
+        asked = ask(box, "0001")
+        await after(0.5)
+        assert not waiting["0000"].done()
+        await after(0.5)
         await box.forget("0000")
-        assert not box.answers and not box.requests
-        other = asyncio.ensure_future(box.ask(request("0001")))
-        assert (await waiting)["trial"] == "0001"
-        other.cancel()
+        assert (await at_once(waiting["0000"]))["trial"] == "0001"
+        assert list(box.answers) == [request("confirm-0000")["id"]] and len(box.requests) == 2
+        ask(box, "0002")
+        await after(50)
+        assert not asked.done() and not waiting["confirm-0000"].done()  # another trial, which goes on
 
     run(scenario())
 
 
-def test_a_cut_answers_everybody() -> None:
+def test_a_cut_answers_everybody_from_now_on_with_its_first_reason() -> None:
     async def scenario() -> None:
         box = await started()
-        asked = asyncio.ensure_future(box.ask(request()))
-        await take(box)
+        done, at_work, waiting = ask(box, "0000"), ask(box, "0001"), ask(box, "0002")
+        answer(box, await take(box))
+        assert await at_once(done) == OK
+        await take(box, number=1)
+        await after(0.5)
         await box.cut("interrupted")
-        assert await asked == {"kind": "cut", "value": "interrupted"}
+        await box.cut("another reason")
+        cut = {"kind": "cut", "value": "interrupted"}
+        assert await at_once(at_work) == await at_once(waiting) == await at_once(box.ask(request("0003"))) == cut
         assert (await box.look())["cut"] == "interrupted"
+        assert await at_once(box.ask(request("0000"))) == OK  # what was trained before
 
     run(scenario())
 
 
-def test_storage_that_fails_cuts_the_sweep_and_blames_no_trial() -> None:
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_storage_that_fails_stops_the_sweep_and_blames_no_trial(world_size: int) -> None:
+    """Also where another rank hangs."""
+
     async def scenario() -> None:
         box = await started()
-        asked = asyncio.ensure_future(box.ask(request()))
-        answer(box, await take(box), {"kind": "storage", "value": "disk full"})
-        assert (await asked)["kind"] == "storage"
-        assert (await box.ask(request("0001"))) == {"kind": "cut", "value": "disk full"}
-
-    run(scenario())
-
-
-def test_a_rank_without_its_storage_stops_the_sweep_though_others_hang() -> None:
-    async def scenario() -> None:
-        box = await started(grace=0.1)
-        asked = asyncio.ensure_future(box.ask(request()))
-        both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
-        answer(box, both[1], {"kind": "storage", "value": "disk full"}, rank=1, world_size=2)
+        asked = ask(box)
+        taken = [await take(box, rank=rank, world_size=world_size) for rank in range(world_size)]
+        answer(box, taken[-1], {"kind": "storage", "value": "disk full"}, rank=world_size - 1, world_size=world_size)
         assert await asked == {"kind": "storage", "value": "disk full"}
+        assert await at_once(box.ask(request("0001"))) == {"kind": "cut", "value": "disk full"}
         assert (await box.look())["cut"] == "disk full"
-
-    run(scenario())
-
-
-def test_ranks_that_lost_each_other_try_again_in_a_new_group() -> None:
-    async def scenario() -> None:
-        box = await started()
-        asked = asyncio.ensure_future(box.ask(request()))
-        both = [await take(box, rank=rank, world_size=2) for rank in (0, 1)]
-        lost = {"kind": "error", "value": "connection closed by peer", "collateral": True}
-        tasks = [answer(box, both[rank], lost, rank=rank, world_size=2) for rank in (0, 1)]
-        assert [await task for task in tasks] == [RESTART, RESTART] and not asked.done()
-        for rank in (0, 1):
-            answer(box, await take(box, attempt="b", rank=rank, world_size=2), attempt="b", rank=rank, world_size=2)
-        assert await asked == OK
-
-    run(scenario())
-
-
-def test_what_a_silent_lane_held_goes_to_another() -> None:
-    async def scenario() -> None:
-        box = await started(silence=0.3)
-        asked = asyncio.ensure_future(box.ask(request()))
-        dead = await take(box, number=0, attempt="a")
-        await box.join(0, "a", 1, None)
-        other = asyncio.ensure_future(take(box, number=1, attempt="b"))
-        for _ in range(20):
-            await asyncio.sleep(0.1)
-            await box.beat(1, "b")
-            if other.done():
-                break
-        taken = await other
-        assert taken == dead
-        assert set((await box.look())["lanes"]) == {1}
-        answer(box, taken, number=1, attempt="b")
-        assert await asked == OK
-        assert await take(box, number=0, attempt="a") == RESTART  # it was alive after all, and begins anew
 
     run(scenario())
 
@@ -307,16 +336,38 @@ def test_what_a_silent_lane_held_goes_to_another() -> None:
 def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
     async def scenario() -> None:
         box = await started()
-        waiting = asyncio.ensure_future(take(box, rank=1, world_size=2))
-        await asyncio.sleep(0.01)
+        waiting = taking(box, rank=1, world_size=2)
+        await after(0.5)
         assert (await box.look())["lanes"] == {}
         await box.failed(0, "no memory left on the GPU")
-        assert (await waiting) == RESTART
+        assert await at_once(waiting) == RESTART
         await box.note("downloading")
         seen = await box.look()
         assert seen["error"] == "no memory left on the GPU" and seen["notes"] == ["downloading"]
         assert (await box.look())["notes"] == []
         await box.join(0, "b", 2, None)
         assert (await box.look())["lanes"] == {0: "b"}
+        taking(box, attempt="c", rank=1, world_size=2)
+        await after(0.5)
+        assert (await box.look())["lanes"] == {}  # b is no more, c not there yet
+        await box.join(0, "c", 2, None)
+        await box.beat(0, "a")  # on its way when its group died
+        assert (await box.look())["lanes"] == {0: "c"}
+
+    run(scenario())
+
+
+def test_a_run_that_ended_leaves_its_placement_group_once_and_its_request_to_the_next() -> None:
+    async def scenario() -> None:
+        box = await started()
+        asked = ask(box)
+        await box.join(0, "a", 1, ["placement group"])
+        await take(box)
+        other: Any = taking(box, number=1, attempt="c")
+        assert await box.gone(0) == ["placement group"]
+        assert (await box.look())["lanes"] == {}
+        assert await box.gone(0) is None  # the run after it did not come up
+        answer(box, await take(box, attempt="b"), attempt="b")
+        assert await at_once(asked) == OK and not other.done()
 
     run(scenario())

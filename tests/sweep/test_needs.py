@@ -26,6 +26,11 @@ class NeedyConfig(ToyConfig):
     widths: tuple[int, ...] = (1,)
     source: str = ""
 
+    def check(self) -> None:
+        super().check()
+        if self.network == "flat" and self.layer:
+            raise GenlabError("a flat network has one layer")
+
     def prepare(self) -> Mapping[str, Any]:
         if self.source:
             kind, _, path = self.source.partition(":")
@@ -48,7 +53,7 @@ def widths(made: Plan) -> list[int]:
     found = []
     for config in made.to_prepare():
         for source in config.prepare().values():
-            assert isinstance(source.config, ClassifierConfig)
+            assert isinstance(source, FromTask) and isinstance(source.config, ClassifierConfig)
             found.append(source.config.width)
     return sorted(found)
 
@@ -66,12 +71,28 @@ def test_a_range_without_end_of_values_is_refused() -> None:
         plan({"share": uniform(0.1, 0.9)}, settings={"network": "deep"})
     plan({"share": uniform(0.1, 0.9)})  # of no consequence for what this network needs
     with pytest.raises(GenlabError, match="follows from layer"):
-        plan({"layer": integer(0, 100)}, settings={"network": "deep"})
+        plan({"layer": integer(0, 64)}, settings={"network": "deep"})
+    assert widths(plan({"layer": integer(0, 63)}, settings={"network": "deep"})) == list(range(8, 72))
+    assert widths(plan({"layer": integer(0, 6, step=3)}, settings={"network": "deep"})) == [8, 11, 14]
+
+
+def test_settings_that_make_no_trial_need_nothing() -> None:
+    space = {"network": choice("raw", "deep", "flat"), "layer": choice(0, 1)}
+    made = plan(space, conditions={"layer": {"network": ["raw", "deep"]}})
+    assert widths(made) == [8, 9]
 
 
 def test_the_rows_of_a_grid() -> None:
     rows = [{"network": "deep", "layer": layer} for layer in (0, 3, 3)]
     assert widths(plan({}, grid=rows, options={"grid": True})) == [8, 11]
+
+
+def test_rows_of_other_data_are_told_apart_though_they_need_the_same() -> None:
+    """So that the data of each are there, and known, before a trial begins."""
+    rows = [{"dataset": "mnist"}, {"image_size": 64}, {"nz": 3}]
+    sweep = Sweep(name="gan", task="gan", metric="kid", settings={"judge": "/judge.safetensors"}, grid=rows)
+    configs: list[Any] = make(sweep, {"grid": True}, "script.py").to_prepare()
+    assert [(c.dataset, c.image_size) for c in configs] == [("digits", 32), ("mnist", 32), ("digits", 64)]
 
 
 def test_a_search_over_data_sets_prepares_a_judge_for_each() -> None:
@@ -104,12 +125,13 @@ def test_a_config_without_a_task_is_refused_before_anything_starts() -> None:
 
 
 def test_tuples_are_searched_as_they_are_written() -> None:
-    made = plan({"widths": choice((1,), (16, 32))}, grid=[{"widths": (4, 5)}])
+    made: Any = plan({"widths": choice((1,), (16, 32))}, grid=[{"widths": (4, 5)}])
     assert made.space["widths"].choices == ("1", "16:32") and made.default == {"widths": "1"}
     config: Any = made.config({"widths": "16:32"})
     assert config.widths == (16, 32)
     assert plan({}, options={"set": ("widths=7:8",)}).base["widths"] == (7, 8)
-    assert plan({}, options={"set": ("widths=1,7:8",)}).space["widths"].choices == ("1", "7:8")
+    made = plan({}, options={"set": ("widths=1,7:8",)})
+    assert made.space["widths"].choices == ("1", "7:8")
     grid = plan({}, grid=[{"widths": (4, 5)}, {"widths": (1,)}], options={"grid": True})
     assert grid.grid == [{"widths": "1"}, {"widths": "4:5"}]
 

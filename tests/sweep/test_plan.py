@@ -125,7 +125,14 @@ def test_a_stepped_range_holds_what_its_steps_nearly_are() -> None:
 def test_what_results_follow_from_is_the_identity() -> None:
     same = plan().identity()
     assert plan(trials=30, lanes=3, address="x", cpus_per_worker=2).identity() == same
-    for options in ({"set": ("nz=7",)}, {"workers": 2}, {"seeds": 2}, {"dataset": "mnist"}, {"epochs": 3}):
+    others: list[dict[str, Any]] = [
+        {"set": ("nz=7",)},
+        {"workers": 2},
+        {"seeds": 2},
+        {"dataset": "mnist"},
+        {"epochs": 3},
+    ]
+    for options in others:
         assert plan(**options).identity() != same
 
 

@@ -3,77 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from optuna.trial import TrialState
 from toys import toy_sweep
+from tune_stand_in import END, play, search
 
 from genlab.sweep import choice, log_uniform
 from genlab.sweep.client import OBJECTIVE
 from genlab.sweep.plan import make
-from genlab.sweep.search import Asha, Search
+from genlab.sweep.search import Asha
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
-
-FILE = ["trials/x", 1, "0"]
 
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
     return Records.create(Storage(str(tmp_path)), "toy", {})
-
-
-def begin(record: Any) -> dict[str, Any]:
-    return {"trial": record.name, "config": dict(record.config)}
-
-
-def search(plan: Any, records: Records, unfinished: Any = ()) -> Search:
-    return Search(plan, records, unfinished, begin, lambda: False, records.append)
-
-
-def play(plan: Any, records: Records, asha: Asha, searcher: Search, until: int, seed: int = 0) -> None:
-    """Stands for Tune: three trials at a time, advanced in random order, until `until` events are there."""
-    chance = random.Random(seed)
-    live: dict[str, Any] = {}
-    while len(records.events) < until:
-        while len(live) < 3:
-            tune_id = f"tune-{seed}-{len(searcher.asked)}-{chance.random()}"
-            config = searcher.suggest(tune_id)
-            if not isinstance(config, dict):
-                break
-            trial = SimpleNamespace(trial_id=tune_id, config=config)
-            asha.on_trial_add(None, trial)
-            live[tune_id] = trial
-        if not live:
-            return
-        trial = live[chance.choice(sorted(live))]
-        record = records.trials[trial.config["trial"]]
-        epoch = record.last.epoch + 1 if record.last else 1
-        # a curve that follows from the setting alone
-        objective = record.settings["lr"] * 100 + 1 / epoch
-        result = {
-            "kind": "ok",
-            "epoch": epoch,
-            "epochs": plan.epochs,
-            OBJECTIVE: objective,
-            "done": epoch >= plan.epochs,
-        }
-        if result["done"]:
-            stop = True
-        else:
-            stop = asha.on_trial_result(None, trial, result) == "STOP"
-            if not stop:
-                searcher.on_trial_result(trial.trial_id, result)
-        ends = ("completed" if epoch >= plan.epochs else "pruned") if stop else None
-        records.append("epoch", trial=record.name, epoch=epoch, report=FILE, state=FILE, objective=objective, ends=ends)
-        if stop:
-            asha.on_trial_complete(None, trial, result)
-            searcher.on_trial_complete(trial.trial_id, result)
-            del live[trial.trial_id]
 
 
 def check_rungs(asha: Asha, records: Records) -> None:
@@ -89,13 +37,12 @@ def test_a_sweep_rebuilt_from_its_events_goes_on_as_if_nothing_had_happened(reco
     plan = make(toy_sweep(settings={"epochs": 9}, trials=20), {}, None)
     whole, searcher = Asha(plan), search(plan, records)
     play(plan, records, whole, searcher, 60)
-    for cut, until in ((1, 85), (2, 10_000)):
+    for cut, until in ((1, 85), (2, END)):
         known = Records.open(Storage(records.storage.url + "/.."), records.name)
         again = Asha(plan)
         again.feed(known)
         assert again.rungs() == whole.rungs()
-        unfinished = [trial for trial in known.trials.values() if trial.ends is None]
-        searcher = search(plan, known, unfinished)
+        searcher = search(plan, known)
         ended = [trial for trial in known.trials.values() if trial.ends]
         states = [trial.state for trial in searcher.study.trials]
         assert states.count(TrialState.COMPLETE) == sum(trial.ends == "completed" for trial in ended)
@@ -106,14 +53,14 @@ def test_a_sweep_rebuilt_from_its_events_goes_on_as_if_nothing_had_happened(reco
     check_rungs(whole, records)
     assert all(trial.state.is_finished() for trial in searcher.study.trials)
     longer = dataclasses.replace(plan, trials=25)
-    play(longer, records, whole, search(longer, records), 10_000)
+    play(longer, records, whole, search(longer, records))
     assert len(records.trials) == 25
     check_rungs(whole, records)
 
 
 def test_the_first_trial_is_the_default_and_never_stopped(records: Records) -> None:
     plan = make(toy_sweep(settings={"epochs": 9, "lr": 0.1}, trials=20), {}, None)  # the worst there is
-    play(plan, records, Asha(plan), search(plan, records), 10_000)
+    play(plan, records, Asha(plan), search(plan, records))
     first = records.trials["0000"]
     assert first.settings == {"lr": 0.1} and first.ends == "completed"
     assert any(trial.ends == "pruned" for trial in records.trials.values())

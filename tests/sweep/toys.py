@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -33,9 +36,25 @@ from genlab.tasks import (
 from genlab.tracking.records import Records
 
 
+def read_trace(trace: str) -> list[dict[str, Any]]:
+    """A line for each epoch that was really worked on."""
+    return [json.loads(line) for line in Path(trace).read_text().splitlines()] if os.path.exists(trace) else []
+
+
+def gate(trace: str, default: bool) -> Path:
+    """While this file is there, the default trial, or each other one, waits from the epoch on that it names."""
+    return Path(f"{trace}.{'default' if default else 'others'}")
+
+
+def wait_at_gate(path: Path, epoch: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        while epoch >= int(path.read_text()):
+            time.sleep(0.02)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ToyConfig(Config):
-    """A quantity that decays, and the ways in which a trial can go wrong."""
+    """A quantity that decays, and the ways in which a trial can go wrong. At `die_at` its process is killed, once."""
 
     lr: float = 1e-2
     sleep: float = 0.0
@@ -45,6 +64,7 @@ class ToyConfig(Config):
     fail_rank: int = -1
     nan_at: int = 0
     hang_at: int = 0
+    die_at: int = 0
     batch: int = 2
 
     def reports(self) -> tuple[str, ...]:
@@ -72,9 +92,13 @@ class ToyReplica(Replica):
     def advance(self, epoch: int) -> Report:
         c = self.config
         if c.trace and self.context.rank == 0:
+            line = {"lr": c.lr, "seed": c.seed, "epoch": epoch, "time": time.time(), "pid": os.getpid()}
+            known = read_trace(c.trace)
             with open(c.trace, "a") as file:
-                line = {"lr": c.lr, "seed": c.seed, "epoch": epoch, "time": time.time(), "pid": os.getpid()}
                 file.write(json.dumps(line) + "\n")
+            if epoch == c.die_at and not any((one["lr"], one["epoch"]) == (c.lr, epoch) for one in known):
+                os.kill(os.getpid(), signal.SIGKILL)
+            wait_at_gate(gate(c.trace, c.lr == ToyConfig.lr), epoch)
         time.sleep(c.sleep)
         if epoch == c.hang_at:
             time.sleep(1000)
@@ -186,12 +210,3 @@ def toy_sweep(**changes: Any) -> Sweep:
         "trials": 4,
     }
     return Sweep(**values | changes)
-
-
-def pause_after_error(records: Records, trial: str) -> tuple[float, float]:
-    """Seconds from the first error to the first epoch of `trial`; and from the beginning to the first epoch of all,
-    while the lanes came up."""
-    error = next(event["time"] for event in records.events if event["event"] == "error")
-    epochs = [event for event in records.events if event["event"] == "epoch"]
-    first = next(event["time"] for event in epochs if event["trial"] == trial)
-    return first - error, epochs[0]["time"] - records.events[0]["time"]

@@ -24,7 +24,7 @@ def test_it_learns_digits() -> None:
     one = task(epoch_steps=200)
     report = Loop(one).advance(1)
     assert report.metrics["accuracy/clean"] > 0.9
-    assert set(one.config.reports()) <= report.metrics.keys()
+    assert set(one.config.reports()) == report.metrics.keys()
 
 
 def test_without_labels_it_tells_rotations_apart() -> None:
@@ -35,9 +35,10 @@ def test_accuracy_is_on_what_it_has_not_seen_and_on_the_split_that_was_asked_for
     """A network that knows the training images by heart, and nothing else, is right on none of the others."""
     one = task()
     known = one.initial_streams["labelled"].image_set
+    assert known.labels is not None
     table = {
         tuple(image.flatten().tolist()): int(label) for image, label in zip(known.images, known.labels, strict=True)
-    }  # type: ignore[arg-type]
+    }
 
     class ByHeart(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
@@ -66,6 +67,17 @@ def test_the_config_reaches_networks_streams_and_optimizer() -> None:
     assert task(target="rotation").networks()["classifier"]()(torch.rand(2, 1, 32, 32)).shape == (2, 4)
 
 
+def test_an_epochs_accuracy_is_that_of_the_trained_network_on_all_images_of_the_split() -> None:
+    loop = Loop(task(epoch_steps=30, width=4))
+    reported = loop.advance(1).metrics["accuracy/clean"]
+    network = loop.networks["classifier"].eval()
+    for split, accuracy in (("validation", reported), ("test", loop.evaluate("test").metrics["accuracy/clean"])):
+        images = Context().load("digits", split)
+        assert images.labels is not None
+        right = network(images.select(torch.arange(300))).argmax(1) == images.labels
+        assert 0.3 < accuracy == pytest.approx(float(right.float().mean()), abs=1e-6)
+
+
 def test_what_auto_rotates_is_turned_in_training_and_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same as where rotations were asked for."""
     monkeypatch.setattr(ClassifierTask, "rotates", True)
@@ -74,7 +86,7 @@ def test_what_auto_rotates_is_turned_in_training_and_evaluation(monkeypatch: pyt
         loop = Loop(task(target=target, epoch_steps=1, width=4))
         seen: list[Tensor] = []
         loop.networks["classifier"].register_forward_pre_hook(
-            lambda module, inputs, seen=seen: seen.append(inputs[0].clone())
+            lambda module, inputs, seen=seen: seen.append(inputs[0].clone())  # type: ignore[attr-defined]
         )
         loop.advance(1)
         shown.append(torch.cat(seen))
@@ -97,6 +109,12 @@ def test_an_evaluation_gives_each_image_one_rotation_for_good() -> None:
         accuracy = one.evaluate({"classifier": Spy()}, "validation", epoch).metrics["accuracy/clean"]
         assert accuracy == pytest.approx(0.25, abs=0.08)  # all four are as frequent
     assert torch.equal(torch.cat(seen[0]), torch.cat(seen[1]))
+
+
+def test_all_four_turns_are_as_frequent() -> None:
+    turns = task(target="rotation").sample("turns", 4000, torch.Generator().manual_seed(0))
+    assert turns.dtype == torch.int64
+    assert turns.bincount(minlength=4).tolist() == [pytest.approx(1000, abs=150)] * 4
 
 
 def test_data_are_found_below_the_root_of_the_context(tmp_path: Path) -> None:

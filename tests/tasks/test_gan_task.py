@@ -57,7 +57,7 @@ def evaluated(task: GAN, **others: nn.Module) -> Report:
 def test_it_reports_what_its_config_says(context: Context) -> None:
     config = build(GANConfig, SMALL)
     report = Trial(GAN, config, context).advance()[0]
-    assert set(config.reports()) <= report.metrics.keys()
+    assert set(config.reports()) == {name for name in report.metrics if not name.startswith("sizes/")}
     assert all(np.isfinite(value) for value in report.metrics.values())
     assert report.images["samples"].shape == (64, 32, 32, 1) and report.images["samples"].dtype == np.uint8
     assert len(report.steps["loss/generator"]) == 5
@@ -125,6 +125,7 @@ def test_biased_measures_compare_sets_of_equal_size(context: Context, samples: i
         order = torch.randperm(300, generator=seeded(0, "reference"))[:samples]
         reals = judge(context).features(images.select(order))
     assert (seen["sizes/generated"], seen["sizes/real"], seen["sizes/compared"]) == (samples, real, compared)
+    assert seen["sizes/features"] == 64
     assert seen["frechet_distance"] == pytest.approx(
         float(frechet_distance(reals[:compared], fakes[:compared])), rel=1e-3
     )
@@ -235,6 +236,20 @@ def test_evaluation_repeats_itself_and_reads_the_split_that_is_asked_for(context
     assert loop.task._load("test").split == "test"  # type: ignore[attr-defined]
 
 
+def test_an_epochs_report_is_of_the_networks_that_it_ended_with(context: Context) -> None:
+    """In evaluation mode: the images shown are those of the trained generator, the verdicts those of its judge."""
+    loop = Loop(GAN(build(GANConfig, SMALL | {"epoch_steps": 3, "seed": 3, "init": "default"}), context))
+    for epoch in (1, 2):
+        report = loop.advance(epoch)
+        generator, discriminator = (loop.networks[name].eval() for name in ("generator", "discriminator"))
+        latent = loop.task.sample("latent", 200, seeded(3, "evaluation"))
+        with torch.no_grad():
+            images = torch.cat([generator(some) for some in latent.split(100)])
+            verdict = torch.cat([discriminator(some) for some in images.split(100)]).sigmoid().mean()
+        assert abs(report.images["samples"].astype(int) - to_uint8(to_unit(images[:64]))).max() <= 1
+        assert report.metrics["evaluation/score/fake"] == pytest.approx(float(verdict), rel=1e-4)
+
+
 def test_images_that_cannot_be_shown_fail_where_they_are_made(context: Context) -> None:
     class Askew(GAN):
         def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
@@ -258,6 +273,37 @@ def test_too_few_images_to_compare_with_are_refused_at_once(tmp_path: Path, cont
     name = painted(tmp_path / "few", 40)
     with pytest.raises(DataError, match="4 validation images"):
         Loop(GAN(build(GANConfig, {"dataset": name}), context))
+
+
+@pytest.mark.parametrize(("validation", "test", "says"), [(5, 6, "5 validation"), (6, 5, "5 test"), (6, 6, "")])
+def test_six_images_of_each_split_are_enough_to_compare_with(
+    tmp_path: Path, context: Context, validation: int, test: int, says: str
+) -> None:
+    for split, count in (("train", 20), ("val", validation), ("test", test)):
+        painted(tmp_path / split, count)
+    task = GAN(build(GANConfig, SMALL | {"dataset": f"image_folder:{tmp_path}"}), context)
+    if says:
+        with pytest.raises(DataError, match=f"has {says} images"):
+            Loop(task)
+        return
+    networks = {"judge": Pooled(), "generator": Tinted(), "discriminator": lambda images: images.mean((1, 2, 3))}
+    for split in ("validation", "test"):
+        metrics = task.evaluate(networks, split, 1).metrics
+        assert metrics["sizes/compared"] == 6 and all(np.isfinite(value) for value in metrics.values())
+
+
+class Pooled(nn.Module):
+    """A judge without classes: the colours of 16 squares."""
+
+    head = nn.Sequential(nn.Linear(48, 2))
+
+    def features(self, images: Tensor) -> Tensor:
+        return nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+
+
+class Tinted(nn.Module):
+    def forward(self, latent: Tensor) -> Tensor:
+        return latent[:, :3, None, None].tanh().expand(-1, 3, 32, 32)
 
 
 # ---- each field of the config changes what it names

@@ -39,6 +39,7 @@ def test_killed_in_the_middle_and_started_anew(make_sweep: Any, database: str) -
     assert first is not None
     wait_for(lambda: sent_epochs(sweep, database) >= 2, 60)
     assert told < (time.perf_counter() - started) / 2  # the driver went on long before anything was sent
+    assert psutil.Process(first).nice() == 19  # the lanes come first
     os.kill(first, signal.SIGKILL)
     assert sent_epochs(sweep, database) < 12
     sweep.whole_trial("00001", 2)

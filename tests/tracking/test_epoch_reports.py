@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import pickle
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +56,46 @@ def test_what_goes_in_comes_out() -> None:
             assert b.images[key].dtype == np.uint8
 
 
+def test_the_file_as_another_program_reads_it() -> None:
+    """Safetensors: the length of the header in eight bytes, then the header as JSON, then the arrays."""
+    replicas = [
+        ReplicaReport(
+            {"kid": 0.5, "fid": math.nan}, {"loss": np.array([1.5, 2.5])}, {"b": np.full((1, 2, 3), 9, np.uint8)}
+        ),
+        ReplicaReport({"kid": math.inf}, {"score": np.array([3], np.int64)}),
+    ]
+    data = EpochReport("0001", 2, 1_760_000_000.5, 40, [7, 11], replicas, host={"host": "a", "lane": 1}).encode()
+    head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    header = head.pop("__metadata__")
+    assert {name: (one["dtype"], one["shape"]) for name, one in head.items()} == {
+        "steps/0/loss": ("F32", [2]),
+        "steps/1/score": ("F32", [1]),
+        "images/0/b": ("U8", [1, 2, 3]),
+    }
+    assert '"fid": NaN' in header["genlab"]
+    assert json.loads(header["genlab"].replace("NaN", "0.25")) == {
+        "format": 2,
+        "kind": "epoch report",
+        "trial": "0001",
+        "epoch": 2,
+        "time": 1_760_000_000.5,
+        "first_step": 40,
+        "seeds": [7, 11],
+        "replicas": [
+            {"metrics": {"kid": 0.5, "fid": 0.25}, "steps": ["loss"], "images": ["b"]},
+            {"metrics": {"kid": math.inf}, "steps": ["score"], "images": []},
+        ],
+        "diverged": False,
+        "host": {"host": "a", "lane": 1},
+    }
+    back = EpochReport.decode(data, "report")
+    assert math.isnan(back.replicas[0].metrics["fid"]) and back.replicas[1].metrics == {"kid": math.inf}
+    assert back.host == {"host": "a", "lane": 1} and not back.diverged
+    np.testing.assert_array_equal(back.replicas[0].steps["loss"], [1.5, 2.5])
+    np.testing.assert_array_equal(back.replicas[1].steps["score"], [3.0])
+    assert not back.replicas[1].images
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(WHOLE) - 1))
 def test_cut_anywhere_it_is_noticed(length: int) -> None:
@@ -82,6 +125,19 @@ def test_another_kind_or_format_is_refused(header: dict[str, Any]) -> None:
         EpochReport.decode(pack({}, header), "epoch-4")
 
 
+@pytest.mark.parametrize("header", [[1], "text", None, 3])
+def test_a_header_that_is_no_mapping_is_damage(header: Any) -> None:
+    data = safetensors.numpy.save({}, metadata={"genlab": json.dumps(header)})
+    with pytest.raises(CorruptFile, match="epoch-4 is damaged"):
+        unpack(data, "epoch-4")
+
+
+def test_a_file_of_another_program_is_refused() -> None:
+    for metadata in (None, {"other": "{}"}, {"genlab": "{"}):
+        with pytest.raises(CorruptFile, match="epoch-4 is damaged or was not written by genlab"):
+            unpack(safetensors.numpy.save({"a": np.zeros(2)}, metadata=metadata), "epoch-4")
+
+
 @pytest.mark.parametrize("missing", ["trial", "seeds", "replicas", "host"])
 def test_a_header_that_lacks_something_is_damage(missing: str) -> None:
     arrays, header = unpack(WHOLE, "whole")
@@ -106,6 +162,14 @@ def test_replicas_become_mean_spread_and_each(values: list[float]) -> None:
     assert merged["kid/std"] == pytest.approx(np.std(values, ddof=1), abs=1e-9)
     assert [merged[f"kid/seed_{seed}"] for seed in seeds] == values
     assert "extra" not in merged  # not all replicas have it
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_mean_of_what_is_not_finite_is_not_finite_and_the_order_stays() -> None:
+    merged = merge([{"kid": math.nan, "b": 2.0, "a": math.inf}, {"a": 1.0, "kid": 3.0, "b": 4.0}], [7, 11])
+    assert list(merged) == [f"{name}{end}" for name in ("kid", "b", "a") for end in ("", "/std", "/seed_7", "/seed_11")]
+    assert math.isnan(merged["kid"]) and math.isnan(merged["kid/std"]) and merged["kid/seed_11"] == 3.0
+    assert merged["a"] == math.inf and (merged["b"], merged["b/std"]) == (3.0, pytest.approx(math.sqrt(2), rel=1e-12))
 
 
 def test_one_replica_has_no_spread() -> None:

@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from test_epoch_reports import Bomb
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
+from genlab.tracking import records as module
 from genlab.tracking.records import (
     STALE,
     EpochRecord,
@@ -46,7 +48,8 @@ def test_events_fold_into_trials(make_sweep: Any) -> None:
     sweep.end()
     again = Records.open(sweep.storage, sweep.records.name)
     assert again.trials == sweep.records.trials == fold(again.events)
-    assert again.data() == {"mnist": 1} and again.manifest["sweep"] == "made"
+    sweep.records.append("data", description={"mnist": 2})
+    assert again.data() == sweep.records.data() == {"mnist": 1} and again.manifest["sweep"] == "made"
     assert {name: trial.ends for name, trial in again.trials.items()} == {
         "00000": "completed",
         "00001": None,
@@ -66,6 +69,39 @@ def trial(name: str, objective: float | None, ends: str | None) -> TrialRecord:
     record = TrialRecord(name, {}, {}, {}, 0.0, error="no" if ends == "failed" else None)
     record.epochs[1] = EpochRecord(1, FileName("p", 1, "0"), None, objective, None if ends == "failed" else ends)
     return record
+
+
+@pytest.mark.parametrize(
+    ("objectives", "least", "most"),
+    [
+        ([3.0, -5.0, 2.0], 2, 1),
+        ([-1.0, 0.0, 4.0, None], 1, 3),
+        ([0.0, 1.0, 0.5], 1, 2),
+        ([-1.0, -2.0, 0.0], 2, 3),
+        ([None], None, None),
+        ([], None, None),
+    ],
+)
+def test_a_trial_is_judged_by_its_last_epoch_and_keeps_its_best(
+    objectives: list[float | None], least: int | None, most: int | None
+) -> None:
+    record = TrialRecord("00000", {}, {}, {}, 0.0)
+    assert record.ends is None and record.last is None and record.objective is None
+    for epoch, objective in enumerate(objectives, 1):
+        record.epochs[epoch] = EpochRecord(epoch, FileName("p", 1, "0"), None, objective, None)
+    for mode, expected in (("min", least), ("max", most)):
+        best = record.best(mode)
+        assert (best and best.epoch) == expected
+    assert record.objective == (objectives[-1] if objectives else None)
+    record.error = "no"
+    assert record.ends == "failed" and record.objective is None
+    assert (record.last.epoch if record.last else 0) == len(objectives)
+
+
+def test_among_equals_the_earlier_trial_is_first() -> None:
+    trials = [trial(name, 1.0, "completed") for name in ("c", "a", "b")]
+    for mode in ("min", "max"):
+        assert [one.name for one in rank(trials, mode)] == ["c", "a", "b"]
 
 
 TRIALS = st.lists(
@@ -103,9 +139,11 @@ def test_a_cut_last_event_has_not_happened_any_other_is_an_error(make_sweep: Any
     folder.write(event_path(2), whole[:10])
     with pytest.raises(CorruptFile, match=r"00000002\.json"):
         Records.open(sweep.storage, sweep.records.name)
-    folder.delete(event_path(2))
-    with pytest.raises(CorruptFile, match=r"lacks the events \[2\]"):
-        Records.open(sweep.storage, sweep.records.name)
+    for number in (2, 1):
+        folder.delete(event_path(number))
+        folder.write(f"{event_path(number)}.0123abcd.tmp", b"what a cut-off write leaves")
+        with pytest.raises(CorruptFile, match=rf"lacks the events \[{'2' if number == 2 else '1, 2'}\]"):
+            Records.open(sweep.storage, sweep.records.name)
 
 
 def test_no_driver_writes_over_an_event_of_another(make_sweep: Any) -> None:
@@ -117,13 +155,75 @@ def test_no_driver_writes_over_an_event_of_another(make_sweep: Any) -> None:
     assert Records.open(sweep.storage, sweep.records.name).options()["trials"] == 3
 
 
+def test_report_and_state_of_an_epoch_are_two_files_and_both_are_made_again(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000")
+    files = [FileName(f"trials/00000/{name}", i, f"{i}" * 64) for i, name in enumerate("abcd")]
+    common = {"trial": "00000", "epoch": 1}
+    sweep.records.append("epoch", **common, report=files[0], state=files[1], objective=0.5, ends=None)
+    epoch = sweep.records.trials["00000"].epochs[1]
+    assert (epoch.report, epoch.state, epoch.objective) == (files[0], files[1], 0.5)
+    sweep.records.append("repair", **common, report=files[2], state=files[3])
+    for records in (sweep.records, Records.open(sweep.storage, sweep.records.name)):
+        epoch = records.trials["00000"].epochs[1]
+        assert (epoch.report, epoch.state, epoch.objective) == (files[2], files[3], 0.5)
+
+
+def test_what_could_not_be_written_has_not_happened(make_sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000")
+
+    def fails(path: str, data: bytes) -> Any:
+        raise StorageError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep.records.storage, "write_new", fails)
+        with pytest.raises(StorageError):
+            sweep.error("00000", 1)
+    assert sweep.n == 1 and sweep.records.trials["00000"].ends is None
+    before = time.time()
+    sweep.error("00000", 1)
+    event = read_event(sweep.records.storage, 2)  # the number is free
+    assert event == sweep.records.events[-1] and before <= event["time"] <= time.time()
+    assert sweep.records.trials["00000"].ends == "failed"
+
+
+def test_events_of_several_threads_have_numbers_of_their_own(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    records = sweep.records
+
+    def work(own: int) -> None:
+        for i in range(5):
+            records.append("start", options={f"{own}-{i}": own})
+
+    threads = [threading.Thread(target=work, args=(own,)) for own in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [event["n"] for event in records.events] == list(range(1, 31))
+    again = Records.open(sweep.storage, records.name)
+    assert again.events == records.events and len(again.options()) == 30
+
+
+def test_later_options_take_the_place_of_earlier_ones(make_sweep: Any) -> None:
+    records = make_sweep(options={"seed": 1, "trials": 2, "lanes": 1}).records
+    assert records.options() == {"seed": 1, "trials": 2, "lanes": 1}
+    for options in ({"trials": 9, "lanes": 3}, {"trials": 30}):
+        records.append("start", options=options)
+    assert records.options() == {"seed": 1, "trials": 30, "lanes": 3}
+    assert make_sweep(options=None).records.options() == {}
+
+
 def test_an_event_under_a_wrong_number_is_noticed(make_sweep: Any) -> None:
     sweep = make_sweep()
     sweep.whole_trial("00000", 2)
     folder = sweep.records.storage
     folder.write(event_path(1), folder.read(event_path(2)))
-    with pytest.raises(CorruptFile, match="is not event 1"):
-        read_event(folder, 1)
+    folder.write(event_path(2), b'{"n": 2}')
+    for number in (1, 2):
+        with pytest.raises(CorruptFile, match=f"is not event {number}"):
+            read_event(folder, number)
     with pytest.raises(FileNotFoundError):
         read_event(folder, 9)
 
@@ -173,14 +273,21 @@ def test_a_folder_without_a_sweep_is_refused(make_sweep: Any) -> None:
         Records.open(sweep.storage, "nothing")
 
 
-def test_sweeps_are_listed_oldest_first(tmp_path: Path) -> None:
+def test_sweeps_are_listed_oldest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = Storage(str(tmp_path))
     names = ["b-20250101-000000", "a-20250102-000000", "a-20250102-000000-2", "a-20250102-000000-10"]
-    for name in [*reversed(names), "mlartifacts", "not-a-sweep"]:
+    for name in [*reversed(names), "mlartifacts", "not-a-sweep", "a-20250103-000000"]:
         storage.write(f"{name}/{'manifest.json' if name in names else 'other'}", b"{}")
     assert Records.sweeps(storage) == names
-    first, second = Records.create(storage, "x", {}), Records.create(storage, "x", {})
-    assert first.name != second.name and Records.sweeps(storage)[-2:] == [first.name, second.name]
+    monkeypatch.setattr(module.time, "strftime", lambda form: "20260101-000000")  # all in one second
+    before = time.time()
+    made = [Records.create(storage, "x", {"mode": "max"}) for _ in range(3)]
+    assert [records.name for records in made] == [f"x-20260101-000000{again}" for again in ("", "-2", "-3")]
+    assert Records.sweeps(storage)[-3:] == [records.name for records in made]
+    for records in made:
+        manifest = Records.open(storage, records.name).manifest
+        assert manifest == records.manifest and (manifest["name"], manifest["mode"]) == (records.name, "max")
+        assert before <= manifest["created"] <= time.time()
 
 
 def test_a_second_driver_is_refused_while_the_first_lives(tmp_path: Path) -> None:

@@ -6,15 +6,16 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from made_sweeps import assert_complete
 
 from genlab.errors import GenlabError
+from genlab.tracking import replay as module
 from genlab.tracking.records import Heartbeat
 from genlab.tracking.replay import replay
-from genlab.tracking.server import artifact_location, default_tracking_uri, shown
+from genlab.tracking.server import Unreachable, artifact_location, default_tracking_uri, quiet_mlflow, shown
 from genlab.tracking.storage import Storage
 
 
@@ -66,6 +67,120 @@ def test_an_unreachable_server_is_tried_once(make_sweep: Any, tmp_path: Path, mo
         make_sweep(name).whole_trial("00000", 1)
     results = replay(str(tmp_path / "results"), tracking_uri="http://127.0.0.1:9")
     assert [(r.left, r.unreachable) for r in results] == [(2, True), (2, True)]
+
+
+def test_a_sweep_that_was_resumed_with_another_server_goes_there(
+    make_sweep: Any, migrated: Path, tmp_path: Path
+) -> None:
+    for name in ("first.db", "second.db", "asked.db"):
+        shutil.copy(migrated, tmp_path / name)
+    first, second, asked = (f"sqlite:///{tmp_path}/{name}.db" for name in ("first", "second", "asked"))
+    sweep = make_sweep(options={"tracking_uri": first})
+    sweep.whole_trial("00000", 1)
+    sweep.records.append("start", options={"tracking_uri": second})
+    (result,) = replay(str(tmp_path / "results"))
+    assert (result.tracking_uri, result.events, result.left) == (second, 3, 0)
+    (result,) = replay(str(tmp_path / "results"), tracking_uri=asked)  # what is asked for now comes first
+    assert (result.tracking_uri, result.left) == (asked, 0)
+    for uri in (second, asked):
+        assert_complete(sweep, uri)
+    assert not quiet_mlflow().MlflowClient(tracking_uri=first).get_experiment_by_name("made")
+
+
+def test_only_the_named_sweep_is_sent(make_sweep: Any, database: str, tmp_path: Path) -> None:
+    first, second = make_sweep("lsgan"), make_sweep("vae")
+    for sweep in (first, second):
+        sweep.whole_trial("00000", 1)
+    results = replay(str(tmp_path / "results"), second.records.name)
+    assert [result.sweep for result in results] == [second.records.name]
+    client = quiet_mlflow().MlflowClient(tracking_uri=database)
+    assert client.get_experiment_by_name("vae") and not client.get_experiment_by_name("lsgan")
+
+
+def test_a_running_sweep_may_be_sent_elsewhere_and_is_not_called_dead_there(
+    make_sweep: Any, database: str, migrated: Path, tmp_path: Path
+) -> None:
+    shutil.copy(migrated, tmp_path / "elsewhere.db")
+    sweep = make_sweep()
+    sweep.trial("00000")
+    sweep.epoch("00000", 1)
+    heartbeat = Heartbeat(sweep.records.storage)
+    (result,) = replay(str(tmp_path / "results"), tracking_uri=f"sqlite:///{tmp_path}/elsewhere.db")
+    heartbeat.stop()
+    assert (result.left, result.problem) == (0, None)
+    seen = assert_complete(sweep, result.tracking_uri)
+    assert seen.parent.info.status == seen.children["00000"].info.status == "RUNNING"
+
+
+def test_a_sweep_that_ended_stays_so(make_sweep: Any, database: str, tmp_path: Path) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000")  # some process died before its first epoch, and the sweep ended without it
+    sweep.end(best=None, objective=None)
+    replay(str(tmp_path / "results"))
+    seen = assert_complete(sweep, database)
+    assert seen.parent.info.status == "FINISHED" and seen.children["00000"].info.status == "RUNNING"
+
+
+class Made:
+    """Stands where events are sent to. `away` says how often the server does not answer to which event."""
+
+    away: ClassVar[dict[tuple[str, int], int]] = {}
+    damaged: ClassVar[dict[Any, str]] = {}
+    sent: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, _: Any, name: str, manifest: Any, tracking_uri: str) -> None:
+        self.name, self.unsent = name, dict(self.damaged)
+
+    def publish(self, event: Any) -> None:
+        key = (self.name, event["n"])
+        if self.away.get(key, 0):
+            self.away[key] -= 1
+            raise Unreachable(f"no answer to {event['n']}")
+        self.sent.append(key)
+
+    def interrupted(self, time: float) -> None:
+        pass
+
+
+@pytest.fixture
+def made(monkeypatch: Any) -> type[Made]:
+    """Publishers as Made, and no time passes between tries."""
+    Made.away, Made.damaged, Made.sent = {}, {}, []
+    monkeypatch.setattr(module, "Publisher", Made)
+    monkeypatch.setattr(module, "PAUSES", (0.0, 0.0))
+    return Made
+
+
+def test_an_event_is_tried_three_times(make_sweep: Any, made: Any, tmp_path: Path) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 3)
+    name = sweep.records.name
+    made.away = {(name, 2): 2, (name, 4): 3}
+    (result,) = replay(str(tmp_path / "results"))
+    assert made.sent == [(name, 1), (name, 2), (name, 3)]
+    assert (result.events, result.left, result.problem, result.unreachable) == (4, 1, "no answer to 4", True)
+
+
+@pytest.mark.parametrize(("uri", "second"), [("http://host:5000", []), ("sqlite:////host.db", [1, 2])])
+def test_a_server_that_is_away_is_asked_for_no_further_sweep_but_a_database_is(
+    uri: str, second: list[int], make_sweep: Any, made: Any, tmp_path: Path
+) -> None:
+    sweeps = [make_sweep(name) for name in ("lsgan", "vae")]
+    for sweep in sweeps:
+        sweep.whole_trial("00000", 1)
+    names = [sweep.records.name for sweep in sweeps]
+    made.away = {(names[0], 1): 9}
+    first, last = replay(str(tmp_path / "results"), tracking_uri=uri)
+    assert (first.sweep, first.events, first.left, first.problem) == (names[0], 2, 2, "no answer to 1")
+    assert made.sent == [(names[1], n) for n in second]
+    assert (last.left, last.unreachable) == ((0, False) if second else (2, True))
+
+
+def test_what_could_not_be_sent_of_an_event_is_left(make_sweep: Any, made: Any, tmp_path: Path) -> None:
+    make_sweep().whole_trial("00000", 2)
+    made.damaged = {("00000", 1): "it is damaged", ("00000", 2): "it is, too"}
+    (result,) = replay(str(tmp_path / "results"))
+    assert (result.events, result.left, result.problem, result.unreachable) == (3, 2, "it is damaged", False)
 
 
 def test_unknown_names_and_empty_storages(make_sweep: Any, tmp_path: Path) -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
+from genlab.tracking import storage as module
 from genlab.tracking.storage import FileName, Storage
+
+MINE = "3fd30542fe3f61b14bd4a4b2dc0b6fb30fa6f63ebce52dd1778aaa8c4dc02cff"  # sha256 of "mine"
+TWO = "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"  # of "2"
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -36,6 +43,92 @@ def test_write_read_list_delete(storage: Storage) -> None:
     storage.delete(name.path)
     with pytest.raises(FileNotFoundError):
         storage.read(name.path)
+
+
+def test_what_lies_where(storage: Storage) -> None:
+    for path, data in (("s/b", b"12"), ("s/a", b"1"), ("s/c/d", b"123"), ("other", b"")):
+        storage.write(path, data)
+    assert storage.names() == ["other", "s"] and storage.names("s") == storage.names("s/") == ["a", "b", "c"]
+    assert storage.sizes("s") == {"a": 1, "b": 2} and storage.sizes("nothing") == {}
+    assert storage.where("s/a") == f"{storage.url}/s/a" and storage.below("s").where("a") == f"{storage.url}/s/a"
+    assert storage.exists("s") and storage.exists("s/c/d") and not storage.exists("s/d")
+    storage.below("s").clear()
+    storage.below("s").clear()
+    assert not storage.exists("s/a") and not storage.exists("s/c/d") and storage.names() == ["other"]
+
+
+def test_a_new_file_replaces_nobody_elses(storage: Storage) -> None:
+    assert storage.write_new("events/1", b"mine") == FileName("events/1", 4, MINE)
+    with pytest.raises(StorageError, match=r"/events/1 is there already"):
+        storage.write_new("events/1", b"yours")
+    assert storage.read("events/1") == b"mine"
+
+
+def test_a_named_file_of_another_length_or_content_is_told_apart(storage: Storage) -> None:
+    storage.write("a", b"mine")
+    assert storage.read_named(FileName("a", 4, MINE)) == b"mine"
+    with pytest.raises(CorruptFile, match=r"/a holds 4 bytes where 5 were written"):
+        storage.read_named(FileName("a", 5, MINE))
+    with pytest.raises(CorruptFile, match=r"/a is not what was written"):
+        storage.read_named(FileName("a", 4, MINE.replace("f", "e")))
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("{folder}/results/", "{folder}/results"),
+        ("{folder}/a/../results//", "{folder}/results"),
+        ("file://{folder}/results/", "{folder}/results"),
+        ("~/results", "{folder}/results"),
+        ("memory://{name}/results/", "memory:///{name}/results"),
+    ],
+)
+def test_one_place_has_one_url(url: str, known: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = {"folder": tmp_path, "name": tmp_path.name}
+    storage = Storage(url.format(**words))
+    known = known.format(**words)
+    assert storage.url == known and storage.where("a/b") == f"{known}/a/b" and storage.below("a").url == f"{known}/a"
+    assert storage.local == (not url.startswith("memory"))
+    storage.write("a/b", b"1")
+    assert Storage(known).names("a") == ["b"]
+
+
+class Remembering(MemoryFileSystem):
+    """A client that remembers what it has listed, as those of object stores do, until it is told to forget."""
+
+    protocol = "remembering"
+    cachable = False
+    store: ClassVar[dict[str, Any]] = {}
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        path = self._strip_protocol(path)
+        if path not in self.dircache:
+            self.dircache[path] = super().ls(path, detail=True)
+        return [dict(entry) if detail else entry["name"] for entry in self.dircache[path]]
+
+    def exists(self, path: str, **_: Any) -> bool:
+        path = self._strip_protocol(path)
+        try:
+            return path in self.ls(path.rpartition("/")[0], detail=False)
+        except FileNotFoundError:
+            return False
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        self.dircache.pop(self._strip_protocol(path or ""), None)
+
+
+def test_what_another_process_wrote_is_seen(tmp_path: Path) -> None:
+    fsspec.register_implementation("remembering", Remembering, clobber=True)
+    mine, other = (Storage(f"remembering://{tmp_path.name}") for _ in range(2))
+    looks: list[Callable[[], Any]] = [lambda: mine.names("s"), lambda: mine.sizes("s"), lambda: mine.exists("s/d")]
+    seen = []
+    other.write("s/a", b"1")
+    for path, look in zip(("s/b", "s/c", "s/d"), looks, strict=True):
+        look()
+        other.write(path, b"1")
+        seen.append(look())
+    assert seen == [["a", "b"], {"a": 1, "b": 1, "c": 1}, True]
 
 
 def test_it_travels_to_another_process(storage: Storage) -> None:
@@ -109,6 +202,72 @@ def test_a_write_that_fails_is_tried_again_and_leaves_nothing(tmp_path: Path, mo
     with pytest.raises(StorageError, match=r"b cannot be written: .*No space left"):
         storage.write("b", b"1")
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_two_writers_at_once_disturb_neither(tmp_path: Path, monkeypatch: Any) -> None:
+    storage, real, calls = Storage(str(tmp_path)), os.replace, list[str]()
+
+    def replace(source: str, target: str) -> None:
+        calls.append(source)
+        if len(calls) == 1:  # just then the other one writes
+            storage.write("a", b"of another process")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    outer = storage.write("a", b"mine")
+    assert storage.read_named(outer) == b"mine" and os.listdir(tmp_path) == ["a"]
+
+
+def test_an_event_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: Any) -> None:
+    storage, steps = Storage(str(tmp_path)), list[str]()
+    real_sync, real_replace = os.fsync, os.replace
+
+    def sync(file: int) -> None:
+        assert os.fstat(file).st_size == 4  # nothing is left in a buffer of this process
+        steps.append("synced")
+        real_sync(file)
+
+    def replace(source: str, target: str) -> None:
+        steps.append("renamed")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    storage.write_new("event", b"mine")
+    assert steps == ["synced", "renamed"]
+
+
+@pytest.mark.parametrize("action", ["write", "write_new", "read", "names", "sizes", "exists", "delete", "clear"])
+def test_a_store_that_fails_is_asked_again_after_longer_and_longer_pauses(
+    action: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Twice it does not answer, and then it does; and one that never does is told with its file."""
+    slept: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", slept.append)
+    storage = Storage(f"memory://{tmp_path.name}/{action}")
+    storage.write("s/a", b"1")
+    tries: list[str] = []
+    for name in ("pipe_file", "cat_file", "ls", "rm_file", "rm", "exists"):
+        real = getattr(storage.filesystem, name)
+
+        def fails(*args: Any, real: Any = real, **words: Any) -> Any:
+            tries.append("")
+            if len(tries) in (1, 2) or len(tries) > 10:
+                raise OSError(5, "no answer")
+            return real(*args, **words)
+
+        monkeypatch.setattr(storage.filesystem, name, fails)
+    words = {"write": ("s/b", b"2"), "write_new": ("s/b", b"2"), "names": ("s",), "sizes": ("s",), "clear": ()}
+    answers = {"read": b"1", "names": ["a"], "sizes": {"a": 1}, "exists": True, "delete": None, "clear": None}
+    given = words.get(action, ("s/a",))
+    said = getattr(storage, action)(*given)
+    assert slept == [0.2, 1.0] and said == answers.get(action, FileName("s/b", 2 - 1, TWO))
+    tries[:] = [""] * 10
+    slept.clear()
+    with pytest.raises(StorageError, match=f"{action}.*: .*no answer") as raised:
+        getattr(storage, action)(*given)
+    assert slept == [0.2, 1.0, 3.0] and len(tries) == 14
+    assert f"/{tmp_path.name}/{action}{''.join(f'/{word}' for word in given[:1])} cannot" in str(raised.value)
 
 
 def test_what_cannot_be_written_or_is_unknown_is_refused_at_once(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from test_loop import SMALL, Unjudged
 
 import genlab
 from genlab.errors import CorruptFile, GenlabError
-from genlab.tasks import ClassifierConfig, Context, GANConfig, build
+from genlab.tasks import ClassifierConfig, Context, GANConfig, State, build
 from genlab.tasks.classifier import ClassifierTask
-from genlab.training import Trial
+from genlab.training import Checkpoint, Trial
 
 GAN_SETTINGS = SMALL | {"epochs": 2, "spectral_norm": "both", "normalization": "none"}
 
@@ -61,16 +61,19 @@ def test_loaded_networks_give_bitwise_what_the_trained_ones_do(case: str, tmp_pa
         assert torch.equal(outputs[name], network.eval()(inputs[name]))
 
 
-def test_a_script_defined_task_is_passed_in(tmp_path: Path) -> None:
+def test_a_script_defined_task_is_passed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a checkpoint by a path, a URL, or its name in the working directory."""
     trial = Trial(tiny_tasks.Tiny, build(tiny_tasks.TinyConfig, {}), Context(), script="sweeps/mine.py")
     trial.advance()
     path = tmp_path / "state.safetensors"
     path.write_bytes(trial.checkpoint().encode())
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(GenlabError, match=r"TinyConfig, which sweeps/mine.py defines.*task=TheTask"):
         genlab.load(path)
     images = torch.rand(3, 1, 8, 8)
-    loaded = genlab.load(path, task=tiny_tasks.Tiny)["classifier"](images)
-    assert torch.equal(loaded, trial.replicas[0].networks["classifier"].eval()(images))  # type: ignore[attr-defined]
+    for where in (path, str(path), path.as_uri(), "state.safetensors"):
+        loaded = genlab.load(where, task=tiny_tasks.Tiny)["classifier"](images)
+        assert torch.equal(loaded, trial.replicas[0].networks["classifier"].eval()(images))  # type: ignore[attr-defined]
 
 
 def test_what_a_network_makes_of_its_seed_is_made_again_for_each_replica(tmp_path: Path) -> None:
@@ -113,7 +116,15 @@ def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
     trial = Trial(tiny_tasks.Tiny, build(tiny_tasks.TinyConfig, {}), Context())
     with pytest.raises(GenlabError, match="of the task TinyConfig, not of gan"):
         genlab.load(trial.checkpoint(), task=Unjudged)
-    with pytest.raises(GenlabError, match="there is no number 1"):
-        genlab.load(trial.checkpoint(), task=tiny_tasks.Tiny, replica=1)
+    for replica in (1, -1):
+        with pytest.raises(GenlabError, match=f"has 1 replicas: there is no number {replica}"):
+            genlab.load(trial.checkpoint(), task=tiny_tasks.Tiny, replica=replica)
+    less = trial.checkpoint()
+    del less.states[0].tensors["networks/classifier/0.weight"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*0\.weight"):
+        genlab.load(less, task=tiny_tasks.Tiny)
+    without = Checkpoint("MeanConfig", None, {}, {}, 1, [0], [State({"means": torch.ones(2)}, {})])
+    with pytest.raises(GenlabError, match="Means trains no networks"):
+        genlab.load(without, task=tiny_tasks.Means)
     with pytest.raises(AttributeError):
         genlab.lode  # type: ignore[attr-defined]  # noqa: B018

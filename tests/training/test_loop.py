@@ -560,6 +560,7 @@ def test_what_is_frozen_in_part_trains_all_the_same() -> None:
     assert moves(lambda network: network[1].bias.requires_grad_(False)) == (True, {True})
     assert moves(at_its_root) == (True, {True})
     assert moves(lambda network: network[1].requires_grad_(False)) == (False, {True})
+    assert moves(lambda network: [part.requires_grad_(False) for part in network[:2]]) == (False, {True})  # both parts
 
     def body_without_parameters_of_its_own(network: nn.Sequential) -> None:
         body = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.BatchNorm2d(4, affine=False)).requires_grad_(False)
@@ -711,6 +712,7 @@ def test_a_weight_that_is_not_finite_after_the_last_step_is_divergence() -> None
     updater.step = break_it  # type: ignore[method-assign]
     report = one.advance(1)
     assert report.diverged and report.metrics["loss/label"] > 0
+    assert report.metrics.keys() == {"loss/label"}  # nothing was evaluated
 
 
 def test_divergence_is_reported_with_the_last_finite_values() -> None:

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 import tiny_tasks
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from tiny_tasks import MeanConfig, Means, Tiny, TinyConfig
 from torch import Tensor, nn
 
 from genlab.errors import CorruptFile, GenlabError
 from genlab.tasks import (
+    ClassifierConfig,
     Context,
     FromCheckpoint,
     FromTask,
@@ -29,6 +31,7 @@ from genlab.tasks import (
 )
 from genlab.tracking.storage import Storage
 from genlab.training import Loop, Trial, prepare, prepared
+from genlab.training.loop import SPEED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,10 +203,81 @@ def test_files_that_are_absent_or_damaged_are_named(storage: Storage, tmp_path: 
             found(storage, needs=needs, path=str(tmp_path / "bad.pth"))
 
 
+class Trap:
+    """Pickled: whoever unpickles it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_weights_file_is_read_as_data_and_holds_tensors(storage: Storage, tmp_path: Path) -> None:
+    torch.save({"weight": Trap(tmp_path / "executed")}, tmp_path / "trap.pth")
+    torch.save({"epoch": 3}, tmp_path / "empty.pth")
+    for name, says in (("trap", "no weights file"), ("empty", "holds no tensors")):
+        with pytest.raises(CorruptFile, match=rf"{name}\.pth .*{says}"):
+            found(storage, needs="weights", path=str(tmp_path / f"{name}.pth"))
+    assert not (tmp_path / "executed").exists() and not storage.names("prepared")
+
+
 def test_what_diverged_is_refused_and_not_stored(storage: Storage) -> None:
     with pytest.raises(GenlabError, match=r"wild \(TinyConfig\) diverged in epoch 1"):
         found(storage, needs="wild")
     assert not storage.names("prepared")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongConfig(TinyConfig):
+    """Needs what is trained for more than one epoch."""
+
+    def prepare(self) -> Mapping[str, Any]:
+        return {"network": FromTask(TinyConfig(epochs=3, epoch_steps=1, lr=0.01), Tiny)}
+
+
+def test_all_epochs_are_trained_and_what_is_damaged_is_trained_again(storage: Storage) -> None:
+    """To the state that a trial of the same config ends with."""
+    trial = Trial(Tiny, TinyConfig(epochs=3, epoch_steps=1, lr=0.01), Context())
+    for _ in range(3):
+        trial.advance()
+    made = prepare(Tiny, [LongConfig()], Context(), storage)
+    (path,) = made.files.values()
+    assert storage.read(path) == trial.checkpoint().encode()
+    storage.write(path, storage.read(path)[:-1])
+    assert prepare(Tiny, [LongConfig()], Context(), storage).files == made.files
+    assert storage.read(path) == trial.checkpoint().encode()
+    reported = {name: value for name, value in trial.reports[0].metrics.items() if name not in SPEED}
+    assert prepared(LongConfig(), made.files, Context(), storage)["network"].metrics == reported
+
+
+@pytest.mark.filterwarnings("ignore:.*meta parameter")
+def test_networks_are_put_on_the_device_of_whoever_asks(storage: Storage) -> None:
+    made = prepare(Tiny, [LongConfig()], Context(), storage)
+    for device in ("meta", "cpu"):  # devices that every machine has
+        found = prepared(LongConfig(), made.files, Context(device=device), storage)["network"].networks["classifier"]
+        assert {each.device.type for each in found.state_dict().values()} == {device}
+
+
+def test_what_genlab_trains_is_found_again_and_its_data_are_those_of_the_trials(
+    storage: Storage, tmp_path: Path
+) -> None:
+    """Its data are found below the same root; and it does not depend on the sweep's script."""
+    (tmp_path / "root" / "faces").mkdir(parents=True)
+    for i in range(40):
+        Image.new("L", (32, 32), 5 * i).save(tmp_path / "root" / "faces" / f"{i}.png")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Judged(TinyConfig):
+        def prepare(self) -> Mapping[str, Any]:
+            return {"judge": FromTask(ClassifierConfig(dataset="image_folder:faces", epochs=1, epoch_steps=1, width=2))}
+
+    context = Context(data_root=str(tmp_path / "root"))
+    made = prepare(Tiny, [Judged()], context, storage)
+    network = prepared(Judged(), made.files, context, storage)["judge"].networks["classifier"]
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 4)  # rotations: a flat folder has no classes
+    for digest in ("a", "b"):
+        assert prepare(Tiny, [Judged()], context, storage, script=digest).files == made.files
 
 
 def test_how_good_it_is_is_told_and_warned_about_below_what_is_expected(
@@ -215,17 +289,24 @@ def test_how_good_it_is_is_told_and_warned_about_below_what_is_expected(
     told = [record for record in caplog.records if "features 4" in record.message]
     assert len(told) == 2 and all(record.levelname == "INFO" for record in told)
     caplog.clear()
-    expecting = FromTask(MeanConfig(), Means, {"features": 5.0})
+    expecting = FromTask(MeanConfig(), Means, {"features": 5.0, "accuracy": 0.0})
 
     @dataclass(frozen=True, kw_only=True)
     class Expecting(TinyConfig):
         def prepare(self) -> Mapping[str, Any]:
             return {"features": expecting}
 
+    @dataclass(frozen=True, kw_only=True)
+    class Content(TinyConfig):
+        def prepare(self) -> Mapping[str, Any]:
+            return {"features": FromTask(MeanConfig(), Means, {"features": 4.0})}
+
     with caplog.at_level(logging.INFO, logger="genlab"):
+        prepare(Using, [Content()], Context(), storage)  # just as good as expected
         made = prepare(Using, [Expecting()], Context(), storage)
-    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
-    assert "features is 4, below 5" in warning.message
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 2
+    assert "features is 4, below 5" in warnings[0] and "accuracy is not reported, below 0" in warnings[1]
     assert {"features": 4.0} in made.metrics.values()
 
 

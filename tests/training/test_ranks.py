@@ -17,24 +17,51 @@ from tiny_tasks import Attacked, Conditional, PseudoLabels, Tiny, TinyConfig, Tw
 from torch import nn
 
 from genlab.errors import GenlabError
-from genlab.tasks import Context, GANConfig, PhasedTask, build
+from genlab.tasks import ClassifierConfig, Context, GANConfig, PhasedTask, build
+from genlab.tasks.classifier import ClassifierTask
+from genlab.tasks.gan import GAN
 from genlab.training import Loop
+from genlab.training.loop import SPEED
 
 
-class Plain(Unjudged):
-    """Without BatchNorm, so that a sample's gradient does not depend on the batch that it is in; with torch's own
-    first weights, since at N(0, 0.02) the gradients would be 1e-8."""
+class WithoutBatchNorm:
+    """So that a sample's gradient does not depend on the batch that it is in."""
 
     def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
         def without(build: Callable[[], nn.Module]) -> nn.Module:
             network = build()
             for owner in list(network.modules()):
                 for name, child in owner.named_children():
-                    if isinstance(child, nn.BatchNorm2d):
+                    if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
                         setattr(owner, name, nn.Identity())
             return network
 
-        return {name: lambda build=build: without(build) for name, build in super().networks().items()}
+        return {name: lambda build=build: without(build) for name, build in super().networks().items()}  # type: ignore[misc]
+
+
+class Plain(WithoutBatchNorm, Unjudged):
+    """A GAN; with torch's own first weights, since at N(0, 0.02) the gradients would be 1e-8."""
+
+
+class PlainClassifier(WithoutBatchNorm, ClassifierTask):
+    pass
+
+
+class FixedJudge(nn.Module):
+    """Features that anybody can compute: the means of 8 × 8 squares of the first channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Linear(64, 10))
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(images[:, :1], 8).flatten(1)
+
+
+class Judged(GAN):
+    def given(self) -> Mapping[str, nn.Module]:
+        torch.manual_seed(0)
+        return {"judge": FixedJudge()}
 
 
 class Watched(Tiny):
@@ -71,10 +98,16 @@ class OfImages(Tiny):
 
 
 GAN_SETTINGS = SMALL | {"epoch_steps": 1, "batch_size": 32, "discriminator_steps": 2, "init": "default"}
+CLASSIFIER_SETTINGS = {"epoch_steps": 1, "batch_size": 32, "width": 8}
+JUDGED = build(GANConfig, SMALL | {"init": "default", "evaluation_samples": 75})  # an odd number
 TASKS: dict[str, tuple[type[PhasedTask], Any]] = {
     "gan": (Plain, build(GANConfig, GAN_SETTINGS)),
     "share": (Plain, build(GANConfig, GAN_SETTINGS | {"reuse_fakes": True})),
     "spectral": (Plain, build(GANConfig, GAN_SETTINGS | {"spectral_norm": "both"})),
+    "augmented": (Plain, build(GANConfig, GAN_SETTINGS | {"augment": "crop_flip", "loss": "hinge"})),
+    "instance": (Plain, build(GANConfig, GAN_SETTINGS | {"normalization": "instance", "augment": "flip"})),
+    "classifier": (PlainClassifier, build(ClassifierConfig, CLASSIFIER_SETTINGS | {"augment": "crop_flip"})),
+    "rotations": (PlainClassifier, build(ClassifierConfig, CLASSIFIER_SETTINGS | {"target": "rotation"})),
     "conditional": (Conditional, build(TinyConfig, {"epoch_steps": 1})),
     "transform": (Attacked, build(TinyConfig, {"epoch_steps": 1})),
     "two streams": (TwoDomains, build(TinyConfig, {"epoch_steps": 1})),
@@ -91,6 +124,8 @@ def found_by(context: Context) -> dict[str, Any]:
             **{f"gradient/{n}/{i}": p.grad for n, own in loop.parameters.items() for i, p in enumerate(own)},
             **{f"step/{n}": torch.from_numpy(curve) for n, curve in report.steps.items()},
         }
+        metrics = {n: value for n, value in report.metrics.items() if n not in SPEED}
+        found[f"reports of {name}"] = metrics, report.first_step, list(report.steps)
     # one epoch of two steps of a network with BatchNorm
     watched = Watched(build(TinyConfig, {"epoch_steps": 2}), context)
     loop = Loop(watched)
@@ -122,6 +157,7 @@ def found_by(context: Context) -> dict[str, Any]:
     # evaluation of an odd number of items, whatever the training did
     fresh = Loop(Tiny(build(TinyConfig, {}), context))
     found["evaluation"] = fresh.evaluate("validation").metrics["accuracy"]
+    found["evaluation of a gan"] = Loop(Judged(JUDGED, context)).evaluate("validation")
     # pseudo-labels
     loop = Loop(PseudoLabels(build(TinyConfig, {"epochs": 3}), context))
     for epoch in (1, 2):
@@ -132,6 +168,21 @@ def found_by(context: Context) -> dict[str, Any]:
         "labels": subset.labels,
         "batch": loop.batches["first"].global_batch,
     }
+    strided = (torch.arange(12) + 100 * context.rank).view(3, 4)[:, ::2]  # does not lie in memory as it reads
+    asked: list[int] = []
+    found["collectives of other kinds"] = {
+        "strided": context.all_gather(strided),
+        "bool": context.all_gather(torch.tensor([True, context.rank == 1])),
+        "bytes": context.all_gather(torch.full((1, 2), 250 + context.rank, dtype=torch.uint8)),
+        "double": context.all_reduce_mean(torch.tensor(1.0 + 2 * context.rank, dtype=torch.float64)),
+        "mapped": {
+            (count, chunk): context.map_shards(count, lambda items: asked.append(len(items)) or items * 3, chunk=chunk)
+            for count, chunk in ((0, 3), (1, 1), (2, 3), (5, 2), (250, 250), (501, 250))
+        },
+        "right": context.map_shards(5, lambda items: items % 2 == 0),
+        "rows": context.map_shards(3, lambda items: items[:, None, None].expand(-1, 2, 4).double()),
+    }
+    found["largest chunk"] = max(asked)
     given = torch.tensor([1.0, 4.0]) * (1 + context.rank)
     found["collectives"] = {
         "gathered": context.all_gather(torch.arange(3) + 10 * context.rank),
@@ -145,7 +196,7 @@ def found_by(context: Context) -> dict[str, Any]:
 def on_a_rank(rank: int, world_size: int, folder: str) -> None:
     torch.set_num_threads(1)
     if world_size > 1:
-        store = dist.FileStore(os.path.join(folder, "store"), world_size)
+        store = dist.FileStore(os.path.join(folder, "store"), world_size)  # type: ignore[attr-defined]
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
     torch.save(found_by(Context(rank, world_size)), os.path.join(folder, f"{world_size}-{rank}.pt"))
     if world_size > 1:
@@ -172,6 +223,28 @@ def test_gradients_losses_and_scores_are_those_of_one_process(found: tuple[Any, 
         assert largest > 1e-6, name
         for rank in ranks:
             assert float((rank[task][name] - value).abs().max()) < 2e-4 * largest, name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_is_reported_is_of_all_ranks_and_the_same_on_each(found: tuple[Any, Any, Any], task: str) -> None:
+    """Losses and scores are the means over the ranks, and an accuracy is that on all images."""
+    alone, *ranks = (each[f"reports of {task}"] for each in found)
+    assert ranks[0] == ranks[1] and ranks[0][1:] == alone[1:]
+    assert ranks[0][0].keys() == alone[0].keys() and any(name.startswith("loss/") for name in alone[0])
+    for name, value in alone[0].items():
+        slack = 0.01 if name.startswith("accuracy") else 2e-4 * max(abs(value), 1e-2)
+        assert ranks[0][0][name] == pytest.approx(value, abs=slack), name
+
+
+def test_a_gan_is_evaluated_on_all_images_whatever_the_ranks(found: tuple[Any, Any, Any]) -> None:
+    alone, *ranks = (each["evaluation of a gan"] for each in found)
+    assert alone.metrics["sizes/generated"] == alone.metrics["sizes/real"] == 75
+    assert ranks[0].metrics == ranks[1].metrics and ranks[0].metrics.keys() == alone.metrics.keys()
+    for name, value in alone.metrics.items():
+        assert ranks[0].metrics[name] == pytest.approx(value, rel=1e-3), name
+    for rank in ranks:
+        assert rank.images["samples"].shape == (64, 32, 32, 1)
+        assert abs(rank.images["samples"].astype(int) - alone.images["samples"]).max() <= 1
 
 
 def test_ranks_agree_on_weights_metrics_and_running_statistics(found: tuple[Any, Any, Any]) -> None:
@@ -227,6 +300,22 @@ def test_collectives(found: tuple[Any, Any, Any]) -> None:
         assert rank["mean"].tolist() == [1.5, 6.0]
         assert rank["given"].tolist() in ([1.0, 4.0], [2.0, 8.0])  # as it was
         assert torch.equal(rank["mapped"], expected)
+
+
+def test_collectives_of_other_types_shapes_and_counts(found: tuple[Any, Any, Any]) -> None:
+    alone, *ranks = (each["collectives of other kinds"] for each in found)
+    of_rank = torch.tensor([[0, 2], [4, 6], [8, 10]])
+    for each, gathered in ((alone, of_rank), *((rank, torch.cat((of_rank, of_rank + 100))) for rank in ranks)):
+        assert torch.equal(each["strided"], gathered)
+        for (count, _), mapped in each["mapped"].items():
+            assert torch.equal(mapped, 3 * torch.arange(count))
+        assert each["right"].tolist() == [True, False, True, False, True]
+        assert torch.equal(each["rows"], torch.arange(3.0, dtype=torch.float64)[:, None, None].expand(3, 2, 4))
+    for rank in ranks:
+        assert rank["bool"].tolist() == [True, False, True, True]
+        assert rank["bytes"].tolist() == [[250, 250], [251, 251]]
+        assert rank["double"].dtype == torch.float64 and float(rank["double"]) == 2.0
+    assert [each["largest chunk"] for each in found] == [250, 250, 250]  # 501 items: 251 a rank
 
 
 def test_each_rank_takes_its_slice_of_the_same_whole() -> None:

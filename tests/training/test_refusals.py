@@ -61,6 +61,9 @@ def with_shared() -> nn.Module:
         ({"streams": {"first": tiny_tasks.noise_images("x", 8)}}, "first is no Stream but ImageSet"),
         ({"phases": [dataclasses.replace(LABEL, repeats=0)]}, "the phase label has 0 repeats"),
         ({"phases": [dataclasses.replace(LABEL, name="a/b")]}, "'a/b' cannot name"),
+        ({"streams": {"a/b": Stream(tiny_tasks.noise_images("x", 8))}}, "'a/b' cannot name"),
+        ({"networks": {"a/b": small}}, "'a/b' cannot name"),
+        ({"given": {"a/b": small()}}, "'a/b' cannot name"),
         ({"phases": [dataclasses.replace(LABEL, draws=(), reuse=Reuse("first", dict))]}, "reuses inputs of 'first'"),
         (
             {

@@ -1,0 +1,110 @@
+"""A mailbox by itself, on a clock that jumps to whatever is waited for: a minute costs nothing, and that nothing
+happened in it is as sure as that something did."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import selectors
+from collections.abc import Coroutine
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from genlab.sweep import mailbox
+from genlab.sweep.mailbox import Mailbox
+
+OK = {"kind": "ok", "value": 1}
+PEER_GONE = {"kind": "error", "value": "connection closed by peer", "collateral": True}
+BOOM = {"kind": "error", "value": "boom", "collateral": False}
+CALL = "call"  # of the mailbox, by a trial or a worker
+
+
+class Jumping(selectors.SelectSelector):
+    """Nothing is read from outside, so what would be slept for is there."""
+
+    now = 1000.0
+    turns = 0  # since time went on
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        self.turns = 0 if timeout else self.turns + 1
+        if timeout is None or self.turns > 10_000:
+            self.turns = 0
+            raise AssertionError("all wait for one another" if timeout is None else "somebody turns without waiting")
+        self.now += max(0.0, timeout)
+        return super().select(0)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop on that clock. Times in tests are sums of powers of two: they must be exact."""
+
+    def __init__(self) -> None:
+        self.clock = Jumping()
+        super().__init__(self.clock)
+
+    def time(self) -> float:
+        return self.clock.now
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    loop = Loop()
+    with mock.patch.object(mailbox, "time", SimpleNamespace(monotonic=loop.time)), contextlib.closing(loop):
+        try:
+            loop.run_until_complete(asyncio.wait_for(scenario, 10_000))
+        finally:
+            while left := [task for task in asyncio.all_tasks(loop) if task.get_name() == CALL]:
+                for task in left:  # one that was just woken passes a cancellation by
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(left, timeout=1))
+
+
+async def after(seconds: float) -> None:
+    """Until all that is to happen within so many seconds has."""
+    await asyncio.sleep(seconds)
+
+
+async def at_once(awaited: Any) -> Any:
+    """What comes of it without waiting for a clock: the mailbox looks by itself only every second, or ten."""
+    return await asyncio.wait_for(awaited, 0.125)
+
+
+async def started(**settings: float) -> Mailbox:
+    box = Mailbox(**settings)  # type: ignore[arg-type]
+    await box.go({"judge": "file"})
+    return box
+
+
+def request(trial: str = "0000", epoch: int = 1) -> dict[str, Any]:
+    session = f"{trial}@x"
+    return {"id": f"{session}/{epoch}", "session": session, "trial": trial, "epoch": epoch}
+
+
+def ask(box: Mailbox, trial: str = "0000", epoch: int = 1) -> asyncio.Task[Any]:
+    """A trial asks and waits."""
+    return asyncio.create_task(box.ask(request(trial, epoch)), name=CALL)
+
+
+def taking(box: Mailbox, number: int = 0, attempt: str = "a", rank: int = 0, world_size: int = 1) -> asyncio.Task[Any]:
+    """A worker's first exchange, which waits for a request."""
+    return asyncio.create_task(box.exchange(number, attempt, rank, world_size, None, None, None), name=CALL)
+
+
+async def take(box: Mailbox, number: int = 0, attempt: str = "a", rank: int = 0, world_size: int = 1) -> Any:
+    """What comes of it, where there is a request already."""
+    return await at_once(taking(box, number, attempt, rank, world_size))
+
+
+def answer(box: Mailbox, taken: Any, outcome: Any = OK, **where: Any) -> asyncio.Task[Any]:
+    """A worker hands in an outcome and waits for more."""
+    where_from = {"number": 0, "attempt": "a", "rank": 0, "world_size": 1} | where
+    session = taken["session"] if outcome["kind"] == "ok" else None  # what it holds then
+    done = box.exchange(**where_from, session=session, last=taken["id"], outcome=outcome)
+    return asyncio.create_task(done, name=CALL)
+
+
+async def beats(box: Mailbox, seconds: int, **lanes: str) -> None:
+    """That long, these lanes (`lane_1="a"`) give a sign of life every five seconds."""
+    for _ in range(seconds // 5):
+        await after(5)
+        for name, attempt in lanes.items():
+            await box.beat(int(name.removeprefix("lane_")), attempt)

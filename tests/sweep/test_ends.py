@@ -1,0 +1,258 @@
+"""How a sweep ends: exit codes, signals, what is left behind, and what is refused before it begins; without Ray."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from one_process import Curve, Machine, at, curve_sweep, machine
+
+from genlab.errors import GenlabError
+from genlab.sweep import command
+from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.records import Records
+
+__all__ = ["machine"]
+
+
+def test_a_sweep_that_is_done_ends_with_0_and_leaves_no_sign_of_its_driver(machine: Machine) -> None:
+    assert machine.run(curve_sweep(), grid=True) == 0
+    records = machine.records
+    assert records.events[-1]["event"] == "end" and records.events[-1]["summary"]["best"] == "0000"
+    assert not records.storage.exists("driver.json")
+    assert machine.drains[-1].closed and machine.drains[-1].told[-1] == len(records.events)
+    assert machine.pools[-1].closed
+    assert "contact_sheet.png" in records.storage.names()
+
+
+@pytest.mark.parametrize(("bad", "ends"), [({"fail_at": 2}, "failed"), ({"nan_at": 3}, "diverged")])
+def test_without_a_trial_that_trained_to_the_end_the_exit_code_is_1(machine: Machine, bad: Any, ends: str) -> None:
+    assert machine.run(curve_sweep(settings=bad), grid=True) == 1
+    assert [trial.ends for trial in machine.records.trials.values()] == [ends] * 3
+    assert machine.records.events[-1]["event"] == "end"
+
+
+def test_one_replica_that_diverged_ends_the_trial_as_diverged(machine: Machine) -> None:
+    row = {"level": 30.0, "nan_at": 2, "nan_seed": 6}
+    assert machine.run(curve_sweep(grid=[row]), grid=True, seed=5, seeds=2, confirm=2) == 0
+    good, bad, *confirming = machine.records.trials.values()
+    assert (good.ends, bad.ends, sorted(bad.epochs)) == ("completed", "diverged", [1, 2])
+    assert bad.objective is None and bad.last is not None and bad.last.state is None
+    told = EpochReport.decode(machine.records.storage.read_named(bad.last.report), "report")
+    assert told.diverged and told.seeds == (5, 6)
+    assert [trial.name for trial in confirming] == ["confirm-0000"]  # two were asked for, one trained to the end
+
+
+@pytest.fixture
+def handler() -> Iterator[Any]:
+    """What this process does on Ctrl-C and SIGTERM meanwhile: nothing."""
+
+    def nothing(number: int, frame: object) -> None:
+        pass
+
+    before = {number: signal.signal(number, nothing) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield nothing
+    for number, old in before.items():
+        signal.signal(number, old)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_ends_with_130_and_goes_on_where_it_was(
+    machine: Machine, number: int, handler: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.before = at("0001", 3, lambda: signal.raise_signal(number))
+    assert machine.run(curve_sweep(), grid=True, confirm=1) == 130
+    records = machine.records
+    said = capsys.readouterr().out
+    assert "stopped: interrupted" in said and f"--storage {machine.storage.url} --resume {records.name}" in said
+    assert sorted(records.trials["0001"].epochs) == [1, 2] and "0002" not in records.trials
+    assert [e["event"] for e in records.events].count("end") == 0
+    assert not records.storage.exists("driver.json") and machine.pools[-1].closed and machine.drains[-1].closed
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == [handler, handler]
+
+    machine.before = lambda request: None
+    assert machine.run(curve_sweep(), resume=records.name) == 0
+    assert machine.trained()[0] == ("0001", 3) and len(machine.records.trials) == 4
+    assert machine.records.events[: len(records.events)] == records.events
+    last = machine.records.trials["0001"].last
+    assert last is not None
+    report = EpochReport.decode(machine.records.storage.read_named(last.report), "report")
+    assert report.metrics()["seen"] == 3
+
+
+def test_a_second_signal_ends_it_at_once(handler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ended(BaseException):
+        """Stands for the end of the process."""
+
+    def end(code: int) -> None:
+        raise Ended(code)
+
+    monkeypatch.setattr(command.os, "_exit", end)
+    for second in (signal.SIGINT, signal.SIGTERM):
+        told: list[str] = []
+        with command._signals(SimpleNamespace(stop=told.append)):
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(Ended, match=f"^{128 + second}$"):
+                signal.raise_signal(second)
+        assert told == ["interrupted"]
+
+
+def test_what_something_else_stopped_ends_with_1_though_trials_are_done(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.before = at("0001", 1, lambda: {"kind": "storage", "value": "no space is left"})
+    assert machine.run(curve_sweep(), grid=True, confirm=1) == 1
+    assert "stopped: no space is left" in capsys.readouterr().out
+    assert machine.records.trials["0001"].ends is None and machine.records.trials["0001"].error is None
+    assert len(machine.records.trials) == 2
+
+
+@pytest.mark.parametrize("kind", ["error", "lost"])
+def test_what_cannot_be_prepared_is_refused_and_leaves_nothing(machine: Machine, kind: str) -> None:
+    machine.before = at("prepare", 0, lambda: {"kind": kind, "value": "digits.gz is absent"})
+    with pytest.raises(GenlabError, match=r"could not be prepared: digits\.gz is absent"):
+        machine.run(curve_sweep(), grid=True)
+    assert machine.storage.names() == []  # --resume would take it for the latest
+    assert machine.drains[-1].closed and machine.pools[-1].closed and machine.trained() == []
+
+
+def test_storage_that_fails_while_preparing_stops_the_sweep(machine: Machine) -> None:
+    machine.before = at("prepare", 0, lambda: {"kind": "storage", "value": "no space is left"})
+    assert machine.run(curve_sweep(), grid=True) == 1
+    machine.before = lambda request: None
+    assert machine.run(curve_sweep(), resume="latest") == 0
+
+
+def test_a_ray_that_dies_while_preparing_is_refused(machine: Machine) -> None:
+    def die() -> None:
+        raise ConnectionError("Ray is gone")
+
+    machine.before = at("prepare", 0, die)
+    with pytest.raises(GenlabError, match="could not be prepared: Ray is gone"):
+        machine.run(curve_sweep(), grid=True)
+
+
+def test_lanes_are_told_what_the_driver_was_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(machine.storage.url).parent)
+    monkeypatch.setenv("GENLAB_DATA", "sets")
+    monkeypatch.setenv("GENLAB_CACHE", "~/cache")
+    assert machine.run(curve_sweep(epoch_deadline=12.5), grid=True, workers=2, tracking_uri="http://host:5000") == 0
+    settings, records = machine.pools[-1].settings, machine.records
+    assert (settings.storage, settings.folder) == (machine.storage.url, records.name)
+    assert (settings.threads, settings.epoch_deadline, settings.data_root) == (3, 12.5, None)
+    assert settings.environment == {"GENLAB_DATA": f"{Path.cwd()}/sets", "GENLAB_CACHE": os.path.expanduser("~/cache")}
+    assert machine.pools[-1].workers == 2 and machine.pools[-1].rank.task is Curve
+    assert settings.script and settings.script.endswith("one_process.py")
+    assert machine.drains[-1].tracking_uri == "http://host:5000"
+    monkeypatch.delenv("GENLAB_DATA")
+    assert machine.run(curve_sweep(), resume="latest", tracking_uri=None) == 0
+    assert (
+        machine.drains[-1].tracking_uri == "http://host:5000"
+        and "GENLAB_DATA" not in machine.pools[-1].settings.environment
+    )
+
+
+def test_the_manifest_says_what_was_asked_for(machine: Machine) -> None:
+    assert machine.run(curve_sweep(mode="max"), grid=True, seed=4, workers=1) == 0
+    manifest = machine.records.manifest
+    assert {name: manifest[name] for name in ("sweep", "metric", "mode", "epochs", "script", "options")} == {
+        "sweep": "curve",
+        "metric": "loss",
+        "mode": "max",
+        "epochs": 3,
+        "script": "one_process.py",
+        "options": {"grid": True, "seed": 4, "workers": 1},
+    }
+    assert manifest["identity"]["settings"]["seed"] == 4 and manifest["environment"]["seed"] == "4"
+    assert machine.records.events[-1]["summary"]["best"] == "0001"  # level 30
+
+
+def test_a_dry_run_checks_all_and_starts_nothing(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert machine.run(curve_sweep(), grid=True, dry_run=True) == 0
+    assert machine.storage.names() == [] and machine.joined == []
+    said = capsys.readouterr().out
+    assert "3 trials of at most 3 epochs" in said and "trial 2: {'level': 20.0}" in said and "loss (min)" in said
+    with pytest.raises(GenlabError, match="no sweep 'curve'"):
+        machine.run(curve_sweep(), resume="latest", dry_run=True)
+    lock = threading.Lock()
+
+    class Locked(Curve):
+        """Cannot be sent to a lane."""
+
+        def start(self) -> Any:
+            return lock
+
+    with pytest.raises(GenlabError, match="Locked cannot be sent to the lanes"):
+        machine.run(curve_sweep(task=Locked), grid=True, dry_run=True)
+
+
+def test_a_storage_that_cannot_be_written_is_refused_before_ray_is_joined(machine: Machine) -> None:
+    Path(machine.storage.url).write_text("a file")
+    for dry_run in (True, False):
+        with pytest.raises(GenlabError, match="cannot be written"):
+            machine.run(curve_sweep(), grid=True, dry_run=dry_run)
+    assert machine.joined == []
+
+
+def test_a_sweep_leaves_a_ray_that_it_joined_and_no_other(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+    monkeypatch.setattr("ray.shutdown", lambda: left.append("left"))
+    assert machine.run(curve_sweep(), grid=True) == 0 and left == []
+    monkeypatch.setattr("genlab.sweep.cluster.connect", lambda address: True)
+    assert machine.run(curve_sweep(), grid=True) == 0 and left == ["left"]
+
+    def no_room(*asked: Any) -> None:
+        raise GenlabError("there is no room")
+
+    monkeypatch.setattr("genlab.sweep.cluster.room", no_room)
+    sweeps = Records.sweeps(machine.storage)
+    with pytest.raises(GenlabError):
+        machine.run(curve_sweep(), grid=True)
+    assert left == ["left", "left"] and Records.sweeps(machine.storage) == sweeps
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
+    monkeypatch.setattr(sys, "argv", ["curve.py", *words])
+    with pytest.raises(SystemExit) as end:
+        command.main(curve_sweep())
+    return end.value.code
+
+
+def test_exit_codes_of_a_script(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = ("--storage", machine.storage.url)
+    assert typed(monkeypatch, "--grid", *storage) == 0
+    for wrong, says in ((("--set", "levle=3"), "curve: "), (("--trials", "0"), "at least 1"), (("--tirals", "2"), "")):
+        capsys.readouterr()
+        assert typed(monkeypatch, *wrong, *storage) == 2
+        said = capsys.readouterr()
+        assert says in said.err and wrong[0].removeprefix("--set") in said.err and said.out == ""
+    machine.before = at("0000", 1, lambda: {"kind": "error", "value": "it broke"})
+    assert typed(monkeypatch, "--trials", "1", *storage) == 1
+
+    def interrupted(address: str | None) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("genlab.sweep.cluster.connect", interrupted)
+    assert typed(monkeypatch, *storage) == 130
+    assert "interrupted before anything was trained" in capsys.readouterr().err
+
+
+def test_an_error_of_the_program_itself_is_not_taken_for_a_refusal(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(address: str | None) -> bool:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("genlab.sweep.cluster.connect", broken)
+    monkeypatch.setattr(sys, "argv", ["curve.py", "--storage", machine.storage.url])
+    with pytest.raises(ValueError, match="a fault of ours"):
+        command.main(curve_sweep())

@@ -1,0 +1,179 @@
+"""Which Ray a sweep joins, with which switches, and what it sees there; Ray itself is played."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from made_sweeps import free_port
+from ray._private import ray_constants
+from ray._private.node import Node
+from ray._private.state import state
+
+from genlab.errors import GenlabError
+from genlab.sweep import cluster
+
+UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """This process's, without a word of Ray; whatever is set in it is gone afterwards."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
+    monkeypatch.setattr(os, "environ", kept)
+    monkeypatch.setattr(ray_constants, UV_RUN, None)
+    return kept
+
+
+class Joins:
+    """What was done to have a Ray."""
+
+    def __init__(self) -> None:
+        self.noted: str | None = None  # by `ray start --head`
+        self.done: list[Any] = []
+        self.error: Exception | None = None
+
+    def init(self, **options: Any) -> None:
+        if self.error is not None:
+            raise self.error
+        self.done.append(options)
+
+
+@pytest.fixture
+def joins(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Joins:
+    made = Joins()
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", made.init)
+    monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: made.noted)
+    token = "ray._private.authentication.authentication_token_setup.maybe_enable_token_auth_if_token_available"
+    monkeypatch.setattr(token, lambda **_: made.done.append("token"))
+    monkeypatch.setattr(cluster, "start", lambda: made.done.append("started"))
+    monkeypatch.setattr(cluster, "_import_ahead", lambda: (time.sleep(0.05), made.done.append("imported")))
+    return made
+
+
+@pytest.fixture
+def heads() -> Iterator[list[str]]:
+    """Addresses where something listens."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    yield [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+
+
+def test_a_named_ray_comes_before_the_environments_and_that_before_the_one_here(
+    joins: Joins, heads: list[str], environment: dict[str, str]
+) -> None:
+    def joined(address: str | None) -> str:
+        joins.done.clear()
+        assert cluster.connect(address) is True
+        assert [one for one in joins.done if isinstance(one, str)] == ["token", "imported"]
+        (options,) = (one for one in joins.done if isinstance(one, dict))
+        assert options["log_to_driver"] is False
+        return options["address"]
+
+    joins.noted = heads[0]
+    assert joined(None) == heads[0]
+    assert joined("auto") == heads[0]
+    environment["RAY_ADDRESS"] = heads[1]
+    assert joined(None) == heads[1]
+    assert joined(heads[2]) == heads[2]
+
+
+def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> None:
+    for noted, address in ((None, None), (heads[0], "local"), (f"127.0.0.1:{free_port()}", None)):
+        joins.noted = noted  # the last one is gone
+        joins.done.clear()
+        assert cluster.connect(address) is True
+        assert sorted(joins.done) == ["imported", "started"]
+
+
+def test_a_ray_that_this_process_has_is_used_and_stays(joins: Joins, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    assert cluster.connect("127.0.0.1:9") is False
+    assert joins.done == []
+
+
+def test_a_ray_that_cannot_be_joined_is_refused_in_one_line(joins: Joins, heads: list[str]) -> None:
+    joins.error = RuntimeError("version mismatch\nand much more")
+    with pytest.raises(GenlabError, match=r"cannot be joined \(version mismatch\)"):
+        cluster.connect(heads[0])
+    with pytest.raises(GenlabError, match="no Ray answers at"):
+        cluster.connect(f"127.0.0.1:{free_port()}")
+    assert "started" not in joins.done
+
+
+def test_rays_switches_are_set_where_the_user_did_not(environment: dict[str, str]) -> None:
+    environment["TUNE_WARN_THRESHOLD_S"] = "99"
+    cluster.settle()
+    assert environment["TUNE_WARN_THRESHOLD_S"] == "99"
+    assert environment["TUNE_DISABLE_SIGINT_HANDLER"] == "1"  # Ctrl-C is the sweep's
+    assert environment["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "1"
+    assert ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV is False
+    environment[UV_RUN] = "1"
+    cluster.settle()
+    assert ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV is True and environment[UV_RUN] == "1"
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("it does not start")])
+def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    methods = {name: getattr(Node, name) for name in cluster.UNUSED}
+    modules = [name for name in sys.modules if name.startswith("ray.dashboard.optional")]
+    seen: list[Any] = []
+
+    def init(**options: Any) -> None:
+        own = [getattr(Node, name)(None, "anything", a=1) for name in cluster.UNUSED]
+        seen.append((options, own, sys.modules["ray.dashboard.optional_deps"]))
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delitem(sys.modules, "ray.dashboard.optional_deps", raising=False)
+    try:
+        cluster.start(num_cpus=2)
+    except RuntimeError as raised:
+        assert raised is error
+    ((options, own, module),) = seen
+    assert options == {"address": "local", "include_dashboard": False, "num_cpus": 2, **cluster.CALM}
+    assert own == [None, None, None] and module is None
+    assert {name: getattr(Node, name) for name in cluster.UNUSED} == methods
+    assert "ray.dashboard.optional_deps" not in sys.modules or modules
+
+
+def test_a_module_that_is_there_already_stays_there() -> None:
+    with cluster._absent("json"):
+        assert sys.modules["json"] is not None
+    with cluster._absent("not_there"):
+        assert sys.modules["not_there"] is None
+    assert sys.modules["json"] is not None and "not_there" not in sys.modules
+
+
+def test_what_lives_and_what_may_be_added_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def node(cpus: float, alive: bool = True) -> dict[str, Any]:
+        return {"Alive": alive, "Resources": {"CPU": cpus, "memory": 1e9}}
+
+    def group(cpus: int, most: int) -> Any:
+        return SimpleNamespace(resources={"CPU": cpus}, max_count=most)
+
+    monkeypatch.setattr(ray, "nodes", lambda: [node(4), node(2), node(64, alive=False)])
+    monkeypatch.setattr(state, "get_cluster_config", lambda: None)
+    assert cluster.room(1, 10, None, 2, None) == (3, {"CPU": 2}, 180.0)
+    assert cluster.room(2, 10, None, None, 0.0) == (3, {"CPU": 1}, 180.0)
+    assert cluster.room(1, 2, None, None, None) == (2, {"CPU": 2}, 180.0)
+    with pytest.raises(GenlabError, match="room for 1 such workers"):
+        cluster.room(1, 10, 2, 4, None)
+    groups = [group(8, 3), group(2, 0)]
+    monkeypatch.setattr(state, "get_cluster_config", lambda: SimpleNamespace(node_group_configs=groups))
+    assert cluster.room(1, 10, None, 8, None) == (3, {"CPU": 8}, 1800.0)
+    groups[0] = group(8, -1)  # as many as are asked for
+    assert cluster.room(1, 10, None, 8, None) == (10, {"CPU": 8}, 1800.0)
+    assert cluster.room(1, 3, None, None, None) == (3, {"CPU": 8}, 1800.0)

@@ -1,0 +1,254 @@
+"""How a lane's worker starts and goes about its requests, with stand-ins for what Ray tells it and for its mailbox."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import ray
+import ray.train
+import ray.train.collective
+import torch
+import torch.distributed as dist
+import toys
+
+from genlab.sweep import worker
+from genlab.sweep.mailbox import RESTART, Mailbox
+from genlab.sweep.worker import LaneSettings
+from genlab.tasks import ClassifierConfig, implementation
+
+
+class Told:
+    """In the mailbox's place: keeps what it is told, and hands out these requests."""
+
+    def __init__(self, *requests: Any) -> None:
+        self.requests = list(requests)
+        self.told: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, method: str) -> Any:
+        def remote(*arguments: Any) -> Any:
+            self.told.append((method, *arguments))
+            return self.requests.pop(0) if method == "exchange" else None
+
+        return SimpleNamespace(remote=remote)
+
+
+class Serves:
+    """In a rank's place."""
+
+    attempt = "a"
+
+    def __init__(self) -> None:
+        self.session: str | None = None
+
+    def serve(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["id"] == "breaks":
+            raise torch.AcceleratorError("device-side assert")
+        self.session = f"session of {request['id']}"
+        return {"kind": "ok", "value": request["id"]}
+
+
+def settings(mailbox: Any = None, code: bytes = b"") -> LaneSettings:
+    paths: dict[str, Any] = {"storage": "/nowhere", "folder": "sweep", "data_root": None, "script": None}
+    environment = {"GENLAB_DATA": "/of/the/driver"}
+    return LaneSettings(
+        lane=3, mailbox=mailbox, code=code, threads=7, epoch_deadline=60.0, environment=environment, **paths
+    )
+
+
+def loop(monkeypatch: pytest.MonkeyPatch, mailbox: Told, rank: int = 0, start: Any = None) -> list[str]:
+    """Run rank `rank` of two; whose beats were begun."""
+    begun: list[str] = []
+    beating = threading.Event()
+
+    def beat(settings: LaneSettings, attempt: str) -> None:
+        begun.append(attempt)
+        beating.set()
+
+    told = SimpleNamespace(get_world_rank=lambda: rank, get_world_size=lambda: 2)
+    monkeypatch.setattr(ray, "get", lambda answered: answered)
+    monkeypatch.setattr(ray.train, "get_context", lambda: told)
+    monkeypatch.setattr(ray.util, "get_current_placement_group", lambda: "placement group")
+    monkeypatch.setattr(worker, "_beat", beat)
+    monkeypatch.setattr(worker, "_start", start or (lambda *arguments: Serves()))
+    try:
+        worker.lane_loop({"settings": settings(mailbox)})
+    finally:
+        if any(told[0] == "join" for told in mailbox.told):
+            assert beating.wait(10)
+    return begun
+
+
+def test_rank_0_joins_beats_and_hands_in_each_outcome_with_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = Told({"id": "first"}, {"id": "second"}, None)
+    assert loop(monkeypatch, mailbox) == ["a"]
+    who = ("exchange", 3, "a", 0, 2)
+    assert mailbox.told == [
+        ("join", 3, "a", 2, ["placement group"]),
+        (*who, None, None, None),
+        (*who, "session of first", "first", {"kind": "ok", "value": "first"}),
+        (*who, "session of second", "second", {"kind": "ok", "value": "second"}),
+    ]
+
+
+def test_other_ranks_serve_without_joining(monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = Told({"id": "first"}, None)
+    assert loop(monkeypatch, mailbox, rank=1) == []
+    assert [told[:5] for told in mailbox.told] == [("exchange", 3, "a", 1, 2)] * 2
+
+
+def test_a_group_that_must_start_again_ends_by_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray Train starts again what failed; what ends by itself it would not."""
+    mailbox = Told(RESTART)
+    with pytest.raises(RuntimeError, match="starting again"):
+        loop(monkeypatch, mailbox, rank=1)
+    assert [told[0] for told in mailbox.told] == ["exchange"]
+
+
+def test_the_mailbox_hears_why_a_worker_could_not_start_or_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*arguments: Any) -> Any:
+        raise ImportError("no module named mine")
+
+    starts, serves = Told(), Told({"id": "breaks"})
+    with pytest.raises(ImportError):
+        loop(monkeypatch, starts, start=start)
+    with pytest.raises(torch.AcceleratorError):
+        loop(monkeypatch, serves)
+    for mailbox, why in ((starts, "ImportError: no module named mine"), (serves, "device-side assert")):
+        method, lane, error = mailbox.told[-1]
+        assert (method, lane) == ("failed", 3) and error.startswith("Traceback") and why in error
+
+
+def test_a_lane_gives_signs_of_life_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several in the time after which it is taken for dead."""
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) > 4:
+            raise InterruptedError
+
+    monkeypatch.setattr(worker, "time", SimpleNamespace(sleep=sleep))
+    mailbox = Told()
+    with pytest.raises(InterruptedError):
+        worker._beat(settings(mailbox), "a")
+    assert mailbox.told == [("beat", 3, "a")] * 4
+    assert 0 < max(pauses) <= Mailbox().silence / 6
+
+
+# ---- the start
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """This process as a worker's: what is changed of it for good elsewhere is changed for one test here."""
+    for name in ("GENLAB_DATA", "CUDA_VISIBLE_DEVICES", "GLOO_SOCKET_IFNAME"):
+        monkeypatch.setenv(name, "before")
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+    logger = logging.getLogger("genlab")
+    handlers, level = list(logger.handlers), logger.level
+    found = SimpleNamespace(threads=[], gpus=[], devices=[])
+    monkeypatch.setattr(torch, "set_num_threads", found.threads.append)
+    monkeypatch.setattr(torch.cuda, "set_device", found.devices.append)
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: found.gpus)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    yield found
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+def test_a_worker_takes_over_what_the_driver_set_and_keeps_off_gpus(process: SimpleNamespace) -> None:
+    code = worker.pickled(toys.ToyConfig, toys.Toy)
+    first, second = (worker._start(settings(Told(), code), 0, 1) for _ in range(2))
+    assert (first.kind, first.task, first.device) == (toys.ToyConfig, toys.Toy, "cpu")
+    assert (first.rank, first.world_size) == (0, 1)
+    assert os.environ["GENLAB_DATA"] == "/of/the/driver" and os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert process.threads == [7, 7] and gc.isenabled()
+    assert first.attempt != second.attempt  # a group is known by it, and so are the files that it writes
+
+
+def test_a_task_with_a_name_is_found_by_it(process: SimpleNamespace) -> None:
+    one = worker._start(settings(Told(), worker.pickled(ClassifierConfig, None)), 0, 1)
+    assert (one.kind, one.task) == (ClassifierConfig, implementation(ClassifierConfig))
+
+
+def test_what_rank_0_logs_is_noted_for_the_driver(process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_join_group", lambda *arguments: "a")
+    code = worker.pickled(toys.ToyConfig, toys.Toy)
+    mailboxes = [Told(), Told()]
+    for rank in (1, 0):
+        worker._start(settings(mailboxes[rank], code), rank, 2)
+    logging.getLogger("genlab.training").info("preparing %s", "the judge")
+    assert [mailbox.told for mailbox in mailboxes] == [[("note", "preparing the judge")], []]
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_a_gpu_that_ray_gave_is_used_or_the_worker_says_why_not(
+    process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, sees: bool
+) -> None:
+    process.gpus.append(5)  # the first that this process sees, whatever its number on the machine
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: sees)
+    monkeypatch.setattr(worker, "_warm_up", lambda device: None)
+    start = settings(Told(), worker.pickled(toys.ToyConfig, toys.Toy))
+    if sees:
+        assert worker._start(start, 0, 1).device == "cuda:0" and process.devices == [0]
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "before"
+    else:
+        with pytest.raises(RuntimeError, match=r"\[5\].*--gpus-per-worker 0"):
+            worker._start(start, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "share", "backend"),
+    [("cpu", 0.0, "gloo"), ("cuda:0", 0.5, "gloo"), ("cuda:0", 1.0, "cpu:gloo,cuda:nccl")],
+)
+def test_ranks_meet_at_rank_0s_store_under_one_name(
+    process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, device: str, share: float, backend: str
+) -> None:
+    """NCCL refuses two ranks on one GPU."""
+    from_rank_0: list[Any] = []
+    joined: dict[int, Any] = {}
+
+    def broadcast(mine: Any) -> Any:
+        from_rank_0.append(mine)
+        return from_rank_0[0]
+
+    def init(backend: str, *, rank: int, **how: Any) -> None:
+        joined[rank] = SimpleNamespace(backend=backend, **how)
+
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "127.0.0.1")
+    monkeypatch.setattr(
+        ray, "get_runtime_context", lambda: SimpleNamespace(get_assigned_resources=lambda: {"GPU": share})
+    )
+    monkeypatch.setattr(ray.train.collective, "broadcast_from_rank_zero", broadcast)
+    monkeypatch.setattr(dist, "init_process_group", init)
+    names = [worker._join_group(rank, 2, device) for rank in (0, 1)]
+    assert names[0] == names[1] and set(joined) == {0, 1}
+    joined[0].store.set("from", "rank 0")
+    assert joined[1].store.get("from") == b"rank 0"
+    for one in joined.values():
+        assert (one.backend, one.world_size) == (backend, 2)
+        assert one.timeout.total_seconds() >= 1800  # one rank may prepare its data while others wait
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
+
+
+def test_gloo_is_told_the_interface_with_the_nodes_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def has(address: str, family: Any = socket.AF_INET) -> list[Any]:
+        return [SimpleNamespace(family=family, address=address)]
+
+    found = {
+        "lo": has("127.0.0.1"),
+        "docker0": has("10.0.0.9", socket.AF_PACKET),
+        "eth0": has("10.0.0.8"),
+        "eth1": has("10.0.0.9"),
+    }
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
+    assert worker._interface("10.0.0.9") == "eth1" and worker._interface("10.0.0.7") == "lo"

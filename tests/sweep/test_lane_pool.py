@@ -1,0 +1,219 @@
+"""The driver's lanes: how their runs are watched, and what is made of what the mailbox says. Ray is stood in for."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from made_sweeps import wait_for
+
+from genlab.sweep import lanes
+from genlab.sweep.lanes import LanePool
+from genlab.sweep.worker import LaneSettings
+
+NO_NODE = RuntimeError("the node is gone")
+FEW = {"CPU": 2.0}
+
+
+class Cluster:
+    """In Ray's and the clock's place. Each run of a lane takes some seconds and ends by an error, and the mailbox then
+    knows of a placement group, if the lane had come up."""
+
+    def __init__(self, *runs: tuple[float, Any]) -> None:
+        self.runs = list(runs)
+        self.now = 5000.0
+        self.pauses: list[float] = []
+        self.happened: list[Any] = []
+        self.seen: dict[str, Any] = {"lanes": {}, "error": None}
+        self.group: Any = None
+        self.util = SimpleNamespace(remove_placement_group=lambda group: self.happened.append(("removed", group)))
+        self.mailbox = SimpleNamespace(
+            gone=SimpleNamespace(remote=lambda lane: self.group),
+            look=SimpleNamespace(remote=lambda: self.seen),
+            close=SimpleNamespace(remote=lambda: self.happened.append("closed")),
+        )
+
+    def remote(self, kind: Any) -> Any:
+        return SimpleNamespace(options=lambda **options: SimpleNamespace(remote=lambda: self.mailbox))
+
+    def get(self, answered: Any, timeout: float) -> Any:
+        if isinstance(answered, Exception):
+            raise answered
+        return answered
+
+    def kill(self, actor: Any) -> None:
+        assert actor is self.mailbox
+        self.happened.append("killed")
+
+    def available_resources(self) -> dict[str, float]:
+        return {"CPU": 1.0}
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+    def train(self, pool: LanePool, lane: int) -> None:
+        """One run; after the last one the sweep is over."""
+        if not self.runs:
+            pool.closing.set()
+            return
+        seconds, self.group = self.runs.pop(0)
+        self.now += seconds
+        raise NO_NODE
+
+
+Made = Callable[..., LanePool]
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Made:
+    def make(cluster: Cluster, count: int = 1, train: Any = None) -> LanePool:
+        monkeypatch.setattr(lanes, "ray", cluster)
+        monkeypatch.setattr(lanes, "time", cluster)
+        if train is not False:
+            monkeypatch.setattr(LanePool, "_train", train or (lambda self, lane: cluster.train(self, lane)))
+        return LanePool(count, 2, FEW, lane_settings(), deadline=180.0)
+
+    return make
+
+
+def lane_settings() -> LaneSettings:
+    paths: dict[str, Any] = {"storage": "", "folder": "", "data_root": None, "script": None, "environment": {}}
+    return LaneSettings(lane=-1, mailbox=None, code=b"", threads=1, epoch_deadline=60.0, **paths)
+
+
+def ended(pool: LanePool) -> None:
+    for thread in pool.threads:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_a_lane_that_does_not_come_up_four_times_in_a_row_is_a_problem(pool: Made) -> None:
+    cluster = Cluster(*[(1.0, None)] * 6)
+    made = pool(cluster)
+    ended(made)
+    assert made.problem == "lane 0 does not come up: the node is gone"
+    assert len(cluster.runs) == 2 and min(cluster.pauses) > 0
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "between", [(1.0, ["group"]), (1.0, [None]), (25.0, None)], ids=["it was up", "without a group", "it took long"]
+)
+def test_failures_are_counted_in_a_row(pool: Made, between: Any) -> None:
+    cluster = Cluster(*[(1.0, None)] * 3, between, *[(1.0, None)] * 3)
+    made = pool(cluster)
+    ended(made)
+    assert made.problem is None and not cluster.runs
+    # what a dead controller left is removed, once
+    assert cluster.happened == ([("removed", "group")] if between[1] == ["group"] else [])
+    made.close()
+
+
+def test_a_mailbox_that_does_not_answer_keeps_no_lane_down(pool: Made) -> None:
+    cluster = Cluster((1.0, TimeoutError()), (1.0, None))
+    made = pool(cluster)
+    ended(made)
+    assert made.problem is None and not cluster.runs
+    made.close()
+
+
+def test_each_run_has_a_name_of_its_own_and_knows_its_lane(pool: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Any] = []
+    enough = threading.Event()
+
+    class Trainer:
+        def __init__(self, name: str, settings: LaneSettings, workers: int, resources: Any, scratch: str) -> None:
+            assert (workers, resources) == (2, FEW) and Path(scratch).is_dir()
+            runs.append((name, settings.lane, settings.mailbox))
+
+        def fit(self) -> None:
+            if len(runs) >= 5:
+                enough.set()
+
+    monkeypatch.setitem(sys.modules, "genlab.sweep.trainer", SimpleNamespace(LaneTrainer=Trainer))
+    cluster = Cluster()
+    cluster.group = ["group"]
+    made = pool(cluster, count=2, train=False)
+    assert enough.wait(20)
+    made.close()
+    names, numbers, mailboxes = zip(*runs, strict=True)
+    assert len(set(names)) == len(names) and set(numbers) == {0, 1}
+    assert all(mailbox is cluster.mailbox for mailbox in mailboxes)
+
+
+def test_no_lane_up_for_the_deadline_is_a_problem_that_stays(pool: Made) -> None:
+    cluster = Cluster()
+    made = pool(cluster, count=0)
+    for seconds, seen in ((175.0, {}), (10.0, {0: None, 1: "a"}), (175.0, {})):  # up in between
+        cluster.now += seconds
+        cluster.seen = {"lanes": seen, "error": None}
+        assert made.look() is cluster.seen and made.problem is None
+    cluster.now += 10.0
+    cluster.seen = {"lanes": {}, "error": "no memory left"}
+    made.look()
+    problem = made.problem or ""
+    assert problem.startswith("no lane came up in 180 s: each needs 2 x {'CPU': 2.0}; free are {'CPU': 1.0}")
+    assert problem.endswith("; the last error: no memory left")
+    cluster.seen = {"lanes": {}, "error": "another one"}
+    made.look()
+    assert made.problem == problem
+    made.close()
+
+
+def test_closing_sends_the_lanes_home_waits_for_them_and_leaves_nothing(pool: Made) -> None:
+    cluster = Cluster()
+    at_work, home = threading.Event(), threading.Event()
+
+    def train(self: LanePool, lane: int) -> None:
+        at_work.set()
+        assert home.wait(20)
+        cluster.happened.append("ended")
+
+    def close() -> None:
+        cluster.happened.append("closed")
+        home.set()
+
+    cluster.mailbox.close = SimpleNamespace(remote=close)
+    made = pool(cluster, train=train)
+    assert at_work.wait(20)
+    made.close()
+    ended(made)
+    assert cluster.happened == ["closed", "ended", "killed"]
+    assert not Path(made.scratch.name).exists()
+
+
+def test_closing_waits_for_no_lane_that_does_not_end_nor_for_a_mailbox_that_is_gone(pool: Made) -> None:
+    cluster = Cluster()
+    home = threading.Event()
+    cluster.mailbox.close = SimpleNamespace(remote=lambda: TimeoutError())
+    made = pool(cluster, train=lambda self, lane: home.wait(60))
+    made.close(timeout=0.1)
+    assert made.threads[0].is_alive() and cluster.happened == ["killed"]
+    assert not Path(made.scratch.name).exists()
+    home.set()
+    ended(made)
+
+
+def test_a_mailbox_that_dies_is_started_again_and_asked_again(shared_ray: str) -> None:
+    """On a real Ray. What it knew is lost; who waited for an answer still does."""
+    import ray
+
+    made = LanePool(0, 1, FEW, lane_settings(), deadline=180.0)
+    try:
+        ray.get(made.mailbox.go.remote({}))
+        assert made.look()["ready"]
+        asked = made.mailbox.ask.remote({"id": "0000@x/1", "session": "0000@x", "trial": "0000", "epoch": 1})
+        ray.kill(made.mailbox, no_restart=False)
+        wait_for(lambda: not made.look()["ready"])
+        ray.get(made.mailbox.cut.remote("interrupted"))
+        assert ray.get(asked, timeout=60) == {"kind": "cut", "value": "interrupted"}
+    finally:
+        made.close()

@@ -1,0 +1,155 @@
+"""A resume trains epochs again whose files are damaged, and clears away what nobody names; without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_sweeps import wait_for
+from one_process import Machine, curve_sweep, machine
+
+from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.records import EpochRecord, Records, TrialRecord
+from genlab.training import Checkpoint
+
+__all__ = ["machine"]
+
+
+def path(records: Records, file: Any) -> Path:
+    return Path(records.storage.where(file.path))
+
+
+def cut(records: Records, file: Any) -> None:
+    """As a full disk or a lost machine leaves it."""
+    whole = path(records, file).read_bytes()
+    path(records, file).write_bytes(whole[:-1])
+
+
+def report(records: Records, epoch: EpochRecord | None) -> EpochReport:
+    assert epoch is not None
+    return EpochReport.decode(records.storage.read_named(epoch.report), "report")
+
+
+def metrics_of(records: Records, trial: TrialRecord) -> list[dict[str, float]]:
+    return [report(records, epoch).metrics() for epoch in trial.epochs.values()]
+
+
+def left(records: Records, trial: str) -> list[str]:
+    return sorted(f"trials/{trial}/{name}" for name in records.storage.names(f"trials/{trial}"))
+
+
+def named(records: Records, trial: str) -> list[str]:
+    """Every report, and the states that are kept."""
+    epochs = records.trials[trial].epochs
+    reports = [epoch.report.path for epoch in epochs.values()]
+    best, last = records.trials[trial].best("min"), records.trials[trial].last
+    kept = {epoch.state.path for epoch in (best, last) if epoch and epoch.state}
+    return sorted([*reports, *kept])
+
+
+def test_a_damaged_confirmation_is_what_it_was(machine: Machine) -> None:
+    """With its own seeds, as many of them, and with the test data at its end and nowhere else."""
+    sweep = curve_sweep(settings={"curve": (3.0, 1.0, 2.0), "seed": 5})  # the best epoch is not the last one
+    assert machine.run(sweep, grid=True, seeds=2, confirm=1) == 0
+    before = machine.records
+    confirmed = before.trials["confirm-0000"]
+    then = {epoch: report(before, each) for epoch, each in confirmed.epochs.items()}
+    assert [each.seeds for each in then.values()] == [(7, 8, 9)] * 3
+    assert "test/loss" in then[3].metrics() and "test/loss" not in then[1].metrics() | then[2].metrics()
+    path(before, confirmed.epochs[1].report).unlink()
+    cut(before, confirmed.epochs[2].state)
+    cut(before, confirmed.epochs[3].report)
+
+    assert machine.run(sweep, resume="latest", grid=True) == 0
+    after = machine.records
+    assert machine.trained() == [("confirm-0000", 1), ("confirm-0000", 2), ("confirm-0000", 3)]
+    assert [(e["event"], e.get("epoch")) for e in after.events[len(before.events) :]] == [
+        ("start", None),
+        ("repair", 1),
+        ("repair", 2),
+        ("repair", 3),
+        ("end", None),
+    ]
+    for epoch, each in after.trials["confirm-0000"].epochs.items():
+        now = report(after, each)
+        assert now.seeds == (7, 8, 9) and now.metrics() == then[epoch].metrics()
+        assert (each.objective, each.ends) == (confirmed.epochs[epoch].objective, confirmed.epochs[epoch].ends)
+    state = after.trials["confirm-0000"].epochs[2].state
+    assert state is not None
+    mended = Checkpoint.decode(after.storage.read_named(state), "state")
+    assert mended.epoch == 2 and mended.seeds == [7, 8, 9]
+    assert [one.tensors["seen"].tolist() for one in mended.states] == [[7, 2], [8, 2], [9, 2]]
+    assert set(named(after, "confirm-0000")) <= set(left(after, "confirm-0000"))
+    wait_for(
+        lambda: not after.storage.exists("trials/confirm-0000/epoch_0001-a1.state.safetensors"), 10
+    )  # not the best
+
+
+def test_damaged_epochs_of_several_trials_each_get_their_own_again(machine: Machine) -> None:
+    """Also of trials that were cut short; a file of a wrong length is damaged though it is longer."""
+    sweep = curve_sweep(grid=[{"level": 30.0}, {"level": 20.0, "nan_at": 3}])
+    assert machine.run(sweep, grid=True) == 0
+    before = machine.records
+    metrics = {trial.name: metrics_of(before, trial) for trial in before.trials.values()}
+    cut(before, before.trials["0000"].epochs[2].report)
+    last = before.trials["0001"].last
+    assert last is not None and last.state is not None
+    path(before, last.state).write_bytes(b"x" + path(before, last.state).read_bytes())
+    path(before, before.trials["0002"].epochs[3].report).unlink()
+    assert machine.run(sweep, resume=before.name) == 0
+    after = machine.records
+    assert machine.trained() == [("0000", 2), ("0001", 3), ("0002", 3)]
+    sessions = [one["session"] for one in machine.pools[-1].asked if one["trial"] != "prepare"]
+    assert len(set(sessions)) == 3
+    assert {trial.name: metrics_of(after, trial) for trial in after.trials.values()} == metrics
+    assert after.trials["0002"].ends == "diverged" and report(after, after.trials["0002"].last).diverged
+    for one in ("0000", "0001", "0002"):
+        assert set(named(after, one)) <= set(left(after, one))
+        assert ("forget", one) in machine.pools[-1].mailbox.told
+
+
+def test_an_unfinished_trial_goes_on_from_the_state_that_was_mended(machine: Machine) -> None:
+    def stop_before_its_end(request: dict[str, Any]) -> dict[str, Any] | None:
+        return (
+            {"kind": "cut", "value": "for this test"} if (request["trial"], request["epoch"]) == ("0001", 3) else None
+        )
+
+    machine.before = stop_before_its_end
+    assert machine.run(curve_sweep(), grid=True) == 1
+    before = machine.records
+    cut(before, before.trials["0001"].epochs[2].state)
+    machine.before = lambda request: None
+    assert machine.run(curve_sweep(), resume="latest") == 0
+    assert machine.trained()[:2] == [("0001", 2), ("0001", 3)]
+    repaired, last = (one for one in machine.pools[-1].asked if one["trial"] == "0001")
+    assert repaired["state"] is None and "a1" in last["state"][0]
+    assert report(machine.records, machine.records.trials["0001"].last).metrics()["seen"] == 3
+
+
+def test_files_that_nobody_names_go_and_those_that_are_named_stay(machine: Machine) -> None:
+    assert machine.run(curve_sweep(), grid=True) == 0
+    records = machine.records
+    whole = {name: named(records, name) for name in records.trials}
+    for orphan in ("0001/epoch_0003-cut.state.safetensors", "0001/epoch_0004-x.report.safetensors", "9999/a.state"):
+        records.storage.write(f"trials/{orphan}", b"of a worker that was cut off")
+    assert machine.run(curve_sweep(), resume="latest") == 0
+    assert machine.trained() == []  # nothing was damaged
+    wait_for(lambda: {name: left(records, name) for name in (*whole, "9999")} == {**whole, "9999": []}, 10)
+
+
+@pytest.mark.parametrize("kind", ["error", "lost", "storage"])
+def test_what_cannot_be_repaired_stops_the_sweep(
+    machine: Machine, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert machine.run(curve_sweep(), grid=True) == 0
+    records = machine.records
+    for name in ("0001", "0002"):
+        cut(records, records.trials[name].epochs[2].report)
+    machine.before = lambda request: {"kind": kind, "value": "it broke"} if request["trial"] == "0001" else None
+    assert machine.run(curve_sweep(), resume="latest") == 1
+    assert "stopped: epoch 2 of trial 0001 could not be repaired: it broke" in capsys.readouterr().out
+    assert len(machine.records.events) == len(records.events)
+    machine.before = lambda request: None
+    assert machine.run(curve_sweep(), resume="latest") == 0
+    assert [e["trial"] for e in machine.records.events if e["event"] == "repair"] == ["0001", "0002"]

@@ -1,0 +1,416 @@
+"""What a sweep's driver commits, keeps, hands on and tells; without Ray."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from one_process import Actor, CurveConfig, curve_sweep
+from ray.exceptions import GetTimeoutError, RaySystemError
+
+from genlab.errors import StorageError
+from genlab.sweep import uniform
+from genlab.sweep.plan import make
+from genlab.sweep.run import Run
+from genlab.sweep.search import Asha, Confirmation, Search
+from genlab.tracking.records import Records, TrialRecord
+from genlab.tracking.storage import Storage
+
+SEARCH = {"space": {"level": uniform(1.0, 40.0)}, "grid": (), "trials": 4}
+RANGE = make(curve_sweep(**SEARCH), {}, None).identity()["space"]
+
+
+class Watcher:
+    """Stands for the view, and for the drain: keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def advanced(self, record: TrialRecord) -> None:
+        self.told.append(("advanced", record.name))
+
+    def ended(self, record: TrialRecord, why: str = "") -> None:
+        self.told.append(("ended", record.name, why))
+
+    def say(self, text: str) -> None:
+        self.told.append(text)
+
+    def notify(self, n: int) -> None:
+        self.told.append(n)
+
+
+def new_run(folder: Path, mode: str = "min", **options: Any) -> Any:
+    """A run with one trial, `0000`, and with nothing behind it."""
+    plan = make(curve_sweep(mode=mode, **SEARCH), options, __file__)
+    storage = Storage(str(folder))
+    records = Records.create(storage, "curve", {})
+    run: Any = Run(plan, records, storage, Watcher(), Watcher())  # type: ignore[arg-type]
+    run.pool = SimpleNamespace(mailbox=Actor(), problem=None, lanes=2)
+    add(run, "0000")
+    return run
+
+
+def add(run: Any, name: str, level: float = 10.0, **config: Any) -> TrialRecord:
+    """One more trial."""
+    values = {"level": level, "epochs": 3, "seed": 7, **config}
+    run.append("trial", trial=name, settings={"level": level}, config=values, distributions=RANGE)
+    return run.records.trials[name]
+
+
+def result(epoch: int, objective: float = 1.0, kind: str = "ok", done: bool = False, **more: Any) -> dict[str, Any]:
+    """As a trial's client tells it."""
+    stem = f"trials/0000/epoch_{epoch:04d}"
+    value: Any = {
+        "report": (f"{stem}.report", 1, "r"),
+        "state": None if kind == "diverged" else (f"{stem}.state", 2, "s"),
+    }
+    done = done or kind != "ok" or epoch == 3
+    return {"kind": kind, "value": value, "epoch": epoch, "epochs": 3, "objective": objective, "done": done, **more}
+
+
+def deleted(run: Any) -> list[str]:
+    """What is to be deleted."""
+    return [run.doomed.get() for _ in range(run.doomed.qsize())]
+
+
+@pytest.mark.parametrize(
+    ("told", "ends", "objective"),
+    [
+        (result(1, 5.0), None, 5.0),
+        (result(1, 5.0, done=True), "pruned", 5.0),
+        (result(3, 5.0), "completed", 5.0),
+        (result(3, 5.0, "diverged"), "diverged", None),
+        (result(1, 0.0, "diverged"), "diverged", None),
+    ],
+)
+def test_an_epoch_is_committed_with_the_end_that_was_decided(
+    tmp_path: Path, told: dict[str, Any], ends: str | None, objective: float | None
+) -> None:
+    run = new_run(tmp_path)
+    run.commit("0000", told)
+    event = Records.open(run.storage, run.records.name).events[-1]
+    assert (event["event"], event["trial"], event["epoch"]) == ("epoch", "0000", told["epoch"])
+    assert (event["ends"], event["objective"]) == (ends, objective)
+    assert event["report"] == list(told["value"]["report"])
+    assert event["state"] == (None if ends == "diverged" else list(told["value"]["state"]))
+    # its lane is free once it has ended, and not before; MLflow and the viewer hear of it
+    assert run.pool.mailbox.told == ([("forget", "0000")] if ends else [])
+    assert run.drain.told == [event["n"]]
+    assert run.view.told == ([("ended", "0000", "")] if ends else [("advanced", "0000")])
+
+
+@pytest.mark.parametrize("kind", ["error", "lost"])
+def test_a_trial_whose_code_raised_or_whose_lane_died_has_failed(tmp_path: Path, kind: str) -> None:
+    run = new_run(tmp_path)
+    run.commit("0000", result(1))
+    run.commit("0000", result(2, kind=kind, value="Traceback\nValueError: no gradient\n"))
+    record = Records.open(run.storage, run.records.name).trials["0000"]
+    assert (record.ends, record.error, sorted(record.epochs)) == ("failed", "Traceback\nValueError: no gradient\n", [1])
+    assert run.records.events[-1]["epoch"] == 2 and run.drain.told == [2, 3]
+    assert run.view.told[-1] == ("ended", "0000", "ValueError: no gradient")
+    assert run.pool.mailbox.told == [("forget", "0000")]
+
+
+def test_what_is_told_twice_has_happened_once(tmp_path: Path) -> None:
+    """A trial whose actor died tells its epochs again, a driver hears late ones."""
+    run = new_run(tmp_path)
+    for told in (result(1), result(1), result(2), result(1), result(2, done=True), result(3), result(3)):
+        run.commit("0000", told)
+    for late in (result(4), result(4, kind="error", value="late"), result(2, kind="error", value="late")):
+        run.commit("0000", late)
+    assert [(e["event"], e.get("epoch")) for e in run.records.events[1:]] == [("epoch", 1), ("epoch", 2), ("epoch", 3)]
+    assert run.records.trials["0000"].ends == "completed"
+    assert run.view.told == [("advanced", "0000"), ("advanced", "0000"), ("ended", "0000", "")]
+
+
+def test_a_trial_whose_actor_died_too_often_has_failed_whatever_it_had_done(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.commit("0000", result(1))
+    run.commit("0000", {"kind": "error", "value": "the actor died", "epoch": None})
+    assert run.records.trials["0000"].ends == "failed"
+
+
+@pytest.mark.parametrize("kind", ["cut", "storage"])
+def test_after_the_stop_nothing_is_committed(tmp_path: Path, kind: str) -> None:
+    run = new_run(tmp_path)
+    run.commit("0000", result(1, kind=kind, value="the disk is full"))
+    assert run.why == "the disk is full" and run.stopped()
+    for told in (result(1), result(1, kind="error", value="x"), result(1, kind="cut", value="a later reason")):
+        run.commit("0000", told)
+    run.append("end", summary={})
+    assert run.why == "the disk is full"
+    assert len(run.records.events) == 1 and run.drain.told == run.view.told == []
+    assert run.pool.mailbox.told == []
+
+
+def test_the_first_reason_to_stop_stays_and_the_lanes_hear_it(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    assert not run.stopped()
+    run.stop("interrupted")
+    run.stop("no lane came up")
+    assert run.why == "interrupted" and run.pool.mailbox.told == [("cut", "interrupted")]
+
+
+def test_a_stop_before_there_are_lanes_is_told_to_them_later(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.pool = None
+    run.stop("interrupted")
+    assert run.stopped()
+    assert watch(run, [look()]) == [("look",), ("cut", "interrupted")]
+
+
+def test_storage_that_fails_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = new_run(tmp_path)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise StorageError("no space is left")
+
+    monkeypatch.setattr(run.records.storage, "write_new", full)
+    run.append("start", options={})
+    assert run.why == "no space is left" and run.drain.told == []
+    assert run.pool.mailbox.told == [("cut", "no space is left")]
+
+
+@pytest.mark.parametrize(
+    ("mode", "curve", "kept"),
+    [
+        ("min", [3.0, 2.0, 1.0], [3]),
+        ("min", [1.0, 3.0, 2.0], [1, 3]),
+        ("min", [2.0, 1.0, 3.0], [2, 3]),
+        ("max", [3.0, 2.0, 1.0], [1, 3]),
+        ("max", [1.0, 3.0, 2.0], [2, 3]),
+        ("max", [-3.0, -2.0, -1.0], [3]),
+        ("min", [2.0, 1.0, None], [2]),  # it diverged, so it has no last state
+    ],
+)
+def test_the_best_and_the_last_state_are_kept_and_no_other(
+    tmp_path: Path, mode: str, curve: list[float | None], kept: list[int]
+) -> None:
+    run = new_run(tmp_path, mode)
+    record = run.records.trials["0000"]
+    for epoch, objective in enumerate(curve, 1):
+        run.commit("0000", result(epoch, objective or 0.0, "ok" if objective is not None else "diverged"))
+        assert objective is None or record.epochs[epoch].state is not None  # the last is there at any time
+    assert [epoch for epoch, each in record.epochs.items() if each.state] == kept
+    gone = {epoch for epoch, objective in enumerate(curve, 1) if objective is not None} - set(kept)
+    assert sorted(deleted(run)) == [f"trials/0000/epoch_{epoch:04d}.state" for epoch in sorted(gone)]
+
+
+def test_states_that_nothing_needs_leave_the_storage(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    named = [run.records.storage.write(f"trials/0000/{name}", b"x").path for name in ("gone", "kept")]
+    for path in ("trials/0000/never-there", named[0], None):
+        run.doomed.put(path)
+    run._sweep_away()
+    assert run.records.storage.names("trials/0000") == ["kept"]
+
+
+def test_a_file_that_cannot_be_deleted_waits_for_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, tried = new_run(tmp_path), []
+
+    def fail(path: str) -> None:
+        tried.append(path)
+        raise StorageError("the store does not answer")
+
+    monkeypatch.setattr(run.records.storage, "delete", fail)
+    for path in ("a", "b", None):
+        run.doomed.put(path)
+    run._sweep_away()
+    assert tried == ["a", "b"]
+
+
+def test_a_trial_begins_at_its_last_committed_epoch(tmp_path: Path) -> None:
+    run = new_run(tmp_path, seeds=2)
+    record = add(run, "0001", 20.0, epochs=5)  # rows of a grid differ in length
+    begun = run.begin(record)
+    config = {"level": 20.0, "epochs": 5, "seed": 7}
+    assert begun == {
+        "trial": "0001",
+        "config": config,
+        "replicas": 2,
+        "state": None,
+        "at": 0,
+        "epochs": 5,
+        "metric": "loss",
+        "test": False,
+    }
+    for epoch, objective in ((1, 1.0), (2, 3.0)):  # the first is the better one
+        run.commit("0001", result(epoch, objective))
+    assert run.begin(record) == {**begun, "at": 2, "state": ["trials/0000/epoch_0002.state", 2, "s"]}
+
+
+@pytest.mark.parametrize(("seeds", "replicas"), [(1, 3), (3, 3), (5, 5)])
+def test_what_confirms_has_three_seeds_at_least_and_reads_the_test_data(
+    tmp_path: Path, seeds: int, replicas: int
+) -> None:
+    run = new_run(tmp_path, seeds=seeds)
+    begun = run.begin(add(run, "confirm-0000"))
+    assert (begun["replicas"], begun["test"]) == (replicas, True)
+    assert run.begin(run.records.trials["0000"])["replicas"] == seeds
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Tune would be given: searcher, scheduler, count."""
+    given: list[Any] = []
+    monkeypatch.setattr("genlab.sweep.tuning.fit", lambda run, *rest: given.append(rest))
+    return given
+
+
+def test_tune_gets_what_was_cut_off_and_as_many_new_trials_as_are_missing(tmp_path: Path, fits: list[Any]) -> None:
+    run = new_run(tmp_path, trials=6)
+    ended = add(run, "0001")
+    run.commit("0001", result(3))
+    cut = add(run, "confirm-0001")
+    run._fit(search=True)  # 0000 goes on, four are new
+    run._fit(search=False)
+    (searcher, scheduler, count), (confirming, none, confirmations) = fits
+    assert isinstance(searcher, Search) and count == 5 and searcher.unfinished == [run.records.trials["0000"]]
+    assert isinstance(scheduler, Asha) and any("0001" in rung for rung in scheduler.rungs().values())
+    assert isinstance(confirming, Confirmation) and none is None
+    assert confirmations == 1 and confirming.trials == [cut]
+    # what the search is given are this run's own
+    assert searcher.begin(ended)["at"] == 3 and confirming.begin(cut)["test"]
+    run.stop("interrupted")
+    assert searcher.stopped() and confirming.stopped()
+
+
+def test_where_nothing_is_left_to_do_tune_is_not_started(tmp_path: Path, fits: list[Any]) -> None:
+    run = new_run(tmp_path, trials=1)
+    run.commit("0000", result(3))
+    add(run, "0001")
+    run.commit("0001", result(3))  # more than asked for now
+    run._fit(search=True)
+    run._fit(search=False)
+    run.plan = make(curve_sweep(**SEARCH), {"trials": 9}, None)
+    run.stop("interrupted")
+    run._fit(search=True)
+    assert fits == []
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", ["0003", "0001"]), ("max", ["0000", "0001"])])
+def test_the_best_settings_that_trained_to_the_end_are_confirmed_on_fresh_seeds(
+    tmp_path: Path, fits: list[Any], mode: str, best: list[str]
+) -> None:
+    run = new_run(tmp_path, mode, confirm=2, seeds=2, trials=6)
+    extreme = {"min": 0.0, "max": 99.0}[mode]
+    objectives = {"0000": 4.0, "0001": 3.0, "0002": extreme, "0003": 2.0, "0004": extreme, "0005": extreme}
+    for name, objective in objectives.items():
+        record = run.records.trials.get(name) or add(run, name, 10.0 + objective, curve="1.0:2.0:3.0")
+        kind = {"0004": "error", "0005": "diverged"}.get(name, "ok")
+        told = result(2 if name == "0002" else 3, objective, kind, done=True)
+        run.commit(record.name, told if kind != "error" else {**told, "value": "it broke"})
+    run._confirm()
+    confirming = [trial for trial in run.records.trials.values() if trial.confirms]
+    assert [trial.name for trial in confirming] == [f"confirm-{name}" for name in best]
+    for trial, name in zip(confirming, best, strict=True):
+        origin = run.records.trials[name]
+        assert trial.settings == origin.settings and trial.distributions == origin.distributions
+        assert trial.config == {**origin.config, "seed": 9}  # the search had 7 and 8
+    run._confirm()  # as after a resume
+    assert [[trial.name for trial in searcher.trials] for searcher, _, _ in fits] == [[t.name for t in confirming]] * 2
+    for trial in confirming:
+        run.commit(trial.name, result(3, extreme))
+    run._confirm()
+    assert len(run.records.trials) == 8 and len(fits) == 2
+
+
+def test_nothing_is_confirmed_unasked_or_after_a_stop(tmp_path: Path, fits: list[Any]) -> None:
+    for options, why in (({"confirm": 0}, None), ({"confirm": 1}, "interrupted")):
+        run = new_run(tmp_path, "min", **options)
+        run.commit("0000", result(3))
+        run.why = why
+        run._confirm()
+        assert len(run.records.trials) == 1 and fits == []
+
+
+def look(**more: Any) -> dict[str, Any]:
+    return {"notes": [], "cut": None, "ready": True, **more}
+
+
+def watch(run: Any, looks: list[Any]) -> list[Any]:
+    """What the mailbox is told while the run sees these."""
+    left = iter(looks)
+    asked = []
+
+    def see() -> Any:
+        asked.append(("look",))
+        seen = next(left)
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
+
+    mailbox = run.pool.mailbox if run.pool else Actor()
+    mailbox.told = asked
+    run.pool = SimpleNamespace(look=see, mailbox=mailbox, problem=None)
+    rounds = iter([False] * len(looks) + [True])
+    run.ended = SimpleNamespace(wait=lambda seconds: next(rounds))
+    run._watch()
+    return asked
+
+
+def test_a_mailbox_that_was_started_again_is_told_what_it_must_know(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.files = {"judge": "prepared/judge.safetensors"}
+    assert watch(run, [look(ready=False)]) == [("look",)]  # nothing is prepared yet
+    run.prepared.set()
+    assert watch(run, [look(), look(ready=False)]) == [("look",), ("look",), ("go", run.files)]
+    run.why = "interrupted"
+    assert watch(run, [look(cut="interrupted"), look(ready=False)]) == [("look",), ("look",), ("cut", "interrupted")]
+
+
+def test_what_lanes_say_is_shown_and_a_cut_that_they_made_stops_the_sweep(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    watch(run, [look(notes=["one", "two"]), look(cut="the disk is full"), look(cut="another")])
+    assert run.view.told == ["one", "two"] and run.why == "the disk is full"
+
+
+def test_lanes_that_do_not_come_up_stop_the_sweep(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    mailbox = Actor()
+    run.pool = SimpleNamespace(look=look, mailbox=mailbox, problem="no lane came up in 180 s")
+    rounds = iter([False, True])
+    run.ended = SimpleNamespace(wait=lambda seconds: next(rounds))
+    run._watch()
+    assert run.why == "no lane came up in 180 s" and mailbox.told[0] == ("cut", run.why)
+
+
+def test_a_mailbox_that_is_slow_is_asked_again_a_ray_that_is_gone_stops_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    run = new_run(tmp_path)
+    watch(run, [GetTimeoutError("slow"), look(notes=["it is back"])])
+    assert run.why is None and run.view.told == ["it is back"]
+    assert watch(run, [RaySystemError("lost"), look()]) == [("look",)]
+    assert run.why and "Ray is gone" in run.why
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    run = new_run(tmp_path)
+    run.why = "interrupted"
+    assert watch(run, [GetTimeoutError("gone"), look()]) == [("look",)] and run.why == "interrupted"
+
+
+def test_all_that_trials_need_is_prepared_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = [CurveConfig(level=1.0), CurveConfig(level=2.0)]
+    monkeypatch.setattr("genlab.sweep.plan.to_prepare", lambda *_: configs)
+    monkeypatch.setattr(ray, "get", lambda answer: answer)
+    run = new_run(tmp_path)
+    value = {
+        "data": {"train": ["digits"]},
+        "files": {"judge": "prepared/judge"},
+        "metrics": {"judge": {"accuracy": 0.9}},
+    }
+    run.pool.mailbox = Actor(SimpleNamespace(ask=lambda request: {"kind": "ok", "value": value}))
+    run._prepare()
+    (_, request), *rest = run.pool.mailbox.told
+    assert request["trial"] == "prepare"
+    assert request["script"] == hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    assert [config["level"] for config in request["configs"]] == [1.0, 2.0]
+    assert rest == [("go", {"judge": "prepared/judge"})] and run.files == value["files"] and run.prepared.is_set()
+    event = run.records.events[-1]
+    assert event["event"] == "data"
+    assert (event["description"], event["prepared"]) == (value["data"], value["metrics"])

@@ -1,0 +1,84 @@
+"""Ray Tune itself, over lanes that answer at once: what the run hears of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from toys import toy_sweep
+from tune_stand_in import FILE
+
+from genlab.sweep.plan import make
+from genlab.sweep.run import Run
+from genlab.sweep.search import Search, scheduler
+from genlab.sweep.tuning import Notes, fit
+from genlab.tracking.records import Records, TrialRecord
+from genlab.tracking.storage import Storage
+
+
+def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(shared_ray: str, tmp_path: Path) -> None:
+    """With two lanes a trial begins when another one has ended. So the third one has an end at the first rung: it is
+    worse than whoever was there. The fourth is better than all; its actor dies once, in its third epoch."""
+    import ray
+
+    levels = {"0000": 5.0, "0001": 6.0, "0002": 7.0, "0003": 1.0}
+    file = FILE
+
+    class Answers:
+        def __init__(self) -> None:
+            self.asked: dict[str, int] = {}
+
+        def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+            asked = f"{request['trial']}/{request['epoch']}"
+            self.asked[asked] = self.asked.get(asked, 0) + 1
+            if asked == "0003/3" and self.asked[asked] == 1:
+                raise ZeroDivisionError("as if the actor had died")
+            metrics = {"loss": levels[request["trial"]]}
+            return {"kind": "ok", "value": {"metrics": metrics, "diverged": False, "report": file, "state": file}}
+
+        def forget(self, trial: str) -> None:
+            self.asked["forgotten"] = self.asked.get("forgotten", 0) + 1
+
+        def seen(self) -> dict[str, int]:
+            return self.asked
+
+    storage = Storage(str(tmp_path))
+    records = Records.create(storage, "toy", {})
+    plan = make(toy_sweep(settings={"epochs": 4}, trials=4, reduction_factor=2), {}, None)
+    deaf: Any = SimpleNamespace(
+        notify=lambda number: None, ended=lambda *told: None, advanced=lambda *told: None, say=lambda told: None
+    )
+    run = Run(plan, records, storage, deaf, deaf)
+    run.pool = SimpleNamespace(mailbox=ray.remote(Answers).options(num_cpus=0).remote(), lanes=2)
+    at_once: list[int] = []
+
+    def begin(record: TrialRecord) -> dict[str, Any]:
+        at_once.append(len(searcher.asked))
+        return run.begin(record)
+
+    searcher = Search(plan, records, [], begin, run.stopped, run.append)
+    fit(run, searcher, scheduler(plan, records), 4)
+
+    assert run.why is None and max(at_once) == 2
+    trials = records.trials
+    assert list(trials) == ["0000", "0001", "0002", "0003"]
+    assert {name: trials[name].ends for name in trials if name != "0001"} == {
+        "0000": "completed",
+        "0002": "pruned",
+        "0003": "completed",
+    }
+    assert sorted(trials["0000"].epochs) == sorted(trials["0003"].epochs) == [1, 2, 3, 4]
+    assert sorted(trials["0002"].epochs) == [1]
+    seen: Any = ray.get(run.pool.mailbox.seen.remote())
+    assert seen["0003/3"] == 2 and seen["forgotten"] == 4
+    assert [told.state.is_finished() for told in searcher.study.trials] == [True] * 4
+
+
+def test_an_actor_that_dies_too_often_fails_its_trial(tmp_path: Path) -> None:
+    heard: list[Any] = []
+    run: Any = SimpleNamespace(commit=lambda *told: heard.append(told))
+    trial = SimpleNamespace(trial_id="tune-7", config={"trial": "0002"}, get_error=lambda: "killed")
+    Notes(run).on_trial_error(1, [], trial)
+    error = "the trial's actor died 4 times: killed"
+    assert heard == [("0002", {"kind": "error", "value": error, "epoch": None})]
