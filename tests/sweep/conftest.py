@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def results(migrated: Path, tmp_path: Path) -> Path:  # noqa: F811
 
 
 @pytest.fixture
-def run_sweep(shared_ray: str, results: Path) -> Runner:
+def run_sweep(shared_ray: str, results: Path) -> Iterator[Runner]:
     """Run a sweep with these options; returns its exit code and its records."""
     import ray.cloudpickle
 
@@ -40,4 +41,6 @@ def run_sweep(shared_ray: str, results: Path) -> Runner:
         code = execute(sweep, Options(storage=storage.url, **options), __file__)
         return code, Records.open(storage, Records.sweeps(storage)[-1])
 
-    return run
+    yield run
+    # a class that is read back by value in this process would get fields of another making
+    ray.cloudpickle.unregister_pickle_by_value(toys)
