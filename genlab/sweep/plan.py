@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import optuna
@@ -31,7 +32,7 @@ class Plan:
         kind: config class of the task.
         task: the task's class where the script defines it, else None (it is imported where it trains).
         base: the settings that all trials have in common.
-        space: distributions of the swept fields.
+        space: distributions of the swept fields; those that a field's conditions name come before it.
         default: trial 0's values of the swept fields.
         grid: settings of every trial in order, for `--grid`; None for a search.
     """
@@ -103,7 +104,7 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     fixed, choices = _parse_set(kind, options)
     base = {**sweep.settings, **fixed}
     space = {**sweep.space, **choices}
-    space = {name: distribution for name, distribution in space.items() if name not in fixed}
+    space = _ordered({name: distribution for name, distribution in space.items() if name not in fixed}, sweep)
     config = build(kind, base)
     if choices and options.get("grid"):
         raise GenlabError(
@@ -182,6 +183,17 @@ def _parse_set(kind: type[Config], options: Mapping[str, Any]) -> tuple[Settings
                 raise GenlabError(f"{name} is given twice: by --{name} and by --set")
             fixed[name] = check_value(kind, name, options[name])
     return fixed, choices
+
+
+def _ordered(space: Mapping[str, BaseDistribution], sweep: Sweep) -> dict[str, BaseDistribution]:
+    """The same with each field after those that its conditions name; in their given order those without any."""
+    without_first = sorted(space, key=lambda name: name in sweep.conditions)
+    sorter = TopologicalSorter({name: sweep.conditions.get(name, {}) for name in without_first})
+    try:
+        return {name: space[name] for name in sorter.static_order() if name in space}
+    except CycleError as error:
+        circle = " needs ".join(reversed(error.args[1]))
+        raise GenlabError(f"the conditions of {sweep.name!r} go in a circle: {circle}") from None
 
 
 def _check_space(sweep: Sweep, kind: type[Config], config: Config, space: Mapping[str, BaseDistribution]) -> None:

@@ -67,8 +67,7 @@ def suggest(trial: optuna.Trial, plan: Plan) -> tuple[dict[str, Any], dict[str, 
     """Settings of one more trial, and the distributions they come from (JSON)."""
     settings: dict[str, Any] = {}
     used: dict[str, Any] = {}
-    conditional = [name for name in plan.space if name in plan.sweep.conditions]
-    for name in [*(name for name in plan.space if name not in conditional), *conditional]:
+    for name in plan.space:
         if not _applies(plan, name, settings):
             continue
         settings[name] = _value(trial, name, plan.space[name])

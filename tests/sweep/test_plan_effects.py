@@ -121,6 +121,7 @@ def test_the_default_must_lie_in_its_range(distribution: Any, default: float, ho
         ({"conditions": {"ngf": {"lr_generator": ["much"]}}}, "lr_generator='much'"),
         ({"conditions": {"nz": {"ngf": [32]}}}, "name .'nz'., which the space does not hold"),
         ({"conditions": {"ngf": {"nz": [7]}}}, "name .'nz'., which the space does not hold"),
+        ({"conditions": {"ngf": {"lr_generator": [2e-4]}, "lr_generator": {"ngf": [32]}}}, "go in a circle: "),
     ],
 )
 def test_a_space_that_holds_what_cannot_be_is_refused(changes: dict[str, Any], says: str) -> None:
