@@ -117,6 +117,14 @@ def test_replicas_show_their_spread(make_sweep: Any, texts: list[str]) -> None:
     assert f"{metrics['frechet_distance']:.5g} ± {metrics['frechet_distance/std']:.2g}" in texts
 
 
+def test_a_trial_without_an_objective_has_no_spread(make_sweep: Any, texts: list[str]) -> None:
+    sweep = make_sweep(seeds=(0, 1, 2))
+    sweep.whole_trial("00000", 1, None)
+    sweep.error("00000", 2)
+    contact_sheet(sweep.records)
+    assert "no objective" in texts and not any("±" in text for text in texts)
+
+
 def area(sheet: Any, row: int, column: int) -> np.ndarray:
     """The pixels of a cell, uint8 [CELL, CELL, 3]."""
     x, y = MARGIN + LABEL + column * (CELL + GAP), HEAD + COLUMN_HEAD + row * (CELL + GAP)

@@ -174,6 +174,7 @@ def test_what_lives_and_what_may_be_added_is_shared_out(monkeypatch: pytest.Monk
     groups = [group(8, 3), group(2, 0)]
     monkeypatch.setattr(state, "get_cluster_config", lambda: SimpleNamespace(node_group_configs=groups))
     assert cluster.room(1, 10, None, 8, None) == (3, {"CPU": 8}, 1800.0)
+    assert cluster.room(1, 99, None, 2, None) == (12, {"CPU": 2}, 180.0)  # and of the other kind none is added
     groups[0] = group(8, -1)  # as many as are asked for
     assert cluster.room(1, 10, None, 8, None) == (10, {"CPU": 8}, 1800.0)
     assert cluster.room(1, 3, None, None, None) == (3, {"CPU": 8}, 1800.0)

@@ -240,6 +240,27 @@ def test_ranks_meet_at_rank_0s_store_under_one_name(
     assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
 
 
+def test_ranks_on_other_nodes_go_to_rank_0s(process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+    from_rank_0: list[Any] = []
+
+    def store(host: str, port: int, *, is_master: bool, **how: Any) -> Any:
+        opened.append((host, port, is_master))
+        return SimpleNamespace(port=4242)
+
+    def broadcast(mine: Any) -> Any:
+        from_rank_0.append(mine)
+        return from_rank_0[0]
+
+    monkeypatch.setattr(dist, "TCPStore", store)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **how: None)
+    monkeypatch.setattr(ray.train.collective, "broadcast_from_rank_zero", broadcast)
+    for rank, address in enumerate(("10.0.0.8", "10.0.0.9")):
+        monkeypatch.setattr(ray.util, "get_node_ip_address", lambda address=address: address)
+        worker._join_group(rank, 2, "cpu")
+    assert opened == [("10.0.0.8", 0, True), ("10.0.0.8", 4242, False)]
+
+
 def test_gloo_is_told_the_interface_with_the_nodes_address(monkeypatch: pytest.MonkeyPatch) -> None:
     def has(address: str, family: Any = socket.AF_INET) -> list[Any]:
         return [SimpleNamespace(family=family, address=address)]

@@ -36,8 +36,9 @@ def damaged(machine: Machine) -> Records:
     return machine.records
 
 
+@pytest.mark.parametrize("options", [{}, {"data_root": "/other", "lanes": 1}])
 def test_changed_data_are_refused_on_resume_and_nothing_has_changed(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, options: Any
 ) -> None:
     damaged(machine)
     before = files(Path(machine.storage.url))
@@ -46,7 +47,7 @@ def test_changed_data_are_refused_on_resume_and_nothing_has_changed(
     monkeypatch.setattr(Run, "wait_until_prepared", lambda self: (waiting.set(), wait(self)))
     machine.before = at("prepare", 0, lambda: waiting.wait(3) and None)  # it takes long, so who does not wait is ahead
     with pytest.raises(GenlabError, match=r"not those that the sweep began with \(train\).*other digits"):
-        machine.run(curve_sweep(), resume="latest", data_root="/other", lanes=1)
+        machine.run(curve_sweep(), resume="latest", **options)
     assert files(Path(machine.storage.url)) == before and machine.trained() == []
     machine.before = at("prepare", 0, lambda: {"kind": "error", "value": "/typo lacks digits.gz"})
     with pytest.raises(GenlabError, match=r"/typo lacks digits\.gz"):
@@ -78,6 +79,14 @@ def test_what_results_follow_from_cannot_change_on_resume(
     with pytest.raises(GenlabError, match=f"cannot be resumed with another {names}"):
         machine.run(curve_sweep(**changes), resume="latest", **options)
     assert files(Path(machine.storage.url)) == before and len(machine.joined) == joined
+
+
+def test_choices_of_the_command_line_cannot_change_on_resume(machine: Machine) -> None:
+    assert machine.run(curve_sweep(), set=("level=10,20",), trials=2) == 0
+    with pytest.raises(GenlabError, match="cannot be resumed with another space"):
+        machine.run(curve_sweep(), resume="latest", set=("level=10,30",), trials=4)
+    assert machine.run(curve_sweep(), resume="latest", trials=4) == 0
+    assert {trial.settings["level"] for trial in machine.records.trials.values()} <= {10.0, 20.0}
 
 
 def search(**changes: Any) -> Any:

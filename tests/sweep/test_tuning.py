@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +19,9 @@ from genlab.tracking.storage import Storage
 
 
 def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(shared_ray: str, tmp_path: Path) -> None:
-    """With two lanes a trial begins when another one has ended. So the third one has an end at the first rung: it is
-    worse than whoever was there. The fourth is better than all; its actor dies once, in its third epoch."""
+    """With two lanes a trial begins when another one has ended, however long the first two train. So the third one has
+    an end at the first rung: it is worse than whoever was there. The fourth is better than all; its actor dies once, in
+    its third epoch."""
     import ray
 
     levels = {"0000": 5.0, "0001": 6.0, "0002": 7.0, "0003": 1.0}
@@ -28,20 +30,38 @@ def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(sha
     class Answers:
         def __init__(self) -> None:
             self.asked: dict[str, int] = {}
+            self.trained = asyncio.Event()
 
-        def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
             asked = f"{request['trial']}/{request['epoch']}"
             self.asked[asked] = self.asked.get(asked, 0) + 1
             if asked == "0003/3" and self.asked[asked] == 1:
                 raise ZeroDivisionError("as if the actor had died")
+            if asked in ("0000/1", "0001/1"):
+                await self.trained.wait()
             metrics = {"loss": levels[request["trial"]]}
             return {"kind": "ok", "value": {"metrics": metrics, "diverged": False, "report": file, "state": file}}
 
-        def forget(self, trial: str) -> None:
+        async def train(self) -> None:
+            self.trained.set()
+
+        async def forget(self, trial: str) -> None:
             self.asked["forgotten"] = self.asked.get("forgotten", 0) + 1
 
-        def seen(self) -> dict[str, int]:
+        async def seen(self) -> dict[str, int]:
             return self.asked
+
+    class TenTurns(Run):
+        """Once two trials train, Tune gets ten turns to begin another one. At each it asks whether to stop."""
+
+        turns = 0
+
+        def stopped(self) -> bool:
+            seen: Any = ray.get(self.pool.mailbox.seen.remote())
+            self.turns += {"0000/1", "0001/1"} <= set(seen)
+            if self.turns == 10:
+                self.pool.mailbox.train.remote()
+            return super().stopped()
 
     storage = Storage(str(tmp_path))
     records = Records.create(storage, "toy", {})
@@ -49,7 +69,7 @@ def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(sha
     deaf: Any = SimpleNamespace(
         notify=lambda number: None, ended=lambda *told: None, advanced=lambda *told: None, say=lambda told: None
     )
-    run = Run(plan, records, storage, deaf, deaf)
+    run = TenTurns(plan, records, storage, deaf, deaf)
     run.pool = SimpleNamespace(mailbox=ray.remote(Answers).options(num_cpus=0).remote(), lanes=2)
     at_once: list[int] = []
 

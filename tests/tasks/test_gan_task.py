@@ -64,14 +64,14 @@ def test_it_reports_what_its_config_says(context: Context) -> None:
 
 
 class Real(nn.Module):
-    """Answers latents with real training images, in order."""
+    """Answers latents with real images, in order, and over again."""
 
-    def __init__(self, task: GAN) -> None:
+    def __init__(self, task: GAN, split: str = "train") -> None:
         super().__init__()
-        self.images, self.at = task.initial_streams["real"].image_set, 0
+        self.images, self.at = task._load(split), 0
 
     def forward(self, latent: Tensor) -> Tensor:
-        items = torch.arange(self.at, self.at + len(latent))
+        items = torch.arange(self.at, self.at + len(latent)) % len(self.images)
         self.at += len(latent)
         return to_signed(self.images.select(items))
 
@@ -225,6 +225,23 @@ def test_verdicts_are_on_the_split_asked_for(split: str, loss: str) -> None:
     for name, verdicts in (("real", on_real), ("fake", on_fake)):
         expected = verdicts.sigmoid() if loss == "non_saturating" else verdicts
         assert seen[f"evaluation/score/{name}"] == pytest.approx(float(expected.mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize(("split", "other"), [("validation", "test"), ("test", "validation")])
+def test_images_are_at_no_distance_from_the_split_that_they_are(split: str, other: str) -> None:
+    """All 300 of it, whatever the order; and at some from the other split, which is asked about first."""
+    task = GAN(build(GANConfig, {"evaluation_samples": 300}), Context())
+
+    def measured(against: str) -> dict[str, float]:
+        verdict = {"discriminator": lambda images: images.mean((1, 2, 3))}
+        return task.evaluate({"judge": Pooled(), "generator": Real(task, split), **verdict}, against, 1).metrics
+
+    far, near = measured(other), measured(split)
+    assert near["sizes/compared"] == far["sizes/compared"] == 300
+    assert abs(near["frechet_distance"]) < 1e-3 * far["frechet_distance"]
+    # the unbiased estimate, where every image meets itself in the other set, is below zero
+    assert near["kid"] < 0 and near["kid"] < far["kid"]
+    assert all(near[name] == 1 > far[name] for name in ("precision", "recall", "coverage"))
 
 
 def test_evaluation_repeats_itself_and_reads_the_split_that_is_asked_for(context: Context) -> None:
