@@ -50,7 +50,7 @@ def test_the_formulas_here_cover_every_loss():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(real=LOGITS, fake=LOGITS)
 def test_formula(name, real, fake):
     discriminator, generator = FORMULAS[name]
@@ -121,7 +121,7 @@ def test_a_stack_under_vmap_equals_one_after_the_other(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(real=LOGITS, fake=LOGITS)
 def test_a_mean_over_samples_in_any_order(name, real, fake):
     loss = ADVERSARIAL[name]
@@ -129,7 +129,7 @@ def test_a_mean_over_samples_in_any_order(name, real, fake):
     torch.testing.assert_close(loss.discriminator(f64(real[::-1] * 2), f64(fake[::-1] * 3)), once)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(weights=st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=2, max_size=6))
 def test_the_best_discriminator_has_the_jensen_shannon_divergence(weights):
     """Goodfellow et al. 2014, theorem 1: at D* = p / (p + q) the loss is log 4 - 2·JS(p, q), and it is a minimum."""
@@ -157,7 +157,7 @@ def test_only_the_saturating_generator_stops_learning_where_it_is_caught():
     assert grad(ADVERSARIAL["non_saturating"].generator)(caught).item() == pytest.approx(-1)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(logit=st.floats(-30, 30))
 def test_every_generator_wants_higher_logits(logit):
     for name in ("saturating", "non_saturating", "hinge"):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genlab.metrics import class_coverage
@@ -49,7 +49,6 @@ def test_a_class_without_samples_is_never_covered():
     assert class_coverage(of_counts(1, 1), 1000, minimum=0.001).classes_covered == 2
 
 
-@settings(deadline=None)
 @given(
     counts=st.lists(st.integers(0, 50), min_size=1, max_size=12).filter(any),
     minimum=st.floats(0, 1, exclude_min=True),

@@ -111,7 +111,7 @@ def test_frechet_agrees_with_torchmetrics(reals, fakes, features):
     assert frechet_distance(real, fake).item() == pytest.approx(peer.compute().item(), rel=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS, scale=st.floats(0.01, 100))
 def test_frechet_is_symmetric_scales_with_the_square_and_ignores_rotation_and_order(seed, scale):
     real, fake = draw(seed, 12, 4) + 1, draw(seed + 1, 9, 4) * 2
@@ -180,7 +180,7 @@ def test_kernel_distance_is_zero_on_average_for_random_halves_of_one_set():
     assert min(values) < 0
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS)
 def test_kernel_distance_is_symmetric_and_ignores_order_and_rotation(seed):
     real, fake = draw(seed, 11, 3), draw(seed + 1, 8, 3) + 1
@@ -264,7 +264,7 @@ def test_an_outlier_among_the_reals_raises_precision_but_not_coverage():
     assert found.density < 0.25
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS, power=st.integers(-3, 3))
 def test_prdc_ranges_order_and_scale(seed, power):
     real, fake = draw(seed, 14, 3), draw(seed + 1, 11, 3) * 1.2 + 0.3

@@ -96,7 +96,7 @@ def test_the_file_as_another_program_reads_it() -> None:
     assert not back.replicas[1].images
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, len(WHOLE) - 1))
 def test_cut_anywhere_it_is_noticed(length: int) -> None:
     with pytest.raises(CorruptFile, match=r"epoch-4"):
@@ -153,7 +153,7 @@ def test_an_array_that_the_header_names_and_the_file_lacks_is_damage() -> None:
         EpochReport.decode(pack(arrays, header), "epoch-4")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=6))
 def test_replicas_become_mean_spread_and_each(values: list[float]) -> None:
     seeds = list(range(10, 10 + len(values)))

@@ -113,7 +113,7 @@ TRIALS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(TRIALS, st.sampled_from(["min", "max"]))
 def test_rank_puts_the_best_of_those_that_ran_to_the_end_first(found: list[Any], mode: str) -> None:
     ranked = rank([trial(str(i), *item) for i, item in enumerate(found)], mode)

@@ -34,7 +34,7 @@ def test_what_goes_in_comes_out() -> None:
 
 
 @given(st.integers(0, len(WHOLE) - 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_cut_at_any_byte_is_noticed(length: int) -> None:
     with pytest.raises(CorruptFile, match="the state"):
         Checkpoint.decode(WHOLE[:length], "the state")
