@@ -101,6 +101,9 @@ def main(words: list[str]) -> int:
         print(*problems, sep="\n", file=sys.stderr)
         return 2
     chosen = [m for m in mutants if not words or any(word == str(m.number) or word in m.file for word in words)]
+    if not chosen:
+        print(f"no kept bug has the number, or a file with the word: {' '.join(words)}", file=sys.stderr)
+        return 2
     survivors = []
     alone: dict[tuple[str, ...], float] = {}  # seconds that tests take without a bug
     with tempfile.TemporaryDirectory(prefix="genlab-mutants-") as folder:
@@ -131,4 +134,8 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
