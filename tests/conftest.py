@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("genlab", deadline=None)  # on a busy machine one example may take long
+# on a busy machine examples may take long
+settings.register_profile("genlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("genlab")
 
 

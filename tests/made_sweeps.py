@@ -148,7 +148,7 @@ class MlflowServer:
         deadline = time.monotonic() + 100
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=1)
+                urllib.request.urlopen(f"{self.uri}/health", timeout=10)
                 return
             except OSError:
                 time.sleep(0.1)

@@ -26,7 +26,8 @@ def test_the_tests_that_it_names_exist() -> None:
 
 
 def test_the_whole_of_genlab_has_some() -> None:
-    rooms = {path.parent if path.parent.name != "genlab" else path for path in (mutants.ROOT / "genlab").rglob("*.py")}
-    rooms -= {mutants.ROOT / "genlab" / name for name in ("__init__.py", "errors.py")}
+    """Each of its folders, and each module that lies in none."""
+    parts = {path.parent if path.parent.name != "genlab" else path for path in (mutants.ROOT / "genlab").rglob("*.py")}
+    parts -= {mutants.ROOT / "genlab" / name for name in ("__init__.py", "errors.py")}
     kept = {mutants.ROOT / mutant.file for mutant in mutants.kept()}
-    assert {room.name for room in rooms if not any(room in (file, file.parent) for file in kept)} == set()
+    assert {part.name for part in parts if not any(part in (file, file.parent) for file in kept)} == set()

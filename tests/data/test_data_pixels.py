@@ -26,7 +26,8 @@ def rows_of(row: list[int]) -> Tensor:
 def test_a_smaller_image_is_the_mean_of_what_it_covers() -> None:
     """Antialiased: taking single pixels would miss what lies between them."""
     stripes = rows_of([255, 0, 0, 255] * 4)
-    assert ((resized(stripes, 4).int() - 127).abs() < 30).all()
+    assert all(value in (127, 128) for value in resized(stripes, 4)[0, 0, 0, 1:3].tolist())
+    assert ((resized(stripes, 4).int() - 127).abs() < 10).all()  # at the edge less is seen of the neighbours
     edge = resized(rows_of([255] * 8 + [0] * 8), 4)[0, 0, 0]
     assert edge[0] == 255 and edge[3] == 0
 
@@ -63,12 +64,11 @@ def test_a_read_that_comes_in_pieces_is_put_together(tmp_path: Path, monkeypatch
     read = os.preadv
     monkeypatch.setattr(os, "preadv", lambda file, parts, position: read(file, [parts[0][:7]], position))
     images = FileImages(tmp_path / "file", 4, (6, 1, 5, 5))
-    opened = psutil.Process().num_fds()
     for items in ([0, 1], [5, 0, 3], [2]):
         out = torch.empty(len(items), 1, 5, 5, dtype=torch.uint8)
         images.read(torch.tensor(items), out)
         assert torch.equal(out, content[items])
-    assert psutil.Process().num_fds() <= opened
+    assert str((tmp_path / "file").resolve()) not in [file.path for file in psutil.Process().open_files()]
 
 
 # ---- what a cached set depends on

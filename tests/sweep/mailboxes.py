@@ -21,10 +21,10 @@ CALL = "call"  # of the mailbox, by a trial or a worker
 
 
 class Jumping(selectors.SelectSelector):
-    """Nothing is read from outside, so what would be slept for is there."""
+    """No input comes from outside, so each wait lasts as long as it may: the clock goes on by that much at once."""
 
     now = 1000.0
-    turns = 0  # since time went on
+    turns = 0  # in a row that did not wait
 
     def select(self, timeout: float | None = None) -> list[Any]:
         self.turns = 0 if timeout else self.turns + 1

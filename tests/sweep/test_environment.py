@@ -15,6 +15,15 @@ from genlab.sweep.command import _called
 from genlab.sweep.environment import environment
 
 
+@pytest.fixture(autouse=True)
+def git_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as the user has set it up, who may sign commits; nor on the repository whose hook runs these tests."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
+
+
 def git(folder: Path, *words: str) -> str:
     own = ["git", "-C", str(folder), "-c", "user.name=me", "-c", "user.email=me@host"]
     return subprocess.run([*own, *words], check=True, capture_output=True, text=True).stdout.strip()
@@ -40,7 +49,7 @@ def test_the_commit_is_that_of_the_scripts_folder(tmp_path: Path, monkeypatch: p
 
 
 def test_without_git_or_a_script_nothing_is_said_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     found = environment(str(tmp_path / "mine.py"))
     assert found["source"] == "mine.py" and not {"git_commit", "git_dirty"} & found.keys()
     assert not {"source", "git_commit"} & environment(None).keys()
@@ -50,10 +59,11 @@ def test_without_git_or_a_script_nothing_is_said_of_them(tmp_path: Path, monkeyp
 
 def test_versions_the_user_and_the_command_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/far/away/lsgan.py", "--tracking-uri", "http://me:secret@host/", "--grid"])
+    monkeypatch.setenv("LOGNAME", "somebody")
     found = environment(None)
     assert found["command"] == "lsgan.py --tracking-uri http://host/ --grid"
     assert found["torch"] == version("torch") and found["ray"] == version("ray") and found["genlab"]
-    assert found["user"] == getpass.getuser()
+    assert found["user"] == "somebody"
 
     def nobody() -> str:
         raise KeyError("no such user")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,9 +55,20 @@ def check(
     assert_complete(SimpleNamespace(records=records), tracking_uri, repaired)
 
 
+@contextlib.contextmanager
+def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A driver, which is killed if it is still there at the end."""
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as driver:
+        try:
+            yield driver
+        finally:
+            driver.kill()
+
+
 def test_a_killed_worker_comes_back_and_one_that_raises_fails_its_trial_alone(
     run_sweep: Runner, results: Path, tmp_path: Path
 ) -> None:
+    """Both times another rank waits in a collective; if it waited there until its deadline, pytest's would come first."""
     trace = tmp_path / "trace"
     sweep = dataclasses.replace(
         toy_script.sweep(str(trace)),
@@ -68,14 +81,10 @@ def test_a_killed_worker_comes_back_and_one_that_raises_fails_its_trial_alone(
     assert (default.ends, failed.ends, after.ends) == ("completed", "failed", "completed")
     assert len({line["pid"] for line in read_trace(str(trace)) if line["lr"] == default.settings["lr"]}) == 2
     assert "ZeroDivisionError: the toy breaks" in (failed.error or "")
-    # the group that lost a rank to the error started again: that takes a start, and not as long as any deadline
-    raised = next(event["time"] for event in records.events if event["event"] == "error")
-    epochs = [event for event in records.events if event["event"] == "epoch"]
-    pause = next(event["time"] for event in epochs if event["trial"] == after.name) - raised
-    assert pause < 3 * (epochs[0]["time"] - records.manifest["created"])  # which all began with
     check(records, trace, f"sqlite:///{results}/mlflow.db", failed=(failed.name,))
 
 
+@pytest.mark.timeout(600)  # two drivers and a third sweep, on a busy machine
 def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
     run_sweep: Runner, shared_ray: str, results: Path, tmp_path: Path
 ) -> None:
@@ -87,10 +96,8 @@ def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
     gates = [gate(str(trace), default) for default in (True, False)]
     for closed in gates:
         closed.write_text("6")
-    driver = subprocess.Popen([*command, "--lanes", "2"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    wait_for(lambda: any(line["epoch"] == 6 and line["lr"] == DEFAULT for line in read_trace(str(trace))), PATIENCE)
-    driver.kill()
-    driver.wait()
+    with running([*command, "--lanes", "2"], tmp_path):
+        wait_for(lambda: any(line["epoch"] == 6 and line["lr"] == DEFAULT for line in read_trace(str(trace))), PATIENCE)
     before = Records.open(Storage(str(results)), Records.sweeps(Storage(str(results)))[-1])
     assert any(trial.ends is None for trial in before.trials.values())
     orphan = before.storage.write("trials/0000/epoch_0099-orphan.report.safetensors", b"of a worker that was cut off")
@@ -98,11 +105,11 @@ def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
     # resumed, and stopped by Ctrl-C, while no trial but the first can end
     gates[0].unlink()
     gates[1].write_text("1")
-    driver = subprocess.Popen([*command, "--resume", "--lanes", "1"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: Records.open(Storage(str(results)), before.name).trials["0000"].ends is not None, PATIENCE)
-    driver.send_signal(signal.SIGINT)
-    gates[1].unlink()
-    told, _ = driver.communicate(timeout=PATIENCE)
+    with running([*command, "--resume", "--lanes", "1"], tmp_path) as driver:
+        wait_for(lambda: Records.open(Storage(str(results)), before.name).trials["0000"].ends is not None, PATIENCE)
+        driver.send_signal(signal.SIGINT)
+        gates[1].unlink()
+        told, _ = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 130
     assert f"--resume {before.name}" in told
     assert not before.storage.exists("driver.json") and not before.storage.exists(orphan.path)

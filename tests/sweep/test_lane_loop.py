@@ -65,7 +65,7 @@ def settings(mailbox: Any = None, code: bytes = b"") -> LaneSettings:
 
 
 def loop(monkeypatch: pytest.MonkeyPatch, mailbox: Told, rank: int = 0, start: Any = None) -> list[str]:
-    """Run rank `rank` of two; whose beats were begun."""
+    """Run rank `rank` of two; returns the worker groups for which beats were begun."""
     begun: list[str] = []
     beating = threading.Event()
 
@@ -83,7 +83,7 @@ def loop(monkeypatch: pytest.MonkeyPatch, mailbox: Told, rank: int = 0, start: A
         worker.lane_loop({"settings": settings(mailbox)})
     finally:
         if any(told[0] == "join" for told in mailbox.told):
-            assert beating.wait(10)
+            assert beating.wait(60)
     return begun
 
 
@@ -160,7 +160,9 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setattr(torch.cuda, "set_device", found.devices.append)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: found.gpus)
     monkeypatch.setattr(gc, "freeze", lambda: None)
+    gc.disable()  # as `Worker` does until it is warm
     yield found
+    gc.enable()
     logger.handlers[:] = handlers
     logger.setLevel(level)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from made_sweeps import wait_for
-from one_process import Machine, curve_sweep, machine
+from one_process import Machine, at, curve_sweep, machine
 
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import EpochRecord, Records, TrialRecord
@@ -81,9 +81,8 @@ def test_a_damaged_confirmation_is_what_it_was(machine: Machine) -> None:
     assert mended.epoch == 2 and mended.seeds == [7, 8, 9]
     assert [one.tensors["seen"].tolist() for one in mended.states] == [[7, 2], [8, 2], [9, 2]]
     assert set(named(after, "confirm-0000")) <= set(left(after, "confirm-0000"))
-    wait_for(
-        lambda: not after.storage.exists("trials/confirm-0000/epoch_0001-a1.state.safetensors"), 10
-    )  # not the best
+    # the first epoch is neither the best nor the last one
+    wait_for(lambda: not after.storage.exists("trials/confirm-0000/epoch_0001-a1.state.safetensors"))
 
 
 def test_damaged_epochs_of_several_trials_each_get_their_own_again(machine: Machine) -> None:
@@ -110,12 +109,7 @@ def test_damaged_epochs_of_several_trials_each_get_their_own_again(machine: Mach
 
 
 def test_an_unfinished_trial_goes_on_from_the_state_that_was_mended(machine: Machine) -> None:
-    def stop_before_its_end(request: dict[str, Any]) -> dict[str, Any] | None:
-        return (
-            {"kind": "cut", "value": "for this test"} if (request["trial"], request["epoch"]) == ("0001", 3) else None
-        )
-
-    machine.before = stop_before_its_end
+    machine.before = at("0001", 3, lambda: {"kind": "cut", "value": "for this test"})
     assert machine.run(curve_sweep(), grid=True) == 1
     before = machine.records
     cut(before, before.trials["0001"].epochs[2].state)
@@ -135,7 +129,7 @@ def test_files_that_nobody_names_go_and_those_that_are_named_stay(machine: Machi
         records.storage.write(f"trials/{orphan}", b"of a worker that was cut off")
     assert machine.run(curve_sweep(), resume="latest") == 0
     assert machine.trained() == []  # nothing was damaged
-    wait_for(lambda: {name: left(records, name) for name in (*whole, "9999")} == {**whole, "9999": []}, 10)
+    wait_for(lambda: {name: left(records, name) for name in (*whole, "9999")} == {**whole, "9999": []})
 
 
 @pytest.mark.parametrize("kind", ["error", "lost", "storage"])

@@ -45,7 +45,8 @@ def test_changed_data_are_refused_on_resume_and_nothing_has_changed(
     monkeypatch.setitem(DATA, "train", "other digits")
     waiting, wait = threading.Event(), Run.wait_until_prepared
     monkeypatch.setattr(Run, "wait_until_prepared", lambda self: (waiting.set(), wait(self)))
-    machine.before = at("prepare", 0, lambda: waiting.wait(3) and None)  # it takes long, so who does not wait is ahead
+    # it takes until somebody waits for it: who did not wait would be ahead
+    machine.before = at("prepare", 0, lambda: None if waiting.wait(60) else {"kind": "error", "value": "nobody waits"})
     with pytest.raises(GenlabError, match=r"not those that the sweep began with \(train\).*other digits"):
         machine.run(curve_sweep(), resume="latest", **options)
     assert files(Path(machine.storage.url)) == before and machine.trained() == []
@@ -141,7 +142,7 @@ def test_the_heartbeat_is_renewed_all_the_time_and_keeps_a_second_driver_away(
 
     def see() -> None:
         beats: set[float] = set()
-        wait_for(lambda: beats.add(json.loads(sign_of(machine).read_text())["time"]) or len(beats) >= 4, 10)
+        wait_for(lambda: beats.add(json.loads(sign_of(machine).read_text())["time"]) or len(beats) >= 4)
         assert json.loads(sign_of(machine).read_text())["pid"] == os.getpid()
         events = Path(machine.records.storage.where("events"))
         before = files(events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,21 +50,23 @@ class Watched:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time in seconds: its one item."""
     now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Standard output is taken for a terminal of 100 columns."""
+    """Standard output is taken for a terminal of 100 columns and 50 lines."""
     monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
-    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100"}.items():
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100", "LINES": "50"}.items():
         monkeypatch.setenv(name, value)
 
 
 def test_elsewhere_a_line_a_trial_that_ended_none_for_an_epoch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):  # either would make it a terminal
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "40")  # a file has lines of any length
     watched = Watched(tmp_path, trials=5, mode="max")
     with watched.view:

@@ -86,20 +86,23 @@ class Locked(CustomTask):
 sys.stdout.buffer.write(pickled(Config, {"mine": Mine, "locked": Locked}[sys.argv[1]]))
 """
 
+READ = """
+import pickle, sys
+from types import SimpleNamespace
+
+kind, task = pickle.load(sys.stdin.buffer)
+made = task.start(SimpleNamespace(data=SimpleNamespace(classes=[1, 2], ops=[3])))
+print(made[0].tolist())
+"""
+
 
 def test_a_scripts_task_that_names_torch_and_classes_is_sent(tmp_path: Path) -> None:
     """Ray's pickler alone would take `torch.classes` along, which cannot be pickled."""
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, str(tmp_path / "script.py")]
     code = subprocess.run([*command, "mine"], capture_output=True, check=True).stdout
-    read = (
-        "import pickle, sys, types; kind, task = pickle.load(sys.stdin.buffer); print(task.start(types.SimpleNamespace("
-    )
-    read += "data=types.SimpleNamespace(classes=[1, 2], ops=[3])))[0].tolist())"
-    assert subprocess.run([sys.executable, "-c", read], input=code, capture_output=True).stdout.split() == [
-        b"[0,",
-        b"1]",
-    ]
+    read = subprocess.run([sys.executable, "-c", READ], input=code, capture_output=True, check=True)
+    assert read.stdout.strip() == b"[0, 1]"
     refused = subprocess.run([*command, "locked"], capture_output=True, text=True).stderr
     assert "GenlabError: Locked cannot be sent to the lanes" in refused
 
@@ -193,6 +196,6 @@ rank(Path(sys.argv[1]), epoch_deadline=0.5).serve(request(1, hang_at=1))
 def test_the_process_of_an_epoch_that_hangs_ends(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HANGS, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1
     assert "Timeout" in done.stderr and "in advance" in done.stderr  # where it hung

@@ -310,7 +310,7 @@ def test_six_images_of_each_split_are_enough_to_compare_with(
 
 
 class Pooled(nn.Module):
-    """A judge without classes: the colours of 16 squares."""
+    """A judge that knows none of the classes; its features are the colours of 16 squares."""
 
     head = nn.Sequential(nn.Linear(48, 2))
 

@@ -273,7 +273,7 @@ def test_tries_grow_rarer_while_a_server_is_away_and_begin_anew_after_it_came_ba
     made.faults = [*[Unreachable("away")] * 8, None, *[Unreachable("away")] * 2, None, None]
     one.send()
     assert pauses == [1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 30.0, 30.0, 1.0, 2.0]
-    assert made.sent == [1, 2, 3] and made.stopped == []  # each once, and its end was one
+    assert made.sent == [1, 2, 3] and made.stopped == []  # each once; the last one is the sweep's own end
     assert (one.done, one.unsent, one.problem, one.page, one.opened) == (3, 0, None, "http://page", True)
     assert one.progress == 131.0  # when the last one was taken, from which on `close` is patient
     assert made.about == (one.folder, sweep.records.name, sweep.records.manifest, URI)
@@ -354,9 +354,18 @@ def test_after_close_tries_are_a_second_apart(make_sweep: Any) -> None:
 
 
 def test_a_pause_ends_when_close_comes(make_sweep: Any) -> None:
+    entered = threading.Event()
+
+    class Entered(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            entered.set()  # the lock is still held, and is free once it waits
+            return super().wait(timeout)
+
     one = worker(make_sweep())
+    one.news = Entered()
     waiting = threading.Thread(target=one._pause, args=(600.0,), daemon=True)
     waiting.start()
+    assert entered.wait(60)
     with one.news:
         one.closing = 1.0
         one.news.notify_all()

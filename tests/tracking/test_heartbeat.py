@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -50,7 +51,7 @@ def storage(tmp_path: Path) -> Storage:
 def test_a_driver_lives_while_its_beat_is_fresh_and_its_process_is_there(
     driver: dict[str, Any], lives: bool, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.time, "time", lambda: NOW)
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW))
     storage.write("driver.json", json.dumps(driver).encode())
     assert live_driver(storage) == (driver if lives else None)
     if not lives:
@@ -68,13 +69,13 @@ def test_the_heart_beats_until_it_is_stopped_whatever_the_storage_does(
     assert 3 * module.HEARTBEAT <= module.STALE  # a late beat is no death
     monkeypatch.setattr(module, "HEARTBEAT", 0.01)
     clock = [NOW]
-    monkeypatch.setattr(module.time, "time", lambda: clock[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock[0]))
     heartbeat = Heartbeat(storage)
     try:
         assert read_json(storage, "driver.json") == OWN  # before anything else happens
         for later in (20.0, 40.0, 60.0):
             clock[0] = NOW + later
-            wait_for(lambda: read_json(storage, "driver.json")["time"] == clock[0], 10)
+            wait_for(lambda: read_json(storage, "driver.json")["time"] == clock[0])
         tries: list[str] = []
 
         def fails(path: str, data: bytes) -> Any:
@@ -83,11 +84,11 @@ def test_the_heart_beats_until_it_is_stopped_whatever_the_storage_does(
 
         with monkeypatch.context() as patch:
             patch.setattr(heartbeat.folder, "write", fails)
-            wait_for(lambda: len(tries) >= 3, 10)
+            wait_for(lambda: len(tries) >= 3)
         clock[0] = NOW + 80
-        wait_for(lambda: read_json(storage, "driver.json")["time"] == clock[0], 10)
+        wait_for(lambda: read_json(storage, "driver.json")["time"] == clock[0])
     finally:
-        monkeypatch.setattr(module, "HEARTBEAT", 10.0)  # how long `stop` waits for a beat that is being written
+        monkeypatch.setattr(module, "HEARTBEAT", 60.0)  # how long `stop` waits for a beat that is being written
         heartbeat.stop()
     assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
     assert storage.names() == []

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -279,7 +280,8 @@ def test_sweeps_are_listed_oldest_first(tmp_path: Path, monkeypatch: pytest.Monk
     for name in [*reversed(names), "mlartifacts", "not-a-sweep", "a-20250103-000000"]:
         storage.write(f"{name}/{'manifest.json' if name in names else 'other'}", b"{}")
     assert Records.sweeps(storage) == names
-    monkeypatch.setattr(module.time, "strftime", lambda form: "20260101-000000")  # all in one second
+    one_second = SimpleNamespace(strftime=lambda form: "20260101-000000", time=time.time)
+    monkeypatch.setattr(module, "time", one_second)
     before = time.time()
     made = [Records.create(storage, "x", {"mode": "max"}) for _ in range(3)]
     assert [records.name for records in made] == [f"x-20260101-000000{again}" for again in ("", "-2", "-3")]

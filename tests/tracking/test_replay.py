@@ -105,8 +105,10 @@ def test_a_running_sweep_may_be_sent_elsewhere_and_is_not_called_dead_there(
     sweep.trial("00000")
     sweep.epoch("00000", 1)
     heartbeat = Heartbeat(sweep.records.storage)
-    (result,) = replay(str(tmp_path / "results"), tracking_uri=f"sqlite:///{tmp_path}/elsewhere.db")
-    heartbeat.stop()
+    try:
+        (result,) = replay(str(tmp_path / "results"), tracking_uri=f"sqlite:///{tmp_path}/elsewhere.db")
+    finally:
+        heartbeat.stop()
     assert (result.left, result.problem) == (0, None)
     seen = assert_complete(sweep, result.tracking_uri)
     assert seen.parent.info.status == seen.children["00000"].info.status == "RUNNING"

@@ -60,8 +60,9 @@ class FixedJudge(nn.Module):
 
 class Judged(GAN):
     def given(self) -> Mapping[str, nn.Module]:
-        torch.manual_seed(0)
-        return {"judge": FixedJudge()}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # every rank has the same
+            return {"judge": FixedJudge()}
 
 
 class Watched(Tiny):
@@ -208,7 +209,9 @@ def on_a_rank(rank: int, world_size: int, folder: str) -> None:
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
     """By one process, and by each of two ranks."""
     folder: Path = tmp_path_factory.mktemp("ranks")
+    threads = torch.get_num_threads()
     on_a_rank(0, 1, str(folder))
+    torch.set_num_threads(threads)
     mp.spawn(on_a_rank, (2, str(folder)), nprocs=2)  # type: ignore[attr-defined]
     alone, *ranks = [torch.load(folder / name, weights_only=False) for name in ("1-0.pt", "2-0.pt", "2-1.pt")]
     return alone, *ranks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_networks_are_loaded_onto_the_device_that_is_asked_for() -> None:
 def test_speed_is_the_images_of_all_updates_over_the_seconds_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that only an update and an evaluation move. An epoch's seconds are all of its seconds."""
     now = [100.0]
-    monkeypatch.setattr(loop_module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(loop_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     class Clocked(Tiny):
         def phases(self) -> list[Phase]:
