@@ -68,7 +68,7 @@ def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]
 def test_a_killed_worker_comes_back_and_one_that_raises_fails_its_trial_alone(
     run_sweep: Runner, results: Path, tmp_path: Path
 ) -> None:
-    """Both times another rank waits in a collective; if it waited there until its deadline, pytest's would come first."""
+    """Both times another rank waits in a collective; were it to wait for its deadline, pytest's would come first."""
     trace = tmp_path / "trace"
     sweep = dataclasses.replace(
         toy_script.sweep(str(trace)),
