@@ -37,6 +37,8 @@ def test_the_share_that_covers_a_class():
     assert class_coverage(predictions, 10).classes_covered == 3
     assert class_coverage(predictions, 10, minimum=0.09).classes_covered == 4
     assert class_coverage(predictions, 10, minimum=1).classes_covered == 1
+    # a tenth of 250 samples' share of 25 is 2.5: two are fewer than that
+    assert class_coverage(of_counts(245, 3, 2), 10).classes_covered == 2
 
 
 def test_the_share_is_not_lost_to_rounding():
