@@ -192,10 +192,11 @@ def _called(script: str | None) -> str:
 
 
 def _describe(plan: Plan, storage: Storage) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False, emoji=False)  # [a] and :100: may stand in a setting
+    from genlab.sweep.view import new_console
+
+    console = new_console()
     config = plan.config(plan.default)
     table = Table(
         title=f"{plan.sweep.name}: {plan.trials} trials of at most {plan.epochs_in_words()} epochs",

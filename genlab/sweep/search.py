@@ -65,19 +65,19 @@ def _distributions(trial: TrialRecord) -> dict[str, BaseDistribution]:
 
 def suggest(trial: optuna.Trial, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of one more trial, and the distributions they come from (JSON)."""
+    defaults = as_dict(plan.config({}))
     settings: dict[str, Any] = {}
     used: dict[str, Any] = {}
     for name in plan.space:
-        if not _applies(plan, name, settings):
+        if not _applies(plan, name, {**defaults, **settings}):
             continue
         settings[name] = _value(trial, name, plan.space[name])
         used[name] = json.loads(optuna.distributions.distribution_to_json(plan.space[name]))
     return settings, used
 
 
-def _applies(plan: Plan, name: str, settings: Mapping[str, Any]) -> bool:
-    """Whether field `name` is searched where other fields have these settings, or else their defaults."""
-    known = {**as_dict(plan.config({})), **settings}
+def _applies(plan: Plan, name: str, known: Mapping[str, Any]) -> bool:
+    """Whether field `name` is searched where the others have these values."""
 
     def held(other: str, value: Any) -> Any:  # a tuple may be written as text
         return check_value(plan.kind, other, value)

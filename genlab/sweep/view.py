@@ -15,12 +15,17 @@ from genlab.tracking.records import Records, TrialRecord, rank
 ROWS = 15
 
 
+def new_console() -> Console:
+    """A terminal, or what is in its place, that shows each text as it is: [a] and :100: may stand in a setting."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
 class View:
     """Trials, objective, epoch and time left."""
 
     def __init__(self, plan: Plan, records: Records) -> None:
         self.plan, self.records = plan, records
-        self.console = Console(highlight=False, markup=False, emoji=False)  # [a] and :100: may stand in a setting
+        self.console = new_console()
         self.first: tuple[float, int] | None = None  # when the first epoch came, and how many there were then
         self.live: Live | None = None
 

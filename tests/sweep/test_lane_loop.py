@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -208,6 +208,17 @@ def test_a_gpu_that_ray_gave_is_used_or_the_worker_says_why_not(
             worker._start(start, 0, 1)
 
 
+def broadcast() -> Callable[[Any], Any]:
+    """Gives every rank what the first one to call brought, which must be rank 0."""
+    brought: list[Any] = []
+
+    def call(mine: Any) -> Any:
+        brought.append(mine)
+        return brought[0]
+
+    return call
+
+
 @pytest.mark.parametrize(
     ("device", "share", "backend"),
     [("cpu", 0.0, "gloo"), ("cuda:0", 0.5, "gloo"), ("cuda:0", 1.0, "cpu:gloo,cuda:nccl")],
@@ -216,12 +227,7 @@ def test_ranks_meet_at_rank_0s_store_under_one_name(
     process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, device: str, share: float, backend: str
 ) -> None:
     """NCCL refuses two ranks on one GPU."""
-    from_rank_0: list[Any] = []
     joined: dict[int, Any] = {}
-
-    def broadcast(mine: Any) -> Any:
-        from_rank_0.append(mine)
-        return from_rank_0[0]
 
     def init(backend: str, *, rank: int, **how: Any) -> None:
         joined[rank] = SimpleNamespace(backend=backend, **how)
@@ -230,7 +236,7 @@ def test_ranks_meet_at_rank_0s_store_under_one_name(
     monkeypatch.setattr(
         ray, "get_runtime_context", lambda: SimpleNamespace(get_assigned_resources=lambda: {"GPU": share})
     )
-    monkeypatch.setattr(ray.train.collective, "broadcast_from_rank_zero", broadcast)
+    monkeypatch.setattr(ray.train.collective, "broadcast_from_rank_zero", broadcast())
     monkeypatch.setattr(dist, "init_process_group", init)
     names = [worker._join_group(rank, 2, device) for rank in (0, 1)]
     assert names[0] == names[1] and set(joined) == {0, 1}
@@ -244,19 +250,14 @@ def test_ranks_meet_at_rank_0s_store_under_one_name(
 
 def test_ranks_on_other_nodes_go_to_rank_0s(process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Any] = []
-    from_rank_0: list[Any] = []
 
     def store(host: str, port: int, *, is_master: bool, **how: Any) -> Any:
         opened.append((host, port, is_master))
         return SimpleNamespace(port=4242)
 
-    def broadcast(mine: Any) -> Any:
-        from_rank_0.append(mine)
-        return from_rank_0[0]
-
     monkeypatch.setattr(dist, "TCPStore", store)
     monkeypatch.setattr(dist, "init_process_group", lambda backend, **how: None)
-    monkeypatch.setattr(ray.train.collective, "broadcast_from_rank_zero", broadcast)
+    monkeypatch.setattr(ray.train.collective, "broadcast_from_rank_zero", broadcast())
     for rank, address in enumerate(("10.0.0.8", "10.0.0.9")):
         monkeypatch.setattr(ray.util, "get_node_ip_address", lambda address=address: address)
         worker._join_group(rank, 2, "cpu")
