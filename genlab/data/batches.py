@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 import torch
@@ -12,9 +13,11 @@ from genlab.data.prefetch import Prefetch
 from genlab.errors import GenlabError, nearest
 from genlab.randomness import generator
 
+logger = logging.getLogger(__name__)
 AUGMENTATIONS = ("none", "flip", "crop_flip")
 _PAD = 4
 _OFFSETS = 2 * _PAD + 1
+_said: set[tuple[str, int]] = set()  # streams and batch sizes of whose small sets this process warned
 
 
 class Batch(NamedTuple):
@@ -43,7 +46,9 @@ class Batches:
 
     Every pass over the set follows one permutation, seeded by (`seed`, `name`, pass). The batches of `batch_size`
     images, which is the number over all ranks, are its consecutive slices, and a rank's share is a slice of that: no
-    image comes twice in a pass, and the ranks together see what one process would, augmentation included.
+    image comes twice in a pass, and the ranks together see what one process would, augmentation included. Of a set with
+    fewer images each batch has all of them, or as many as the ranks can share equally, and the first such set of a
+    stream warns.
 
     A set within the budget of `device` (`genlab.data.memory`) is moved there once, as uint8 (on the CPU it stays
     mapped), and a batch is gathered there; a subset uses the copy of its base. Of a larger set a thread reads the
@@ -87,6 +92,8 @@ class Batches:
         self._rank, self._world_size = rank, world_size
         self._steps = max(1, count // batch_size)
         self._share = min(batch_size // world_size, count // world_size)
+        if count < batch_size and rank == 0:
+            _say_small(name, count, batch_size, self._share * world_size)
         self._device = torch.device(device)
         self._kept: Tensor | None = None
         self._prefetch: Prefetch | None = None
@@ -182,6 +189,17 @@ class Batches:
             flipped = offsets[:, 1] // _OFFSETS
             columns = self._sources[_PAD + flipped * _OFFSETS]
         return images.gather(3, columns[:, None, None, :].expand(images.shape))
+
+
+def _say_small(name: str, count: int, batch_size: int, used: int) -> None:
+    """Once, however many trials and epochs make the same batches."""
+    if (name, batch_size) in _said:
+        return
+    _said.add((name, batch_size))
+    logger.warning(
+        "the stream %s has %d images, fewer than batch_size=%d: each batch is %s%d of them",
+        *(name, count, batch_size, "all " if used == count else "", used),
+    )
 
 
 def shard(count: int, rank: int, world_size: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from genlab.errors import GenlabError
 from genlab.tasks import Config, FromTask, build
+from genlab.tasks.declared import check_class
 from genlab.tasks.fields import as_dict
+from genlab.tasks.prepared import Source
+from genlab.tasks.returned import described, mapping
 
 Settings = Mapping[str, Any]
 MOST_VALUES = 64  # of a range of integers that prepare() may follow from
@@ -53,17 +56,26 @@ def to_prepare(
 def _needs(config: Config) -> dict[str, str]:
     """The keys of what a config needs prepared."""
     keys = {}
-    for name, source in config.prepare().items():
+    wanted = 'what there must be before a trial, by name, as in {"judge": FromTask(ClassifierConfig())}'
+    for name, source in mapping(config.prepare(), config, "prepare", wanted).items():
         where = f"prepare() of {type(config).__name__}: {name}"
+        if not isinstance(source, Source):
+            raise GenlabError(
+                f"{where} is {described(source)}: write FromTask(config), FromCheckpoint(path) or FromWeights(path)"
+            )
         if not isinstance(source, FromTask):
             if "://" not in source.path and not os.path.isabs(source.path):
                 raise GenlabError(
                     f"{where} is {source.path!r}: write {os.path.abspath(source.path)!r}, lanes run elsewhere"
                 )
+        elif not isinstance(source.config, Config):
+            raise GenlabError(f"{where} is made of {described(source.config)}: write FromTask(TheConfig(...))")
         elif source.task is None and not source.config.implementation:
             raise GenlabError(
                 f"{where} names no task: write FromTask(config, TheTask) for {type(source.config).__name__}"
             )
+        elif source.task is not None:
+            check_class(type(source.config))
         keys[name] = source.key()
     return keys
 

@@ -17,6 +17,7 @@ from genlab.errors import GenlabError
 from genlab.tasks.config import Config, PhasedConfig
 from genlab.tasks.context import Context
 from genlab.tasks.optimizers import Optimizer
+from genlab.tasks.returned import Named, described, mapping, method
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,8 @@ class Report:
     """What an epoch, or an evaluation, showed. A task's `evaluate()` sets metrics and images, the loop the rest.
 
     Attributes:
-        metrics: numbers by name.
+        metrics: numbers by name; 0-d tensors and numpy's numbers are taken as floats. A name is made of ASCII letters,
+            digits, `_ - . : /` and spaces.
         images: by key, uint8 with C of 1, 3 or 4 channels: many images [N, H, W, C], images in rows and columns
             [rows, columns, H, W, C], or a single picture of any size [H, W, C].
         steps: float32 [steps] by name: the losses and scores of every step.
@@ -112,7 +114,7 @@ class Stream:
 
     Attributes:
         image_set: one of fewer images than `batch_size` gives batches of all of them, or of as many as the ranks can
-            share equally.
+            share equally, and a warning.
         augment: what is done to them on the device: `none`, `flip` (half of them, horizontally) or `crop_flip` (also
             shifted by up to 4 pixels each way).
     """
@@ -177,8 +179,9 @@ class Phase:
         loss: `loss(networks, inputs, config) -> (scalar, scores by name)`. Pure: what is random comes from `sample()`.
             Both are means over the samples of the rank's slice, so that the ranks' mean is that of the batch. It calls
             the networks it is given as functions, which is their `forward`; their methods and attributes are out of
-            reach. The loss is reported as `loss/<phase's name>`; scores, 0-d tensors, are other curves to report, by
-            names that nothing else reports.
+            reach. Every parameter that the phase trains gets a gradient from it, in every step: what gets none in the
+            first is refused by name. The loss is reported as `loss/<phase's name>`; scores, 0-d tensors, are other
+            curves to report, by names that nothing else reports.
         draws: names of streams and of what `sample()` makes, drawn afresh for every phase and repetition.
         repeats: how many updates a step has; losses and scores are reported as means over them.
         transform: changes the inputs before the loss: `transform(networks, inputs, config) -> inputs`. It is called
@@ -196,6 +199,28 @@ class Phase:
     reuse: Reuse | None = None
 
 
+def check_streams(returned: Any, task: Task, name: str) -> Mapping[str, Stream]:
+    """What the method `name` of a task returned, if it is streams by name.
+
+    Raises:
+        GenlabError: it is something else.
+    """
+    from genlab.data import ImageSet
+
+    wanted = 'streams by name, as in {"images": Stream(image_set)}'
+    for stream_name, stream in mapping(returned, task, name, wanted).items():
+        if not isinstance(stream, Stream):
+            raise GenlabError(
+                f"{method(task, name)}: {stream_name} is no Stream but {described(stream)}: write Stream(...) around it"
+            )
+        if not isinstance(stream.image_set, ImageSet):
+            raise GenlabError(
+                f"{method(task, name)}: the Stream {stream_name} holds {described(stream.image_set)}: it takes an "
+                "ImageSet, such as self.context.load(...) finds or ImageSet(...) makes of a tensor"
+            )
+    return returned
+
+
 class PhasedTask(Task, abc.ABC):
     """A task that trains networks in phases. `training.Loop` is its replica, on one process or under DDP.
 
@@ -210,19 +235,18 @@ class PhasedTask(Task, abc.ABC):
         """What `streams()` returned, asked once.
 
         Raises:
-            GenlabError: something else than streams.
+            GenlabError: something else than streams, or none.
         """
-        streams = self.streams()
-        for name, stream in streams.items():
-            if not isinstance(stream, Stream):
-                kind = type(stream).__name__
-                raise GenlabError(f"streams(): {name} is no Stream but {kind}: write Stream(...) around it")
-        return streams
+        streams = check_streams(self.streams(), self, "streams")
+        if not streams:
+            raise GenlabError(f"{method(self, 'streams')} returned none: an epoch is a pass over the first of them")
+        return Named("no stream", streams)
 
     @cached_property
     def data(self) -> Mapping[str, SetDescription]:
         """What the streams' images are, by name: shape [N, C, S, S], classes, channels, image_size, digest."""
-        return {name: stream.image_set.describe() for name, stream in self.initial_streams.items()}
+        found = {name: stream.image_set.describe() for name, stream in self.initial_streams.items()}
+        return Named("no stream", found)
 
     @abc.abstractmethod
     def networks(self) -> Mapping[str, Callable[[], nn.Module]]:

@@ -16,10 +16,13 @@ from genlab.models import Classifier
 from genlab.randomness import generator as seeded
 from genlab.tasks.base import Inputs, Phase, PhasedTask, Report, Stream
 from genlab.tasks.classifier_config import ClassifierConfig
+from genlab.tasks.images import to_uint8
 from genlab.tasks.optimizers import Adam
 
 if TYPE_CHECKING:
     from genlab.tasks.base import Networks
+
+HARDEST = 16  # images in a report
 
 
 class ClassifierTask(PhasedTask):
@@ -65,20 +68,28 @@ class ClassifierTask(PhasedTask):
         return [Phase("label", {"classifier": Adam(c.lr, c.beta1, c.beta2)}, loss, draws)]
 
     def evaluate(self, networks: Networks, split: str, epoch: int) -> Report:
-        """Accuracy on all images of `split`; each is given one rotation, the same in every epoch."""
+        """Accuracy on all images of `split`, and the 16 of which the truth is least likely to the network, worst first.
+        Each is given one rotation, the same in every epoch."""
         images, device = self._load(split), self.context.device
         truth = images.labels
         if self.rotates:
             truth = self.sample("turns", len(images), seeded(self.config.seed, "evaluation"))
         assert truth is not None
 
-        def is_right(items: Tensor) -> Tensor:
+        def as_given(items: Tensor) -> tuple[Tensor, Tensor]:
             shown, expected = images.select(items, device), truth[items].to(device)
             if self.rotates:
                 shown = rotate(shown, expected)
-            return networks["classifier"](shown).argmax(1) == expected
+            return shown, expected
 
-        return Report({"accuracy/clean": float(self.context.map_shards(len(images), is_right).float().mean())})
+        def verdicts(items: Tensor) -> Tensor:
+            shown, expected = as_given(items)
+            chances = networks["classifier"](shown).softmax(1)
+            return torch.stack((chances.argmax(1) == expected, chances.gather(1, expected[:, None])[:, 0]), 1)
+
+        right, chance = self.context.map_shards(len(images), verdicts).unbind(1)
+        hardest, _ = as_given(chance.argsort(stable=True)[:HARDEST].cpu())
+        return Report({"accuracy/clean": float(right.mean())}, {"hardest": to_uint8(hardest)})
 
 
 def label_loss(networks: Networks, inputs: Inputs, config: ClassifierConfig) -> tuple[Tensor, dict[str, Tensor]]:

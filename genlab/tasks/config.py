@@ -22,7 +22,8 @@ class Config:
     """The settings of one trial; a task's own config adds its fields.
 
     A field is an int, float, bool, str, a `Literal`, one of these or None, or a tuple such as `tuple[float, ...]`,
-    which a command line writes `0:0.01:0.03`.
+    which a command line writes `0:0.01:0.03`. It has a default, which is that of trial 0, unless every sweep sets it.
+    Lists and other types are refused (`genlab.tasks.declared`): settings are compared, written and sent as they are.
 
     Attributes:
         implementation: `module:Class` of the task that runs this config, imported where it trains. Empty for a task

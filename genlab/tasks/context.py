@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from genlab.tasks.prepared import Prepared
+from genlab.tasks.returned import Named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,9 @@ class Context:
     device: str = "cpu"
     data_root: str | None = None
     prepared: Mapping[str, Prepared] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prepared", Named("nothing prepared as", self.prepared))
 
     def load(self, name: str, split: str, image_size: int = 32) -> ImageSet:
         """One split of a data set, as `genlab.data.load` finds it below `data_root`."""

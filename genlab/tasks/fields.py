@@ -23,8 +23,15 @@ def build(kind: type[C], settings: Mapping[str, Any]) -> C:
     """A checked config from some of its fields; the others keep their defaults.
 
     Raises:
-        GenlabError: a key that is no field (with the nearest ones), a value of another type, or out of range.
+        GenlabError: a key that is no field (with the nearest ones), a value of another type or out of range, or none
+            for a field that has no default.
     """
+    without = [field.name for field in dataclasses.fields(kind) if field.name not in settings and _is_needed(field)]
+    if without:
+        raise GenlabError(
+            f"{kind.__name__} has no value for {', '.join(without)}: give the field a default in the class, which is "
+            "that of trial 0, or name it in the sweep's settings"
+        )
     config = kind(**{name: check_value(kind, name, value) for name, value in settings.items()})
     config.check()
     return config
@@ -44,7 +51,7 @@ def check_value(kind: type[Config], name: str, value: Any) -> Any:
         GenlabError: no such field, or another type.
     """
     hint = _hint(kind, name)
-    for option in _options(hint):
+    for option in options(hint):
         try:
             if typing.get_origin(option) is tuple and isinstance(value, str):
                 return _parse_tuple(option, value)
@@ -61,7 +68,7 @@ def parse_value(kind: type[Config], name: str, text: str) -> Any:
         GenlabError: no such field, or no value of its type.
     """
     hint = _hint(kind, name)
-    for option in _options(hint):
+    for option in options(hint):
         try:
             return _parse(option, text)
         except ValueError:
@@ -76,20 +83,26 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
+def _is_needed(field: dataclasses.Field[Any]) -> bool:
+    """Whether a config cannot be made without a value for it."""
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
 @functools.cache
-def _hints(kind: type[Config]) -> dict[str, Any]:
+def hints(kind: type[Config]) -> dict[str, Any]:
+    """The types of a config's fields, by name."""
     names = {field.name for field in dataclasses.fields(kind)}
     return {name: hint for name, hint in typing.get_type_hints(kind).items() if name in names}
 
 
 def _hint(kind: type[Config], name: str) -> Any:
-    hints = _hints(kind)
-    if name not in hints:
-        raise GenlabError(f"{kind.__name__} has no field {name!r}: {nearest(name, hints)}")
-    return hints[name]
+    every = hints(kind)
+    if name not in every:
+        raise GenlabError(f"{kind.__name__} has no field {name!r}: {nearest(name, every)}")
+    return every[name]
 
 
-def _options(hint: Any) -> tuple[Any, ...]:
+def options(hint: Any) -> tuple[Any, ...]:
     """The types of a union, None first: any text is a str; of another type itself."""
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return (hint,)
@@ -151,7 +164,7 @@ def _ill_typed(name: str, value: str, hint: Any) -> GenlabError:
 
 def _describe(hint: Any) -> str:
     words = []
-    for option in _options(hint):
+    for option in options(hint):
         if typing.get_origin(option) is Literal:
             words += [str(valid) for valid in typing.get_args(option)]
         elif typing.get_origin(option) is tuple:

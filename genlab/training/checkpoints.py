@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from genlab.data import SetDescription
 from genlab.errors import CorruptFile, GenlabError
 from genlab.tasks import Context, PhasedTask, State, Task, build, configs, implementation, task_name
+from genlab.tasks.returned import Named
 from genlab.tensorfile import read_header
 from genlab.tracking.storage import Storage
 from genlab.training import networks as nets
@@ -148,9 +149,9 @@ def load(
         raise GenlabError(f"the checkpoint has {len(checkpoint.states)} replicas: there is no number {replica}")
     config = build(task.Config, {**checkpoint.config, "seed": checkpoint.seeds[replica]})
     made = task(config, Context(device=device))
-    made.data = {name: SetDescription.from_json(seen) for name, seen in checkpoint.data.items()}
+    made.data = Named("no stream", {name: SetDescription.from_json(seen) for name, seen in checkpoint.data.items()})
     networks = nets.make(made)
     for name, network in networks.items():
         network.load_state_dict(below(checkpoint.states[replica].tensors, f"networks/{name}/"))
         network.eval()
-    return networks
+    return Named("no network", networks)

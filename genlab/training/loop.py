@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from genlab.data import Batches, ImageSet
 from genlab.errors import GenlabError
 from genlab.randomness import derive, generator
 from genlab.tasks import Inputs, Phase, PhasedTask, Replica, Report, State, Stream
+from genlab.tasks.base import check_streams
+from genlab.tasks.returned import Named
+from genlab.training import contract
 from genlab.training import networks as nets
 from genlab.training.optimizers import Updater
 
@@ -27,7 +30,7 @@ class Loop(Replica):
 
     Attributes:
         networks: those that are trained, as modules, by name.
-        given: those that are not.
+        given: those that are not; modules: both, as a task's methods and transforms see them.
         steps_done, epoch: how many steps, and how many epochs, were trained.
         steps_per_epoch: the same in every epoch.
         streams, batches: what batches are drawn from now, by name.
@@ -36,6 +39,8 @@ class Loop(Replica):
         views: the networks as each phase's loss sees them; updaters: what updates them.
         later_phase: the phase that reuses the inputs of another, by that other's name.
         with_gradients: the networks whose parameters have gradients switched on now.
+        unchecked: whether what the task's functions return is still to be checked, as in the first step.
+        count: yields an epoch's steps, given how many there are; a progress bar counts along.
     """
 
     def __init__(self, task: PhasedTask) -> None:
@@ -44,12 +49,13 @@ class Loop(Replica):
             GenlabError: networks, phases and streams do not fit together, or a batch is too small for the ranks.
         """
         self.task, self.config, self.context = task, task.config, task.context
-        self.phases = task.phases()
+        self.phases = nets.phases(task)
         self.networks = nets.make(task)
-        self.given = dict(task.given())
+        self.given = nets.given(task)
         nets.check(task, self.phases, self.networks, self.given)
         for name, network in self.given.items():
             self.given[name] = nets.to_device(network, self.context.device).eval().requires_grad_(False)
+        self.modules = Named("no network", {**self.networks, **self.given})
         self.streams: dict[str, Stream] = dict(task.initial_streams)
         self.batches = {name: self._batches(name, stream) for name, stream in self.streams.items()}
         first = next(iter(self.batches))
@@ -62,6 +68,7 @@ class Loop(Replica):
         steps_per_pass = self.batches[first].steps_per_pass // max(1, self.draws_per_step[first])
         self.steps_per_epoch = self.config.epoch_steps or max(1, steps_per_pass)
         self.steps_done = self.epoch = 0
+        self.count: Callable[[int], Iterable[int]] = range
         # gradients that the task switched off stay off
         self.parameters = {
             name: [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -76,6 +83,7 @@ class Loop(Replica):
         }
         self.later_phase = {phase.reuse.phase: phase for phase in self.phases if phase.reuse}
         self.with_gradients = frozenset(self.networks)
+        self.unchecked = True
 
     @property
     def batch_size(self) -> int:
@@ -104,7 +112,7 @@ class Loop(Replica):
     def _views(self, phase: Phase, distributed: Mapping[str, torch.nn.Module]) -> dict[str, nets.View]:
         """The networks as this phase's loss sees them: gradients are averaged for those that it updates."""
         seen = {**self.networks, **{name: distributed[name] for name in phase.updates}, **self.given}
-        return {name: nets.View(name, network) for name, network in seen.items()}
+        return Named("no network", {name: nets.View(name, network) for name, network in seen.items()})
 
     def advance(self, epoch: int) -> Report:
         began = time.perf_counter()
@@ -131,10 +139,8 @@ class Loop(Replica):
 
     def evaluate(self, split: str) -> Report:
         with self._evaluating():
-            report = self.task.evaluate({**self.networks, **self.given}, split, self.epoch)
-        if not isinstance(report, Report):
-            raise GenlabError(f"evaluate() returned a {type(report).__name__}: it must return a Report")
-        return report
+            report = self.task.evaluate(self.modules, split, self.epoch)
+            return contract.report(report, self.task, "evaluate")
 
     def _train(self, epoch: int) -> Report:
         """One epoch of steps. Metrics are their means or, if a loss was not finite, each curve's last finite value."""
@@ -154,7 +160,7 @@ class Loop(Replica):
         first_step = self.steps_done
         names: list[str] = []
         table = torch.empty(0)
-        for i in range(self.steps_per_epoch):
+        for i in self.count(self.steps_per_epoch):
             reported = self._train_step(samplers, progress[i], progress_floats[i])
             if not names:
                 names = list(reported)
@@ -199,21 +205,29 @@ class Loop(Replica):
                     raise GenlabError(f"the phase {phase.name} reports {name}, which an earlier one reports already")
                 values = [each[name] for each in repetitions]
                 reported[name] = values[0] if len(values) == 1 else torch.stack(values).mean(0)
+        self.unchecked = False
         return reported
 
     def _update(self, phase: Phase, inputs: Inputs, progress: float) -> dict[str, Tensor]:
         """One update of the phase's networks; its loss and scores."""
         if phase.transform is not None:
             with self._evaluating(gradients=True):
-                inputs = phase.transform({**self.networks, **self.given}, inputs, self.config)
+                inputs = phase.transform(self.modules, inputs, self.config)
+            if self.unchecked:
+                contract.check_transformed(phase, inputs)
             self._training_mode()
         self._enable_gradients(frozenset(phase.updates))
         with parametrize.cached():  # spectral normalization: one power iteration per loss, not per forward
-            loss, scores = phase.loss(self.views[phase.name], inputs, self.config)
+            returned = phase.loss(self.views[phase.name], inputs, self.config)
+        if self.unchecked:
+            contract.check_loss(phase, returned)
+        loss, scores = returned
         updaters = self.updaters[phase.name].values()
         for updater in updaters:
             updater.zero_grad()
         loss.backward()
+        if self.unchecked:
+            contract.check_gradients(phase, self.networks, self.parameters)
         for updater in updaters:
             updater.step(progress)
         if f"loss/{phase.name}" in scores:
@@ -232,6 +246,8 @@ class Loop(Replica):
                 values[name] = self.batches[name].batch(before + repeat)
             else:
                 whole = self.task.sample(name, self.batch_size, samplers[phase.name, name])
+                if self.unchecked:
+                    contract.check_sample(self.task, name, self.batch_size, whole)
                 values[name] = whole[rank * length : (rank + 1) * length]
         return Inputs(values, progress)
 
@@ -245,10 +261,13 @@ class Loop(Replica):
         names = [phase.name for phase in self.phases]
         between = self.phases[names.index(later.reuse.phase) : names.index(later.name)]
         updated = {name for phase in between for name in phase.updates}
-        views = {n: nets.Withheld(n) if n in updated else view for n, view in self.views[later.name].items()}
+        views = {n: nets.Withheld(n, None) if n in updated else view for n, view in self.views[later.name].items()}
         self._enable_gradients(frozenset(later.updates))
         with parametrize.cached():
-            return later.reuse.compute(views, inputs)
+            computed = later.reuse.compute(Named("no network", views), inputs)
+        if self.unchecked:
+            contract.check_computed(later, computed)
+        return computed
 
     def _enable_gradients(self, wanted: frozenset[str]) -> None:
         """Gradients on for the parameters of these networks only."""
@@ -276,7 +295,7 @@ class Loop(Replica):
     def _replace_streams(self, epoch: int) -> None:
         """Take over what the task's `next_streams()` returns."""
         with self._evaluating():
-            replaced = self.task.next_streams(epoch, {**self.networks, **self.given})
+            replaced = check_streams(self.task.next_streams(epoch, self.modules), self.task, "next_streams")
         for name, stream in replaced.items():
             if name not in self.streams:
                 raise GenlabError(f"next_streams() names {name}: streams() names {', '.join(self.streams)}")

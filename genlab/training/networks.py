@@ -11,18 +11,78 @@ from torch.nn.parallel import DistributedDataParallel
 
 from genlab.errors import GenlabError
 from genlab.randomness import derive
-from genlab.tasks import Context, Phase, PhasedTask
+from genlab.tasks import Context, Phase, PhasedTask, Reuse
+from genlab.tasks.optimizers import Optimizer
+from genlab.tasks.returned import described, mapping, method, where
 
 
 def make(task: PhasedTask) -> dict[str, nn.Module]:
-    """The networks that are trained, each with the first weights that follow from the seed and its own name."""
+    """The networks that are trained, each with the first weights that follow from the seed and its own name.
+
+    Raises:
+        GenlabError: `networks()` names no functions, or what one makes is no network.
+    """
     made = {}
-    for name, build in task.networks().items():
+    wanted = 'functions that make a network, by name, as in {"classifier": lambda: Net()}'
+    for name, build in mapping(task.networks(), task, "networks", wanted).items():
         torch.manual_seed(derive(task.config.seed, f"init/{name}"))
-        if isinstance(build, nn.Module):
-            raise GenlabError(f"networks(): {name} is a network: write a function that makes it, as in lambda: Net()")
-        made[name] = to_device(build(), task.context.device)
+        if isinstance(build, nn.Module) or not callable(build):
+            kind = "a network" if isinstance(build, nn.Module) else described(build)
+            raise GenlabError(
+                f"{method(task, 'networks')}: {name} is {kind}: write a function that makes it, as in lambda: Net()"
+            )
+        network = build()
+        if not isinstance(network, nn.Module):
+            raise GenlabError(f"networks(): {where(build)} made {described(network)} as {name}: it must be a network")
+        made[name] = to_device(network, task.context.device)
     return made
+
+
+def given(task: PhasedTask) -> dict[str, nn.Module]:
+    """The networks that are not trained.
+
+    Raises:
+        GenlabError: `given()` returned something else.
+    """
+    wanted = 'networks by name, as in {"judge": self.context.prepared["judge"].networks["classifier"]}'
+    found = dict(mapping(task.given(), task, "given", wanted))
+    for name, network in found.items():
+        if not isinstance(network, nn.Module):
+            raise GenlabError(f"{method(task, 'given')}: {name} is {described(network)}: it must be a network")
+    return found
+
+
+def phases(task: PhasedTask) -> list[Phase]:
+    """What a step does.
+
+    Raises:
+        GenlabError: `phases()` returned something else than phases, or one is made of what a phase cannot be made of.
+    """
+    found = task.phases()
+    if not isinstance(found, (list, tuple)) or not found:
+        raise GenlabError(f"{method(task, 'phases')} returned {described(found)}: it must return a list, [Phase(...)]")
+    for phase in found:
+        if not isinstance(phase, Phase):
+            raise GenlabError(f"{method(task, 'phases')} returned {described(phase)} in its list: write Phase(...)")
+        if not isinstance(phase.name, str):
+            raise GenlabError(f"{method(task, 'phases')}: a phase's name is {described(phase.name)}: write a text")
+        the_phase = f"the phase {phase.name}"
+        if not isinstance(phase.updates, Mapping) or not phase.updates:
+            raise GenlabError(
+                f"{the_phase} updates {described(phase.updates)}: write the networks that it trains, each with its "
+                'optimizer, as in {"classifier": Adam(1e-3)}'
+            )
+        for name, optimizer in phase.updates.items():
+            if not isinstance(optimizer, Optimizer):
+                raise GenlabError(f"{the_phase} updates {name} by {described(optimizer)}: write Adam(...) or SGD(...)")
+        for part in ("loss", "transform"):
+            if not callable(value := getattr(phase, part)) and (part == "loss" or value is not None):
+                raise GenlabError(f"the {part} of {the_phase} is {described(value)}: it must be a function")
+        if not isinstance(phase.draws, (list, tuple)):
+            raise GenlabError(f"{the_phase} draws {described(phase.draws)}: write a tuple of names, as in ('real',)")
+        if phase.reuse is not None and not isinstance(phase.reuse, Reuse):
+            raise GenlabError(f"{the_phase} reuses {described(phase.reuse)}: write Reuse(phase, compute)")
+    return list(found)
 
 
 def to_device(network: nn.Module, device: str) -> nn.Module:
@@ -57,8 +117,6 @@ def check(
             "from given() if it is not to be trained"
         )
     for number, phase in enumerate(phases):
-        if isinstance(phase.draws, str):
-            raise GenlabError(f"the phase {phase.name} draws a text, {phase.draws!r}: write a tuple, as in ('real',)")
         if phase.repeats < 1:
             raise GenlabError(f"the phase {phase.name} has {phase.repeats} repeats: it must have one at least")
         samples = phase.draws and type(task).sample is not PhasedTask.sample
@@ -95,27 +153,65 @@ def distribute(network: nn.Module, context: Context) -> nn.Module:
     return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
+_SETTING = "use a setting of Adam or SGD, such as weight_decay, or let forward return what is computed of the weights"
+_MODE = "leave it to the loop: losses see training mode, transforms and evaluate() evaluation mode"
+OF_MODULES = {  # what a loss may want of any module, and what to do instead
+    **dict.fromkeys(("parameters", "named_parameters", "state_dict", "weight", "bias"), _SETTING),
+    **dict.fromkeys(("train", "eval", "training"), _MODE),
+    **dict.fromkeys(("requires_grad_", "zero_grad"), "leave it to the loop: only what the phase updates has gradients"),
+    **dict.fromkeys(("to", "cpu", "cuda", "device"), "leave it to the loop; tensors of the inputs say their device"),
+    **dict.fromkeys(("module",), "write nothing: the network is the same on one worker and on several"),
+}
+
+
+class OnlyForward(GenlabError, AttributeError):
+    """A loss asked for something of a network that is not its forward; to `hasattr` it is not there."""
+
+
 class View:
     """A network as a loss sees it: a function, and the same one on one worker as on several."""
 
-    def __init__(self, name: str, network: nn.Module) -> None:
-        self._name, self._network = name, network
+    __slots__ = ("_name", "_network")
+
+    def __init__(self, name: str, network: Any) -> None:
+        object.__setattr__(self, "_name", name)
+        object.__setattr__(self, "_network", network)
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         return self._network(*inputs, **named)
 
-    def __getattr__(self, attribute: str) -> Any:
-        raise AttributeError(
-            f"a loss calls the network as a function, {self._name}(...), and nothing else of it: under DDP gradients "
-            f"are averaged in its forward alone. What {self._name}.{attribute} does, let forward do or return"
+    def _refuse(self, asked: str, instead: str) -> OnlyForward:
+        return OnlyForward(
+            f"a loss calls the network {self._name} as a function, networks[{self._name!r}](...), and has nothing else "
+            f"of it: under DDP gradients are averaged in its forward alone. In place of {self._name}{asked} {instead}"
         )
 
+    def __getattr__(self, name: str) -> Any:
+        if name in OF_MODULES:
+            raise self._refuse(f".{name}", OF_MODULES[name])
+        again = f"networks[{self._name!r}](x, part={name!r})"
+        raise self._refuse(f".{name}", f"let forward return it beside the rest, or take an argument: {again}")
 
-class Withheld:
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise self._refuse(f".{name} = ...", "set it where networks() makes the network, or hand it to forward")
+
+    def __getitem__(self, index: Any) -> Any:
+        raise self._refuse(f"[{index!r}]", "let forward return what that part gives, beside the rest")
+
+    def __len__(self) -> int:
+        raise self._refuse("'s length", "use what is known where networks() makes it, such as a field of the config")
+
+    def __iter__(self) -> Any:
+        raise self._refuse("'s parts", "let forward return what they give, beside the rest")
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class Withheld(View):
     """In place of a network that a `Reuse` may not call."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    __slots__ = ()
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         raise GenlabError(

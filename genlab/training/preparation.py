@@ -34,6 +34,7 @@ from genlab.tasks import (
 )
 from genlab.tasks.fields import as_dict
 from genlab.tasks.prepared import Source
+from genlab.tasks.returned import Named
 from genlab.tracking.storage import Storage
 from genlab.training.checkpoints import Checkpoint, load
 from genlab.training.trial import Trial
@@ -221,6 +222,6 @@ def _read(path: str, task: type[Task] | None, device: str, url: str) -> Prepared
         networks = load(checkpoint, task=task, device=device)
         for network in networks.values():
             network.requires_grad_(False)
-        return Prepared(networks, {}, {}, metrics)
+        return Prepared(Named("no network", networks), {}, {}, metrics)
     state = checkpoint.states[0]
-    return Prepared({}, state.tensors, state.scalars, metrics)
+    return Prepared({}, Named("no tensor", state.tensors), state.scalars, metrics)

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError
-from genlab.report.grids import can_be_shown
 from genlab.tasks import Config, Context, CustomTask, PhasedTask, Replica, Report, Task, task_name
 from genlab.tasks.fields import as_dict
+from genlab.tasks.returned import described, method
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
+from genlab.training import contract
 from genlab.training.checkpoints import Checkpoint
 from genlab.training.loop import SPEED, Loop
 
@@ -21,7 +22,10 @@ def start(task: Task) -> Replica:
     if isinstance(task, PhasedTask):
         return Loop(task)
     assert isinstance(task, CustomTask)
-    return task.start()
+    replica = task.start()
+    if not isinstance(replica, Replica):
+        raise GenlabError(f"{method(task, 'start')} returned {described(replica)}: it must return a Replica")
+    return replica
 
 
 class Trial:
@@ -47,14 +51,18 @@ class Trial:
         self.reports: list[Report] = []
 
     def advance(self) -> list[Report]:
-        """Train one epoch more; a report a replica."""
+        """Train one epoch more; a report a replica.
+
+        Raises:
+            GenlabError: what the task returned is not what it must.
+        """
         self.epoch += 1
-        self.reports = [replica.advance(self.epoch) for replica in self.replicas]
+        self.reports = [contract.report(each.advance(self.epoch), each, "advance") for each in self.replicas]
         return self.reports
 
     def test(self) -> list[Report]:
         """Evaluate on the test data; a report a replica."""
-        return [replica.evaluate("test") for replica in self.replicas]
+        return [contract.report(each.evaluate("test"), each, "evaluate") for each in self.replicas]
 
     def epoch_report(self, name: str, host: Mapping[str, Any], tested: Sequence[Report] = ()) -> EpochReport:
         """The last epoch as the records keep it.
@@ -63,9 +71,6 @@ class Trial:
             name: of the trial.
             host: what it ran on, by name.
             tested: what `test()` returned; its metrics and images are kept under `test/<name>`.
-
-        Raises:
-            GenlabError: images of a shape or type that cannot be shown.
         """
         replicas = []
         for i, report in enumerate(self.reports):
@@ -73,12 +78,6 @@ class Trial:
             if tested:
                 metrics |= {f"test/{key}": value for key, value in tested[i].metrics.items()}
                 images |= {f"test/{key}": value for key, value in tested[i].images.items()}
-            for key, each in images.items():
-                if not can_be_shown(each):
-                    raise GenlabError(
-                        f"images {key!r} are {each.dtype} {list(each.shape)}, but a report takes uint8 [N, H, W, C], "
-                        "[rows, columns, H, W, C] or [H, W, C] with 1, 3 or 4 channels"
-                    )
             replicas.append(ReplicaReport(metrics, report.steps, images))
         return EpochReport(
             trial=name,
@@ -101,7 +100,7 @@ class Trial:
             epoch=self.epoch,
             seeds=self.seeds,
             metrics=[{k: v for k, v in report.metrics.items() if k not in SPEED} for report in self.reports],
-            states=[replica.save() for replica in self.replicas],
+            states=[contract.state(replica.save(), replica) for replica in self.replicas],
         )
 
     def load(self, checkpoint: Checkpoint) -> None:

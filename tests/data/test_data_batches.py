@@ -108,6 +108,20 @@ def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
     assert len({index for rank in ranks for index in which(rank.batch(5).images)}) == 8
 
 
+def test_a_set_smaller_than_a_batch_is_told_once_a_case(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        for batch_size, world_size in ((50, 1), (64, 1), (64, 2), (96, 4)):
+            for rank in range(world_size):
+                made = Batches(
+                    numbered(50), batch_size=batch_size, rank=rank, world_size=world_size, seed=0, name="told"
+                )
+                assert len(made.batch(0).images) * world_size == made.global_batch
+    assert caplog.messages == [
+        "the stream told has 50 images, fewer than batch_size=64: each batch is all 50 of them",
+        "the stream told has 50 images, fewer than batch_size=96: each batch is 48 of them",
+    ]
+
+
 def candidates(image: Tensor, augment: str) -> list[Tensor]:
     """Every result that padding, cropping and flipping one uint8 image, the slow way, can have."""
     size = image.shape[-1]

@@ -101,7 +101,7 @@ def test_bad_options_are_refused(options: dict[str, Any], says: str) -> None:
         ({"mode": "best"}, "min or max"),
         ({"task": "gann"}, "gan"),
         ({"task": 3}, "task"),
-        ({"grace_epochs": 9}, "epochs"),
+        ({"grace_epochs": 9, "trials": 10}, "epochs"),
         ({"conditions": {"lr": {"batch": [1]}}}, "batch"),
         ({"settings": {"lrr": 1.0}}, "lr"),
         ({"task": "gan", "metric": "kid", "space": {}, "grid": [{"batch_size": 33}]}, "batch_size=33"),
@@ -113,7 +113,7 @@ def test_bad_sweeps_are_refused(changes: dict[str, Any], says: str) -> None:
 
 
 def test_without_asha_there_is_no_first_rung() -> None:
-    assert plan(toy_sweep(grace_epochs=9), scheduler="fifo").epochs == 3
+    assert plan(toy_sweep(grace_epochs=9, trials=10), scheduler="fifo").epochs == 3
 
 
 def test_a_stepped_range_holds_what_its_steps_nearly_are() -> None:

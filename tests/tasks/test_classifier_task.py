@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from test_gan_task import painted
 from torch import Tensor, nn
 
 from genlab.errors import DataError
+from genlab.randomness import generator as seeded
 from genlab.tasks import ClassifierConfig, Context, Report, build
 from genlab.tasks.classifier import ClassifierTask, rotate
 from genlab.training import Loop
@@ -76,6 +78,22 @@ def test_an_epochs_accuracy_is_that_of_the_trained_network_on_all_images_of_the_
         assert images.labels is not None
         right = network(images.select(torch.arange(300))).argmax(1) == images.labels
         assert 0.3 < accuracy == pytest.approx(float(right.float().mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("target", ["auto", "rotation"])
+def test_an_epoch_shows_the_images_that_the_network_finds_hardest(target: str) -> None:
+    """As it saw them: those to whose label it gives the least chance, the worst first."""
+    loop = Loop(task(epoch_steps=20, width=4, target=target))
+    shown = loop.advance(1).images["hardest"]
+    images, network = Context().load("digits", "validation"), loop.networks["classifier"].eval()
+    truth, seen = images.labels, images.select(torch.arange(300))
+    if target == "rotation":
+        truth = loop.task.sample("turns", 300, seeded(0, "evaluation"))  # type: ignore[attr-defined]
+        seen = torch.stack([image.rot90(int(turn), (1, 2)) for image, turn in zip(seen, truth, strict=True)])
+    with torch.no_grad():
+        loss = nn.functional.cross_entropy(network(seen), truth, reduction="none")
+    worst = seen[loss.argsort(descending=True, stable=True)[:16]]
+    np.testing.assert_array_equal(shown, (worst * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
 
 
 def test_what_auto_rotates_is_turned_in_training_and_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:

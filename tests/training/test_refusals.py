@@ -56,9 +56,9 @@ def with_shared() -> nn.Module:
         ),
         ({"phases": [dataclasses.replace(LABEL, draws=("first", "latent"))]}, "phase label draws latent"),
         ({"phases": [LABEL, LABEL]}, "two phases are named label"),
-        ({"phases": [dataclasses.replace(LABEL, draws="first")]}, "draws a text, 'first': write a tuple"),
+        ({"phases": [dataclasses.replace(LABEL, draws="first")]}, "draws the str 'first': write a tuple"),
         ({"networks": {"classifier": small()}}, "classifier is a network: write a function"),
-        ({"streams": {"first": tiny_tasks.noise_images("x", 8)}}, "first is no Stream but ImageSet"),
+        ({"streams": {"first": tiny_tasks.noise_images("x", 8)}}, "first is no Stream but an ImageSet"),
         ({"phases": [dataclasses.replace(LABEL, repeats=0)]}, "the phase label has 0 repeats"),
         ({"phases": [dataclasses.replace(LABEL, name="a/b")]}, "'a/b' cannot name"),
         ({"streams": {"a/b": Stream(tiny_tasks.noise_images("x", 8))}}, "'a/b' cannot name"),
@@ -106,7 +106,9 @@ def test_one_phase_may_reuse_the_inputs_of_another() -> None:
 def test_an_evaluation_returns_a_report() -> None:
     loop = Loop(task(evaluate={})(build(TinyConfig, {}), Context()))
     loop.task.evaluate = lambda networks, split, epoch: {"accuracy": 1.0}  # type: ignore[assignment,method-assign,return-value]
-    with pytest.raises(GenlabError, match=r"evaluate\(\) returned a dict: it must return a Report"):
+    with pytest.raises(
+        GenlabError, match=r"evaluate\(\) \(.*test_refusals.py:\d+ .*\) returned a dict: it must return a Report"
+    ):
         loop.advance(1)
 
 
