@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -111,7 +112,7 @@ def start(**options: Any) -> None:
     from ray._private.node import Node
 
     os.environ.update(OWN)
-    with _absent("ray.dashboard.optional_deps"), _without(Node, UNUSED):
+    with _absent("ray.dashboard.optional_deps"), _without(Node, UNUSED), _groups_of_their_own():
         ray.init(address="local", include_dashboard=False, **CALM, **options)
 
 
@@ -149,6 +150,20 @@ def _without(owner: type, methods: tuple[str, ...]) -> Iterator[None]:
     finally:
         for name, method in own.items():
             setattr(owner, name, method)
+
+
+@contextlib.contextmanager
+def _groups_of_their_own() -> Iterator[None]:
+    """Meanwhile Ray's processes start in process groups of their own: what `timeout` and a terminal send to the
+    driver's group would end them before the driver could end the sweep. They still die with it."""
+    from ray._private import services
+
+    plain = services.ConsolePopen
+    setattr(services, plain.__name__, functools.partial(plain, process_group=0))
+    try:
+        yield
+    finally:
+        setattr(services, plain.__name__, plain)
 
 
 class Room(NamedTuple):

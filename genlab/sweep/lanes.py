@@ -11,11 +11,13 @@ from typing import Any
 
 import ray
 
+from genlab.errors import last_line
 from genlab.sweep.mailbox import Mailbox
 from genlab.sweep.worker import LaneSettings
 
 QUICK = 20.0  # seconds: a run that ends sooner, without ever joining, did not come up
 GIVE_UP = 4  # runs in a row that do not come up
+END = 10.0  # seconds at most that a run takes to notice that it was killed
 
 
 class LanePool:
@@ -44,6 +46,7 @@ class LanePool:
         self.problem: str | None = None
         self.last_up = time.monotonic()
         self.runs = 0
+        self.trainers: dict[int, Any] = {}
         self.threads = [
             threading.Thread(target=self._supervise, args=(lane,), daemon=True, name=f"lane {lane}")
             for lane in range(lanes)
@@ -71,7 +74,8 @@ class LanePool:
                     ray.util.remove_placement_group(group[0])
             failures = 0 if up or time.monotonic() - began > QUICK else failures + 1
             if failures >= GIVE_UP:
-                self.problem = f"lane {lane} does not come up: {error}"
+                why = last_line(str(error)) if error else "its run ends at once"
+                self.problem = self.problem or f"{why}: lane {lane} does not come up"
                 return
             time.sleep(0.5 * failures)
 
@@ -80,30 +84,42 @@ class LanePool:
         from genlab.sweep.trainer import LaneTrainer  # imports much
 
         settings = dataclasses.replace(self.settings, lane=lane)
-        LaneTrainer(f"lane-{lane}-{self.runs}", settings, self.workers, self.resources, self.scratch.name).fit()
+        name = f"lane-{lane}-{self.runs}"
+        self.trainers[lane] = LaneTrainer(name, settings, self.workers, self.resources, self.scratch.name)
+        self.trainers[lane].fit()
 
-    def look(self) -> dict[str, Any]:
-        """The mailbox's view; notes a `problem` once no lane has been up for the deadline."""
-        seen: Any = ray.get(self.mailbox.look.remote(), timeout=60)
+    def look(self, timeout: float = 60.0) -> dict[str, Any]:
+        """The mailbox's view; notes a `problem` once no lane has been up for the deadline, or none can ever be."""
+        seen: Any = ray.get(self.mailbox.look.remote(), timeout=timeout)
         now = time.monotonic()
         if any(seen["lanes"].values()):
             self.last_up = now
+        elif seen["final"]:
+            self.problem = self.problem or f"{last_line(seen['final'])}; no lane came up"
         elif now - self.last_up > self.deadline:
-            why = f"; the last error: {seen['error']}" if seen["error"] else ""
+            why = f"{last_line(seen['error'])}; " if seen["error"] else ""
             self.problem = self.problem or (
-                f"no lane came up in {self.deadline:.0f} s: each needs {self.workers} x {self.resources}; "
-                f"free are {ray.available_resources()}{why}"
+                f"{why}no lane came up in {self.deadline:.0f} s: each needs {self.workers} x {self.resources}; "
+                f"free are {ray.available_resources()}"
             )
         return seen
 
-    def close(self, timeout: float = 10.0) -> None:
-        """Send the workers home and wait for their runs to end."""
+    def close(self, timeout: float = 3.0) -> None:
+        """Send the workers home and wait for their runs to end; after `timeout` seconds end them."""
         self.closing.set()
         with contextlib.suppress(Exception):
             ray.get(self.mailbox.close.remote(), timeout=5)
-        end = time.monotonic() + timeout
-        for thread in self.threads:
-            thread.join(max(0.0, end - time.monotonic()))
+        self._wait_for_runs(timeout)
+        for lane, thread in enumerate(self.threads):
+            if thread.is_alive() and lane in self.trainers:  # in the middle of an epoch
+                with contextlib.suppress(Exception):
+                    self.trainers[lane].kill()
+        self._wait_for_runs(END)  # who talks to a Ray that has been shut down ends the whole process
         with contextlib.suppress(Exception):
             ray.kill(self.mailbox)
         self.scratch.cleanup()
+
+    def _wait_for_runs(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        for thread in self.threads:
+            thread.join(max(0.0, end - time.monotonic()))

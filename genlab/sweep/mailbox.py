@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
+
+from genlab.errors import last_line
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -36,6 +39,7 @@ class Lane:
         self.taken: dict[str, set[str]] = {}  # request id -> the groups that began it
         self.outcomes: dict[str, dict[int, Answer]] = {}  # request id -> rank -> outcome
         self.last_error = ""
+        self.told: set[str] = set()  # errors that were shown already
         self.group: Any = None  # the placement group, for whoever must remove it
 
     def give_up(self) -> None:
@@ -62,6 +66,7 @@ class Mailbox:
         self.answers: dict[str, Answer] = {}
         self.prepared: dict[str, str] | None = None
         self.notes: list[str] = []
+        self.failures: Counter[tuple[int, int, str]] = Counter()  # lane, rank, error: at starts that must fail alike
         self.closed = False
         self.cut_by: str | None = None
 
@@ -115,14 +120,17 @@ class Mailbox:
             self.changed.notify_all()
 
     async def look(self) -> dict[str, Any]:
-        """Which lanes are up, the last error of any, notes since the last look, and why the sweep was cut."""
+        """Which lanes are up, the last error of any, one that no start gets past, notes since the last look, and why
+        the sweep was cut."""
         notes, self.notes = self.notes, []
         errors = [lane.last_error for lane in self.lanes.values() if lane.last_error]
+        final = [error for (_, _, error), times in self.failures.items() if times > 1]
         return {
             "ready": self.prepared is not None,
             "cut": self.cut_by,
             "lanes": {n: lane.joined for n, lane in self.lanes.items() if self._is_up(lane)},
             "error": errors[-1] if errors else None,
+            "final": final[0] if final else None,
             "notes": notes,
         }
 
@@ -148,11 +156,16 @@ class Mailbox:
         if lane.attempt in (None, attempt):  # None: a mailbox that was started again while the lane is at work
             lane.joined, lane.heard = attempt, time.monotonic()
 
-    async def failed(self, number: int, error: str) -> None:
-        """A worker of the lane could not start, or is of no use any more."""
+    async def failed(self, number: int, rank: int, error: str, final: bool) -> None:
+        """A worker of the lane could not start, or is of no use any more. `final`: another one will fail alike."""
         async with self.changed:
             lane = self.lanes.setdefault(number, Lane())
             lane.last_error = error
+            if final:
+                self.failures[number, rank, error] += 1
+            if error not in lane.told:  # a lane that starts again and again must not look like one that works
+                lane.told.add(error)
+                self.notes.append(f"lane {number} starts again: {last_line(error)}")
             lane.give_up()
             self.changed.notify_all()
 
@@ -195,9 +208,9 @@ class Mailbox:
                         return {**request, "prepared": self.prepared}
                     why = (
                         f"its lane died {self.tries} times in this epoch: killed, out of memory, or at work for longer "
-                        f"than epoch_deadline; the last error: {lane.last_error or 'none was reported'}"
+                        f"than epoch_deadline; the last error: {last_line(lane.last_error or 'none was reported')}"
                     )
-                    self._answer(lane, request["id"], {"kind": "lost", "value": why})
+                    self._answer(lane, request["id"], {"kind": "lost", "value": f"{lane.last_error}\n{why}".lstrip()})
                     continue
                 self._assign()
                 if lane.request is request:

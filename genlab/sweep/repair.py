@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from genlab.errors import last_line
 from genlab.tracking.records import EpochRecord, TrialRecord
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def repair(run: Run) -> None:
     answers: Any = ray.get([mailbox.ask.remote(_request(run, record, epoch)) for record, epoch in damaged])
     for (record, epoch), answer in zip(damaged, answers, strict=True):
         if answer["kind"] != "ok":
-            run.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {answer['value']}")
+            why = last_line(str(answer["value"]))
+            run.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {why}")
             return
         value = answer["value"]
         run.append("repair", trial=record.name, epoch=epoch.epoch, report=value["report"], state=value["state"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import threading
@@ -12,18 +13,20 @@ from typing import Any
 import ray
 from ray.exceptions import RaySystemError
 
-from genlab.errors import GenlabError, StorageError
+from genlab.errors import GenlabError, StorageError, place
 from genlab.sweep.cluster import Room
 from genlab.sweep.lanes import LanePool
+from genlab.sweep.loading import pickled
 from genlab.sweep.plan import Plan
 from genlab.sweep.repair import repair
-from genlab.sweep.view import View, last_line
-from genlab.sweep.worker import LaneSettings, pickled
+from genlab.sweep.view import View
+from genlab.sweep.worker import LaneSettings
 from genlab.tasks.fields import as_dict
 from genlab.tracking.drain import Drain
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
 from genlab.tracking.storage import Storage
 
+ALIKE = 3  # trials that fail in the same place before any has trained an epoch, and the others would fail there, too
 CONFIRM_SEEDS = 3  # at least so many, since one seed confirms nothing
 DATA = ("GENLAB_DATA", "GENLAB_CACHE")  # folders that lanes use as the driver does
 
@@ -58,8 +61,9 @@ class Run:
         """Whether the sweep is about to end before its time."""
         return self.why is not None
 
-    def execute(self, room: Room, data_root: str | None, new_options: Mapping[str, Any]) -> None:
-        """Run until all trials have ended, or `stop`. `new_options` of a resume are remembered unless it is refused.
+    def execute(self, room: Room, data_root: str | None, news: Mapping[str, Any]) -> None:
+        """Run until all trials have ended, or `stop`. `news` of a resume (options, code) are remembered unless it is
+        refused.
 
         Raises:
             GenlabError: what must be prepared could not be, or the data are not those of before.
@@ -79,6 +83,7 @@ class Run:
             },
             threads=int(room.resources["CPU"]),
             epoch_deadline=plan.sweep.epoch_deadline,
+            working_folder=os.getcwd(),
         )
         self.pool = LanePool(room.lanes, plan.workers, room.resources, settings, room.patience)
         threads = [
@@ -88,16 +93,20 @@ class Run:
         try:
             for thread in threads:
                 thread.start()
-            if new_options or self.records.data() is not None:  # a resume that is refused must have changed nothing
+            if news or self.records.data() is not None:  # a resume that is refused must have changed nothing
                 self.wait_until_prepared()
-            if new_options and not self.refused:
-                self.records.append("start", options=new_options)
+            if news and not self.refused:
+                self.records.append("start", **{"options": {}, **news})
+                for name in news.get("changed", ()):
+                    self.view.say(f"{name} is another one than before: it trains what follows, as the records now say")
             repair(self)
             self._fit(search=True)
             self._confirm()
         finally:
             self.ended.set()
             self.doomed.put(None)
+            with contextlib.suppress(Exception):  # what was printed last; a Ray that is gone has nothing to tell
+                self._hear(self.pool.look(timeout=5))
             self.pool.close()
         if self.refused:
             raise GenlabError(self.refused)
@@ -156,8 +165,7 @@ class Run:
         while not self.ended.wait(1.0):
             try:
                 seen = self.pool.look()
-                for note in seen["notes"]:
-                    self.view.say(note)
+                self._hear(seen)
                 if self.pool.problem:
                     self.stop(self.pool.problem)
                 if seen["cut"] and not self.why:
@@ -170,6 +178,11 @@ class Run:
                 if not ray.is_initialized() or isinstance(error, RaySystemError):
                     self.why = self.why or f"Ray is gone: {error}"
                     return
+
+    def _hear(self, seen: Mapping[str, Any]) -> None:
+        """Show what lanes have to say, and what tasks printed there."""
+        for note in seen["notes"]:
+            self.view.say(note)
 
     def _sweep_away(self) -> None:
         """Delete states that nothing needs any more."""
@@ -188,7 +201,8 @@ class Run:
             return
         if kind in ("error", "lost"):
             self.append("error", trial=name, epoch=result["epoch"], traceback=value)
-            self.view.ended(record, last_line(value))
+            self.view.ended(record)
+            self._stop_if_all_fail_alike()
         else:
             diverged = kind == "diverged"
             ends = "diverged" if diverged else None
@@ -207,6 +221,18 @@ class Run:
             (self.view.ended if ends else self.view.advanced)(record)
         if record.ends is not None:
             self.pool.mailbox.forget.remote(name)
+
+    def _stop_if_all_fail_alike(self) -> None:
+        """A mistake in the task fails all trials in the same place: the first ones are enough."""
+        if any(trial.epochs for trial in self.records.trials.values()):
+            return
+        where = [place(event["traceback"]) for event in self.records.events if event["event"] == "error"]
+        alike = list(itertools.takewhile(lambda one: one == where[-1], reversed(where)))
+        if len(alike) >= min(ALIKE, self.plan.trials):
+            self.stop(
+                f"{len(alike)} trials failed in the same place, and none has trained an epoch: {where[-1]}. Repair "
+                "that, then begin anew, or resume for the trials to come, with --accept-code if the code has changed"
+            )
 
     def append(self, kind: str, **content: Any) -> None:
         """Commit an event, unless the sweep stops."""

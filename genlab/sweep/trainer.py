@@ -71,6 +71,7 @@ class LaneTrainer(DataParallelTrainer):
     """Not TorchTrainer: the workers join a process group of their own, which saves its back end's start."""
 
     def __init__(self, name: str, settings: LaneSettings, workers: int, resources: dict[str, float], scratch: str):
+        self.controller: Any = None
         super().__init__(
             lane_loop,
             train_loop_config={"settings": settings},
@@ -86,6 +87,11 @@ class LaneTrainer(DataParallelTrainer):
         here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         own = {"env_vars": get_env_vars_to_propagate()}  # what the user set, if anything
         actor: Any = ray.remote(num_cpus=0, scheduling_strategy=here, runtime_env=own)(Controller)
-        controller = actor.remote(**parts)
-        ray.get(controller.run.remote())
-        return ray.get(controller.get_result.remote())
+        self.controller = actor.remote(**parts)
+        ray.get(self.controller.run.remote())
+        return ray.get(self.controller.get_result.remote())
+
+    def kill(self) -> None:
+        """End the run at once, whatever its workers do: they die with their controller."""
+        if self.controller is not None:
+            ray.kill(self.controller)

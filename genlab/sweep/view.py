@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from genlab.errors import last_line
 from genlab.sweep.plan import Plan
 from genlab.tracking.records import Records, TrialRecord, rank
 
@@ -41,26 +42,28 @@ class View:
             self.live = None
 
     def say(self, text: str) -> None:
-        """One line, above the table."""
+        """Lines above the table."""
         self.console.print(text, soft_wrap=True)
 
     def advanced(self, record: TrialRecord) -> None:
         """A trial ended an epoch and goes on. The table shows it by itself."""
         self.first = self.first or (time.monotonic(), self._epochs_done())
 
-    def ended(self, record: TrialRecord, why: str = "") -> None:
-        """A trial ended."""
+    def ended(self, record: TrialRecord) -> None:
+        """A trial ended. The table shows it by itself, but for why it failed."""
         self.advanced(record)
-        if self.live is None:
-            self.say(self.line(record, why))
+        if self.live is None or record.ends == "failed":
+            self.say(self.line(record))
 
-    def line(self, record: TrialRecord, why: str = "") -> str:
+    def line(self, record: TrialRecord) -> str:
         """A trial in one line of plain text."""
+        if record.error is not None:
+            return f"{self._count():>9}  trial {record.name} failed: {last_line(record.error)}"
         epoch = record.last.epoch if record.last else 0
         words = [f"{self._count():>9}  trial {record.name}  {record.ends or 'running':9}"]
         words.append(f"epoch {epoch}/{record.config['epochs']}")
         words.append(f"{self.plan.sweep.metric} {show(record.objective)}")
-        words.append(why or " ".join(f"{name}={show(value)}" for name, value in record.settings.items()))
+        words.append(" ".join(f"{name}={show(value)}" for name, value in record.settings.items()))
         words.append(self._left())
         return "  ".join(word for word in words if word)
 
@@ -102,11 +105,6 @@ class View:
             epoch = f"{trial.last.epoch if trial.last else 0}/{trial.config['epochs']}"
             table.add_row(trial.name, epoch, show(trial.objective), trial.ends or "running", settings)
         return table
-
-
-def last_line(text: str) -> str:
-    """Of a traceback: what was raised."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no message")
 
 
 def show(value: Any) -> str:

@@ -8,21 +8,18 @@ import dataclasses
 import datetime
 import faulthandler
 import gc
-import importlib
-import io
 import logging
 import os
 import socket
 import sys
 import threading
 import time
-import traceback
-import types
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from genlab.errors import CorruptFile, GenlabError, StorageError
+from genlab.errors import CorruptFile, GenlabError, StorageError, last_line, told
+from genlab.sweep.output import Output
 from genlab.tasks import Config, Task
 from genlab.tracking.storage import FileName, Storage
 
@@ -43,6 +40,7 @@ class LaneSettings:
         environment: variables that a worker takes over from the driver.
         threads: of torch, on a CPU.
         epoch_deadline: seconds.
+        working_folder: the driver's, from which files are named in what it prints.
     """
 
     lane: int
@@ -55,39 +53,7 @@ class LaneSettings:
     environment: dict[str, str]
     threads: int
     epoch_deadline: float
-
-
-def pickled(kind: type[Config], task: type[Task] | None) -> bytes:
-    """A config's class and a task's as a lane gets them: by name, or whole where a script defines them.
-
-    Raises:
-        GenlabError: they refer to something that cannot be sent.
-    """
-    import ray.cloudpickle
-
-    cloudpickle: Any = ray.cloudpickle
-
-    class Pickler(cloudpickle.CloudPickler):
-        """A function that names `torch` and `classes` takes `torch.classes` along, which stands for a module but is
-        of a class of its own: it goes by its name, too."""
-
-        def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, types.ModuleType) and type(obj) is not types.ModuleType:
-                for name, module in list(sys.modules.items()):
-                    if module is obj:
-                        return importlib.import_module, (name,)
-            return super().reducer_override(obj)
-
-    written = io.BytesIO()
-    try:
-        Pickler(written).dump((kind, task))
-    except Exception as error:  # whatever the objects raise
-        name = (task or kind).__name__
-        raise GenlabError(
-            f"{name} cannot be sent to the lanes, since what it refers to cannot be pickled: {error}. Make that "
-            "where it is used, or define it in a module that is installed"
-        ) from error
-    return written.getvalue()
+    working_folder: str = "."
 
 
 def lane_loop(arguments: dict[str, Any]) -> None:
@@ -99,7 +65,7 @@ def lane_loop(arguments: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     mailbox = settings.mailbox
-    with _told(settings):
+    with _told(settings, rank):
         rank_worker = _start(settings, rank, world_size)
         if rank == 0:
             group = ray.util.get_current_placement_group()
@@ -116,19 +82,22 @@ def lane_loop(arguments: dict[str, Any]) -> None:
             return
         if "restart" in request:
             raise RuntimeError(f"rank {rank} of lane {settings.lane}: the others did not end the epoch; starting again")
-        with _told(settings):
+        with _told(settings, rank):
             last, outcome = request["id"], rank_worker.serve(request)
 
 
 @contextlib.contextmanager
-def _told(settings: LaneSettings) -> Iterator[None]:
+def _told(settings: LaneSettings, rank: int) -> Iterator[None]:
     """The mailbox hears why this process ends."""
     import ray
 
     try:
         yield
-    except Exception:
-        ray.get(settings.mailbox.failed.remote(settings.lane, traceback.format_exc()))
+    except Exception as error:
+        # what a person must put right fails alike in every group; anything else may pass
+        final = isinstance(error, GenlabError) and not isinstance(error, StorageError)
+        text = told(error, settings.working_folder)
+        ray.get(settings.mailbox.failed.remote(settings.lane, rank, text, final))
         raise
 
 
@@ -142,10 +111,7 @@ def _beat(settings: LaneSettings, attempt: str) -> None:
 def _start(settings: LaneSettings, rank: int, world_size: int) -> Rank:
     """All that a rank needs before its first request."""
     import ray
-    import ray.cloudpickle
     import torch
-
-    from genlab.tasks import implementation
 
     os.environ.update(settings.environment)
     torch.set_num_threads(settings.threads)
@@ -163,11 +129,29 @@ def _start(settings: LaneSettings, rank: int, world_size: int) -> Rank:
     if rank == 0:
         logging.getLogger("genlab").setLevel(logging.INFO)
         logging.getLogger("genlab").addHandler(LogToDriver(settings.mailbox))
-    kind, task = ray.cloudpickle.loads(settings.code)
+    kind, task = _load(settings)
     attempt = _join_group(rank, world_size, device)
-    rank_worker = Rank(settings, kind, task or implementation(kind), rank, world_size, device, attempt)
+    rank_worker = Rank(settings, kind, task, rank, world_size, device, attempt)
     _warm_up(device)
     return rank_worker
+
+
+def _load(settings: LaneSettings) -> tuple[type[Config], type[Task]]:
+    """The task's config and implementation.
+
+    Raises:
+        GenlabError: this process cannot load them.
+    """
+    import ray.cloudpickle
+
+    from genlab.tasks import implementation
+
+    try:
+        kind, task = ray.cloudpickle.loads(settings.code)
+        return kind, task or implementation(kind)
+    except Exception as error:  # whatever the author's code raises
+        why = last_line(told(error, settings.working_folder))
+        raise GenlabError(f"a lane on {socket.gethostname()} cannot load the task: {why}") from None
 
 
 def _join_group(rank: int, world_size: int, device: str) -> str:
@@ -253,6 +237,7 @@ class Rank:
         )
         self.storage = Storage(settings.storage)
         self.records = self.storage.below(settings.folder)
+        self.output = Output(self._note)
         self.trial: Any = None
         self.session: str | None = None
 
@@ -266,7 +251,9 @@ class Rank:
 
         try:
             self._arm(PREPARING)
-            value = self._prepare(request) if request["trial"] == "prepare" else self._advance(request)
+            preparing = request["trial"] == "prepare"
+            with self.output.of(f"{'preparation' if preparing else 'trial ' + request['trial']}, rank {self.rank}"):
+                value = self._prepare(request) if preparing else self._advance(request)
             return {"kind": "ok", "value": value}
         except torch.AcceleratorError:
             raise
@@ -275,7 +262,7 @@ class Rank:
             return {"kind": "storage", "value": str(error)}
         except Exception as error:
             self.trial = self.session = None
-            text = str(error) if isinstance(error, GenlabError) else traceback.format_exc()
+            text = told(error, self.settings.working_folder)
             return {"kind": "error", "value": text, "collateral": _is_collateral(error)}
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -360,6 +347,11 @@ class Rank:
         context = Context(device=self.device, data_root=self.settings.data_root)
         configs = [build(self.kind, settings) for settings in request["configs"]]
         return dataclasses.asdict(prepare(self.task, configs, context, self.storage, request["script"]))
+
+    def _note(self, text: str) -> None:
+        """Have the driver show it; where there is none what is printed shows by itself."""
+        if self.settings.mailbox is not None:
+            self.settings.mailbox.note.remote(text)
 
     def _host(self) -> dict[str, Any]:
         import torch

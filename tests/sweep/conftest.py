@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,4 +44,5 @@ def run_sweep(shared_ray: str, results: Path) -> Iterator[Runner]:
 
     yield run
     # a class that is read back by value in this process would get fields of another making
-    ray.cloudpickle.unregister_pickle_by_value(toys)
+    for name in ray.cloudpickle.list_registry_pickle_by_value():
+        ray.cloudpickle.unregister_pickle_by_value(sys.modules[name])

@@ -60,6 +60,7 @@ def rank(
         environment={},
         threads=1,
         epoch_deadline=epoch_deadline,
+        working_folder=str(Path(__file__).parent),
     )
     return Rank(settings, task.Config, task, number, world_size, "cpu", attempt)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +21,9 @@ import torch
 import torch.distributed as dist
 import toys
 
+from genlab.errors import GenlabError, StorageError
 from genlab.sweep import worker
+from genlab.sweep.loading import pickled
 from genlab.sweep.mailbox import RESTART, Mailbox
 from genlab.sweep.worker import LaneSettings
 from genlab.tasks import ClassifierConfig, implementation
@@ -121,10 +124,35 @@ def test_the_mailbox_hears_why_a_worker_could_not_start_or_go_on(monkeypatch: py
     with pytest.raises(ImportError):
         loop(monkeypatch, starts, start=start)
     with pytest.raises(torch.AcceleratorError):
-        loop(monkeypatch, serves)
-    for mailbox, why in ((starts, "ImportError: no module named mine"), (serves, "device-side assert")):
-        method, lane, error = mailbox.told[-1]
-        assert (method, lane) == ("failed", 3) and error.startswith("Traceback") and why in error
+        loop(monkeypatch, serves, rank=1)
+    told = ((starts, 0, "ImportError: no module named mine"), (serves, 1, "AcceleratorError: device-side assert"))
+    for mailbox, of, why in told:
+        method, lane, rank, error, final = mailbox.told[-1]
+        assert (method, lane, rank, final) == ("failed", 3, of, False)
+        assert error.startswith("Traceback") and error.endswith(why)
+
+
+@pytest.mark.parametrize(
+    ("error", "final"), [(GenlabError("x is absent"), True), (StorageError("x is full"), False), (OSError("x"), False)]
+)
+def test_what_a_person_must_put_right_will_fail_alike(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, final: bool
+) -> None:
+    def start(*arguments: Any) -> Any:
+        raise error
+
+    mailbox = Told()
+    with pytest.raises(type(error)):
+        loop(monkeypatch, mailbox, start=start)
+    assert mailbox.told[-1][-1] is final
+
+
+def test_a_task_that_cannot_be_loaded_is_told_in_a_sentence_with_the_cause(process: SimpleNamespace) -> None:
+    """As of a function with a decorator such as lru_cache, which goes by its name in a script that is not here."""
+    code = pickle.dumps((toys.ToyConfig, toys.Toy)).replace(b"ToyConfig", b"ToyKonfig")
+    with pytest.raises(GenlabError, match=r"cannot load the task: AttributeError: .*'ToyKonfig'") as caught:
+        worker._start(settings(Told(), code), 0, 1)
+    assert "\n" not in str(caught.value) and socket.gethostname() in str(caught.value)
 
 
 def test_a_lane_gives_signs_of_life_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +196,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
 
 
 def test_a_worker_takes_over_what_the_driver_set_and_keeps_off_gpus(process: SimpleNamespace) -> None:
-    code = worker.pickled(toys.ToyConfig, toys.Toy)
+    code = pickled(toys.ToyConfig, toys.Toy)
     first, second = (worker._start(settings(Told(), code), 0, 1) for _ in range(2))
     assert (first.kind, first.task, first.device) == (toys.ToyConfig, toys.Toy, "cpu")
     assert (first.rank, first.world_size) == (0, 1)
@@ -178,13 +206,13 @@ def test_a_worker_takes_over_what_the_driver_set_and_keeps_off_gpus(process: Sim
 
 
 def test_a_task_with_a_name_is_found_by_it(process: SimpleNamespace) -> None:
-    one = worker._start(settings(Told(), worker.pickled(ClassifierConfig, None)), 0, 1)
+    one = worker._start(settings(Told(), pickled(ClassifierConfig, None)), 0, 1)
     assert (one.kind, one.task) == (ClassifierConfig, implementation(ClassifierConfig))
 
 
 def test_what_rank_0_logs_is_noted_for_the_driver(process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_join_group", lambda *arguments: "a")
-    code = worker.pickled(toys.ToyConfig, toys.Toy)
+    code = pickled(toys.ToyConfig, toys.Toy)
     mailboxes = [Told(), Told()]
     for rank in (1, 0):
         worker._start(settings(mailboxes[rank], code), rank, 2)
@@ -199,7 +227,7 @@ def test_a_gpu_that_ray_gave_is_used_or_the_worker_says_why_not(
     process.gpus.append(5)  # the first that this process sees, whatever its number on the machine
     monkeypatch.setattr(torch.cuda, "is_available", lambda: sees)
     monkeypatch.setattr(worker, "_warm_up", lambda device: None)
-    start = settings(Told(), worker.pickled(toys.ToyConfig, toys.Toy))
+    start = settings(Told(), pickled(toys.ToyConfig, toys.Toy))
     if sees:
         assert worker._start(start, 0, 1).device == "cuda:0" and process.devices == [0]
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "before"

@@ -16,7 +16,7 @@ from genlab.sweep import lanes
 from genlab.sweep.lanes import LanePool
 from genlab.sweep.worker import LaneSettings
 
-NO_NODE = RuntimeError("the node is gone")
+NO_NODE = RuntimeError("the run failed\nthe node is gone")
 FEW = {"CPU": 2.0}
 
 
@@ -29,7 +29,7 @@ class Cluster:
         self.now = 5000.0
         self.pauses: list[float] = []
         self.happened: list[Any] = []
-        self.seen: dict[str, Any] = {"lanes": {}, "error": None}
+        self.seen: dict[str, Any] = {"lanes": {}, "error": None, "final": None}
         self.group: Any = None
         self.util = SimpleNamespace(remove_placement_group=lambda group: self.happened.append(("removed", group)))
         self.mailbox = SimpleNamespace(
@@ -99,7 +99,7 @@ def test_a_lane_that_does_not_come_up_four_times_in_a_row_is_a_problem(pool: Mad
     cluster = Cluster(*[(1.0, None)] * 6)
     made = pool(cluster)
     ended(made)
-    assert made.problem == "lane 0 does not come up: the node is gone"
+    assert made.problem == "the node is gone: lane 0 does not come up"
     assert len(cluster.runs) == 2 and min(cluster.pauses) > 0
     made.close()
 
@@ -154,17 +154,30 @@ def test_no_lane_up_for_the_deadline_is_a_problem_that_stays(pool: Made) -> None
     made = pool(cluster, count=0)
     for seconds, seen in ((175.0, {}), (10.0, {0: None, 1: "a"}), (175.0, {})):  # up in between
         cluster.now += seconds
-        cluster.seen = {"lanes": seen, "error": None}
+        cluster.seen = {"lanes": seen, "error": None, "final": None}
         assert made.look() is cluster.seen and made.problem is None
     cluster.now += 10.0
-    cluster.seen = {"lanes": {}, "error": "no memory left"}
+    cluster.seen = {"lanes": {}, "error": "Traceback\nMemoryError: none left", "final": None}
     made.look()
     problem = made.problem or ""
-    assert problem.startswith("no lane came up in 180 s: each needs 2 x {'CPU': 2.0}; free are {'CPU': 1.0}")
-    assert problem.endswith("; the last error: no memory left")
-    cluster.seen = {"lanes": {}, "error": "another one"}
+    needed = "no lane came up in 180 s: each needs 2 x {'CPU': 2.0}; free are {'CPU': 1.0}"
+    assert problem == f"MemoryError: none left; {needed}"
+    cluster.seen = {"lanes": {}, "error": "another one", "final": "a third one"}
     made.look()
     assert made.problem == problem
+    made.close()
+
+
+def test_an_error_that_no_start_gets_past_is_a_problem_at_once_unless_another_lane_works(pool: Made) -> None:
+    cluster = Cluster()
+    made = pool(cluster, count=0)
+    cannot = {"error": "its GPU is gone", "final": "a lane cannot load the task: NameError: x"}
+    cluster.seen = {"lanes": {1: "a"}, **cannot}
+    made.look()
+    assert made.problem is None
+    cluster.seen = {"lanes": {1: None}, **cannot}
+    made.look()
+    assert made.problem == "a lane cannot load the task: NameError: x; no lane came up"
     made.close()
 
 
@@ -190,7 +203,28 @@ def test_closing_sends_the_lanes_home_waits_for_them_and_leaves_nothing(pool: Ma
     assert not Path(made.scratch.name).exists()
 
 
-def test_closing_waits_for_no_lane_that_does_not_end_nor_for_a_mailbox_that_is_gone(pool: Made) -> None:
+def test_closing_ends_a_lane_that_is_in_the_middle_of_an_epoch(pool: Made) -> None:
+    """Who talks to a Ray that has been shut down, as its thread would, ends the whole process."""
+    cluster = Cluster()
+    at_work, killed = threading.Event(), threading.Event()
+
+    def train(self: LanePool, lane: int) -> None:
+        self.trainers[lane] = SimpleNamespace(kill=killed.set)
+        at_work.set()
+        assert killed.wait(60)
+        cluster.happened.append("ended")
+        raise NO_NODE
+
+    made = pool(cluster, train=train)
+    assert at_work.wait(60)
+    made.close(timeout=0.1)
+    assert cluster.happened == ["closed", "ended", "killed"] and not made.threads[0].is_alive()
+
+
+def test_closing_waits_for_no_lane_that_does_not_end_nor_for_a_mailbox_that_is_gone(
+    pool: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "END", 0.1)
     cluster = Cluster()
     home = threading.Event()
     cluster.mailbox.close = SimpleNamespace(remote=lambda: TimeoutError())

@@ -121,10 +121,12 @@ def test_a_lane_that_dies_in_every_try_fails_the_trial_alone() -> None:
         asked = ask(box)
         for attempt in "abc":
             assert (await take(box, attempt=attempt))["id"] == request()["id"]
-            await box.failed(0, f"{attempt} has no memory left")
+            await box.failed(0, 0, f"Traceback\n{attempt} has no memory left", False)
         last = taking(box, attempt="d")
         got = await at_once(asked)
-        assert got["kind"] == "lost" and "died 3 times" in got["value"] and "c has no memory left" in got["value"]
+        assert got["kind"] == "lost" and got["value"].startswith("Traceback\n")
+        last_line = got["value"].splitlines()[-1]
+        assert "died 3 times" in last_line and last_line.endswith("the last error: c has no memory left")
         ask(box, "0001")
         assert (await at_once(last))["trial"] == "0001"
 
@@ -339,11 +341,12 @@ def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
         waiting = taking(box, rank=1, world_size=2)
         await after(0.5)
         assert (await box.look())["lanes"] == {}
-        await box.failed(0, "no memory left on the GPU")
+        await box.failed(0, 1, "no memory left on the GPU", False)
         assert await at_once(waiting) == RESTART
         await box.note("downloading")
         seen = await box.look()
-        assert seen["error"] == "no memory left on the GPU" and seen["notes"] == ["downloading"]
+        assert seen["error"] == "no memory left on the GPU"
+        assert seen["notes"] == ["lane 0 starts again: no memory left on the GPU", "downloading"]
         assert (await box.look())["notes"] == []
         await box.join(0, "b", 2, None)
         assert (await box.look())["lanes"] == {0: "b"}
@@ -353,6 +356,27 @@ def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
         await box.join(0, "c", 2, None)
         await box.beat(0, "a")  # on its way when its group died
         assert (await box.look())["lanes"] == {0: "c"}
+
+    run(scenario())
+
+
+def test_an_error_at_every_start_is_said_once_and_known_as_final_if_it_must_come_again() -> None:
+    async def scenario() -> None:
+        box = await started()
+        for failed, final in (
+            ((0, 0, "Traceback\nOSError: no route", False), None),
+            ((0, 0, "no module 'mine'", True), None),
+            ((0, 1, "no module 'mine'", True), None),  # of the same start
+            ((1, 0, "no module 'mine'", True), None),
+            ((0, 0, "Traceback\nOSError: no route", False), None),  # that may pass
+            ((0, 1, "no module 'yours'", True), None),
+            ((0, 1, "no module 'mine'", True), "no module 'mine'"),
+        ):
+            await box.failed(*failed)
+            assert (await box.look())["final"] == final
+        for _ in range(2):
+            await box.failed(0, 0, "Traceback\nMemoryError", False)
+        assert (await box.look())["notes"] == ["lane 0 starts again: MemoryError"]
 
     run(scenario())
 

@@ -207,10 +207,10 @@ def test_a_lane_that_holds_nothing_comes_first_then_the_one_that_was_unused_long
 def test_a_lane_that_must_start_again_or_never_did_gets_no_new_trial() -> None:
     async def scenario() -> None:
         box = await started()
-        await box.failed(0, "could not start")
+        await box.failed(0, 0, "could not start", False)
         taking(box, number=1)
         await after(0.5)
-        await box.failed(1, "its GPU is gone")
+        await box.failed(1, 0, "its GPU is gone", False)
         sound = taking(box, number=2)
         await after(0.5)
         ask(box)
@@ -226,7 +226,7 @@ def test_a_session_waits_for_its_lane_that_is_about_to_come_back() -> None:
         answer(box, await take(box, number=0), number=0)
         other = taking(box, number=1)
         await after(0.5)
-        await box.failed(0, "killed")
+        await box.failed(0, 0, "killed", False)
         ask(box, epoch=2)
         await after(20)
         assert not other.done()

@@ -140,7 +140,8 @@ def test_what_cannot_be_repaired_stops_the_sweep(
     records = machine.records
     for name in ("0001", "0002"):
         cut(records, records.trials[name].epochs[2].report)
-    machine.before = lambda request: {"kind": kind, "value": "it broke"} if request["trial"] == "0001" else None
+    answer = {"kind": kind, "value": "Traceback\nit broke"}
+    machine.before = lambda request: answer if request["trial"] == "0001" else None
     assert machine.run(curve_sweep(), resume="latest") == 1
     assert "stopped: epoch 2 of trial 0001 could not be repaired: it broke" in capsys.readouterr().out
     assert len(machine.records.events) == len(records.events)

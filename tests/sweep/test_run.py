@@ -33,8 +33,8 @@ class Watcher:
     def advanced(self, record: TrialRecord) -> None:
         self.told.append(("advanced", record.name))
 
-    def ended(self, record: TrialRecord, why: str = "") -> None:
-        self.told.append(("ended", record.name, why))
+    def ended(self, record: TrialRecord) -> None:
+        self.told.append(("ended", record.name))
 
     def say(self, text: str) -> None:
         self.told.append(text)
@@ -100,7 +100,7 @@ def test_an_epoch_is_committed_with_the_end_that_was_decided(
     # its lane is free once it has ended, and not before; MLflow and the viewer hear of it
     assert run.pool.mailbox.told == ([("forget", "0000")] if ends else [])
     assert run.drain.told == [event["n"]]
-    assert run.view.told == ([("ended", "0000", "")] if ends else [("advanced", "0000")])
+    assert run.view.told == ([("ended", "0000")] if ends else [("advanced", "0000")])
 
 
 @pytest.mark.parametrize("kind", ["error", "lost"])
@@ -111,8 +111,63 @@ def test_a_trial_whose_code_raised_or_whose_lane_died_has_failed(tmp_path: Path,
     record = Records.open(run.storage, run.records.name).trials["0000"]
     assert (record.ends, record.error, sorted(record.epochs)) == ("failed", "Traceback\nValueError: no gradient\n", [1])
     assert run.records.events[-1]["epoch"] == 2 and run.drain.told == [2, 3]
-    assert run.view.told[-1] == ("ended", "0000", "ValueError: no gradient")
+    assert run.view.told[-1] == ("ended", "0000")
     assert run.pool.mailbox.told == [("forget", "0000")]
+
+
+def told_of(line: int, message: str = "", package: bool = False) -> str:
+    """As a rank tells of an error in that line of the author's, or of a package."""
+    error = f"RuntimeError: {message}" if message else "RuntimeError"
+    trace = f'Traceback\n  File "/a/x.py", line {line}, in loss\n{error}'
+    return trace if package else f"{trace}\nx.py:{line}, in loss: {error}"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "texts", "stops"),
+    [
+        (["error"] * 3, [told_of(7, "size 3"), told_of(7, "size 4"), told_of(7)], True),
+        (["error"] * 3, [told_of(7, "size 3", True), told_of(7, "size 4", True), told_of(7, "", True)], True),
+        (["lost"] * 3, ["its lane died 3 times"] * 3, True),
+        (["error"] * 3, [told_of(7), told_of(8), told_of(7)], False),
+        (["error"] * 3, ["a 2 x 2 kernel does not fit", "a 3 x 3 kernel does not fit", "no image 'a'"], False),
+        (["error"] * 2, [told_of(7), told_of(7)], False),
+        (["error"] * 4, [told_of(7), told_of(8), told_of(8), told_of(8)], True),  # repaired, but not well
+        (["error", "error", "diverged", "error"], [told_of(7)] * 4, False),  # its epoch was trained
+        (["ok", "error", "error", "error"], [told_of(7)] * 4, False),
+    ],
+)
+def test_trials_that_all_fail_in_the_same_place_stop_the_sweep(
+    tmp_path: Path, kinds: list[str], texts: list[str], stops: bool
+) -> None:
+    run = new_run(tmp_path, trials=9)
+    for i, (kind, text) in enumerate(zip(kinds, texts, strict=True)):
+        assert run.why is None
+        name = f"{i:04d}"
+        if i:
+            add(run, name)
+        told = result(1, kind=kind)
+        run.commit(name, {**told, "value": text} if kind in ("error", "lost") else told)
+    assert (run.why is not None) is stops
+    if stops:
+        assert run.why.startswith("3 trials failed in the same place")
+        assert run.pool.mailbox.told[-2][0] == "cut" and run.records.events[-1]["event"] == "error"
+
+
+def test_a_sweep_of_fewer_trials_stops_with_the_last_and_a_resumed_one_counts_on(tmp_path: Path) -> None:
+    few = new_run(tmp_path / "few", trials=2)
+    add(few, "0001")
+    for name in ("0000", "0001"):
+        assert few.why is None
+        few.commit(name, result(1, kind="error", value=told_of(7)))
+    assert few.why and few.why.startswith("2 trials")
+    run = new_run(tmp_path / "more", trials=9)
+    for i in (0, 1):
+        record = add(run, f"{i:04d}")
+        run.commit(record.name, result(1, kind="error", value=told_of(7)))
+    run.records = Records.open(run.storage, run.records.name)  # resumed
+    add(run, "0002")
+    run.commit("0002", result(1, kind="error", value=told_of(7)))
+    assert run.why and run.why.startswith("3 trials")
 
 
 def test_what_is_told_twice_has_happened_once(tmp_path: Path) -> None:
@@ -124,7 +179,7 @@ def test_what_is_told_twice_has_happened_once(tmp_path: Path) -> None:
         run.commit("0000", late)
     assert [(e["event"], e.get("epoch")) for e in run.records.events[1:]] == [("epoch", 1), ("epoch", 2), ("epoch", 3)]
     assert run.records.trials["0000"].ends == "completed"
-    assert run.view.told == [("advanced", "0000"), ("advanced", "0000"), ("ended", "0000", "")]
+    assert run.view.told == [("advanced", "0000"), ("advanced", "0000"), ("ended", "0000")]
 
 
 def test_a_trial_whose_actor_died_too_often_has_failed_whatever_it_had_done(tmp_path: Path) -> None:
@@ -262,7 +317,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_tune_gets_what_was_cut_off_and_as_many_new_trials_as_are_missing(tmp_path: Path, fits: list[Any]) -> None:
-    run = new_run(tmp_path, trials=6)
+    run = new_run(tmp_path, trials=6, scheduler="asha")
     ended = add(run, "0001")
     run.commit("0001", result(3))
     cut = add(run, "confirm-0001")

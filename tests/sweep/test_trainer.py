@@ -44,6 +44,16 @@ def test_the_controller_finds_its_settings_and_leaves_the_users(monkeypatch: pyt
     assert os.environ[names[0]] == "77" and not any(name in os.environ for name in names[1:])
 
 
+def test_a_run_is_killed_by_its_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[Any] = []
+    monkeypatch.setattr(trainer.ray, "kill", killed.append)
+    made: Any = trainer.LaneTrainer("lane-0-1", SETTINGS, 1, {"CPU": 1}, str(tmp_path))
+    made.kill()  # it has not begun
+    made.controller = "controller"
+    made.kill()
+    assert killed == ["controller"]
+
+
 @pytest.mark.parametrize(("resources", "gpu"), [({"CPU": 2}, False), ({"CPU": 2, "GPU": 0.5}, True)])
 def test_a_lane_asks_for_its_workers_and_for_gpus_where_it_has_some(
     tmp_path: Path, resources: dict[str, float], gpu: bool

@@ -32,18 +32,18 @@ class Watched:
         config = {"epochs": epochs, "sleep": 0.0, **settings}
         self.records.append("trial", trial=name, settings=settings, config=config, distributions={})
 
-    def epochs(self, name: str, *objectives: float | None, ends: str | None = None, why: str = "") -> None:
+    def epochs(self, name: str, *objectives: float | None, ends: str | None = None) -> None:
         """Its next epochs; the last one ends it if `ends` says how."""
         trial = self.records.trials[name]
         for i, objective in enumerate(objectives, 1):
             end = ends if i == len(objectives) else None
             content = {"report": FILE, "state": None, "objective": objective, "ends": end}
             self.records.append("epoch", trial=name, epoch=len(trial.epochs) + 1, **content)
-            self.view.ended(trial, why) if end else self.view.advanced(trial)
+            self.view.ended(trial) if end else self.view.advanced(trial)
 
     def fail(self, name: str, traceback: str) -> None:
         self.records.append("error", trial=name, epoch=len(self.records.trials[name].epochs) + 1, traceback=traceback)
-        self.view.ended(self.records.trials[name], last_line(traceback))
+        self.view.ended(self.records.trials[name])
 
 
 @pytest.fixture
@@ -77,16 +77,16 @@ def test_elsewhere_a_line_a_trial_that_ended_none_for_an_epoch(
         watched.begin("0001", epochs=7, lr=0.0012345678, widths="8:100:8", note="[red]x[/red]")
         watched.epochs("0001", 0.5, ends="pruned")
         watched.begin("0002", lr=0.02)
-        watched.fail("0002", "Traceback\n  File 3\nZeroDivisionError: [1] by zero\n\n")
+        watched.fail("0002", "Traceback\n  File 3\nx.py:3, in loss: ZeroDivisionError: [1] by zero\n\n")
         watched.begin("0003", lr=0.03)
         watched.epochs("0003", 0.7, None, ends="diverged")
         watched.begin("confirm-0000", lr=0.01)
         watched.epochs("confirm-0000", 0.75, ends="completed")
     lines = [re.split(" {2,}", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    assert lines.pop(2) == ["3/5", "trial 0002 failed: x.py:3, in loss: ZeroDivisionError: [1] by zero"]
     assert [line[:-1] for line in lines] == [
         ["1/5", "trial 0000", "completed", "epoch 3/3", "loss/label 0.25", "lr=0.01"],
         ["2/5", "trial 0001", "pruned", "epoch 1/7", "loss/label 0.5", "lr=0.001235 widths=8:100:8 note=[red]x[/red]"],
-        ["3/5", "trial 0002", "failed", "epoch 0/3", "loss/label -", "ZeroDivisionError: [1] by zero"],
         ["4/5", "trial 0003", "diverged", "epoch 2/3", "loss/label -", "lr=0.03"],
         ["4/5", "trial confirm-0000", "completed", "epoch 1/3", "loss/label 0.75", "lr=0.01"],
     ]
@@ -157,8 +157,9 @@ def test_the_table_shows_what_runs_and_then_the_best_first(
     assert capsys.readouterr().out == "after\n"  # and nothing draws it again
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", written).replace("\r", "")
     lines = [line.strip() for line in plain.splitlines()]
-    assert "lanes are up [lane 1] :100:" in lines  # and none for trials that ended: the table has them
-    assert not any("trial 000" in line for line in lines)
+    assert "lanes are up [lane 1] :100:" in lines
+    # none for trials that ended: the table has them, but for why one failed
+    assert re.findall(r"\S+  trial 000.*", plain) == ["4/9  trial 0004 failed: ValueError: no"]
     last = max(i for i, line in enumerate(lines) if "settings" in line)
     assert "4/9 trials" in " ".join(lines[:last])
     rows = [[word.strip() for word in line.split("│")[1:-1]] for line in lines[last:] if line.startswith("│")]

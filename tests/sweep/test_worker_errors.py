@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import inspect
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import torch.distributed as dist
 import toys
 from one_rank import Needs, preparation, rank, request
 
-from genlab.errors import GenlabError, StorageError
+from genlab.errors import GenlabError, StorageError, last_line
 from genlab.tasks import Report
 
 ALIVE: weakref.WeakSet[toys.ToyReplica] = weakref.WeakSet()
@@ -70,7 +71,7 @@ class Lonely(toys.Toy):
 
 SCRIPT = """
 import sys, threading, torch
-from genlab.sweep.worker import pickled
+from genlab.sweep.loading import pickled
 from genlab.tasks import Config, CustomTask
 
 class Mine(CustomTask):
@@ -112,11 +113,15 @@ def test_a_tasks_own_error_is_told_with_its_traceback(tmp_path: Path, error: str
     outcome = rank(tmp_path, Raises).serve(request(trace=error))
     assert (outcome["kind"], outcome["collateral"]) == ("error", False)
     assert outcome["value"].startswith("Traceback") and str(ERRORS[error]) in outcome["value"]
+    lines, first = inspect.getsourcelines(RaisesReplica.advance)
+    own = f"test_worker_errors.py:{first + len(lines) - 1}, in advance"
+    assert last_line(outcome["value"]) == f"{own}: {type(ERRORS[error]).__name__}: {ERRORS[error]}"
 
 
 def test_an_error_that_a_user_is_meant_to_read_is_told_without_one(tmp_path: Path) -> None:
-    outcome = rank(tmp_path, Raises).serve(request(trace="refused"))
-    assert outcome == {"kind": "error", "value": "images 'a' are float32", "collateral": False}
+    outcome = rank(tmp_path, Raises).serve(request(rtace="refused"))
+    assert outcome["kind"] == "error" and outcome["value"].startswith("ToyConfig has no field 'rtace'")
+    assert "\n" not in outcome["value"]
 
 
 @pytest.mark.parametrize("error", ["backend", "network", "gloo", "NCCL", "closed", "reset", "peer refused", "timeout"])

@@ -1,0 +1,75 @@
+"""A driver with a Ray of its own, and signals to its whole process group: what `timeout` and a terminal send."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import toy_script
+from made_sweeps import wait_for
+from toys import gate, read_trace
+
+from genlab.tracking.records import Records
+from genlab.tracking.storage import Storage
+
+PATIENCE = 120.0  # seconds for a driver to start its lanes, and to end: a busy machine takes its time
+
+
+@contextlib.contextmanager
+def training(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A driver in a session of its own, whose trials have trained two epochs and cannot end."""
+    trace = folder / "trace"
+    for default in (True, False):
+        gate(str(trace), default).write_text("3")
+    command = [sys.executable, toy_script.__file__, str(trace), "--storage", "results", "--address", "local"]
+    with subprocess.Popen(
+        [*command, "--lanes", "1"], cwd=folder, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as driver:
+        try:
+            wait_for(lambda: any(line["epoch"] == 3 for line in read_trace(str(trace))), PATIENCE)
+            yield driver
+        finally:
+            driver.kill()
+
+
+def below(driver: subprocess.Popen[str]) -> list[psutil.Process]:
+    found = psutil.Process(driver.pid).children(recursive=True)
+    names = " ".join(process.name() for process in found)
+    assert "gcs_server" in names and "raylet" in names and len(found) > 4
+    return found
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    alive = [process for process in processes if process.is_running()]
+    return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_to_the_whole_group_ends_a_sweep_in_good_order(tmp_path: Path, number: int) -> None:
+    with training(tmp_path) as driver:
+        children = below(driver)
+        os.killpg(driver.pid, number)
+        driver.send_signal(number)  # `uv run` passes on what it got itself
+        told, _ = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 130
+    storage = Storage(str(tmp_path / "results"))
+    records = Records.open(storage, Records.sweeps(storage)[-1])
+    assert f"{records.name}: 1 trials (1 cut)" in told and "stopped: interrupted" in told
+    assert f"--resume {records.name}" in told
+    assert sorted(records.trials["0000"].epochs) == [1, 2] and not records.storage.exists("driver.json")
+    wait_for(lambda: all_gone(children), 60)
+
+
+def test_a_driver_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    """Though they are not in its process group. Ray's agents alone stay a minute, to tell a GCS that is gone."""
+    with training(tmp_path) as driver:
+        children = [process for process in below(driver) if not process.name().endswith("Agent")]
+        driver.kill()
+        wait_for(lambda: all_gone(children), 60)
