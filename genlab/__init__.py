@@ -1,21 +1,27 @@
 """genlab: train, attack and defend small generative and adversarial models, many settings at once.
 
-Importing the library pulls in neither Ray nor MLflow, and torch only once `load` is asked for.
+Importing the library pulls in neither Ray nor MLflow, and torch only once networks are loaded.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genlab.results import open
     from genlab.training.checkpoints import load
 
-__all__ = ["load"]
+__all__ = ["load", "open"]
+
+MODULES = {"load": "genlab.training.checkpoints", "open": "genlab.results"}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "load":
+    if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from genlab.training.checkpoints import load
+    return getattr(import_module(MODULES[name]), name)
 
-    return load
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

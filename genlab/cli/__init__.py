@@ -10,7 +10,9 @@ import tyro
 from genlab.errors import GenlabError
 
 VERBS = {
+    "list": "genlab.cli.list",
     "replay": "genlab.cli.replay",
+    "show": "genlab.cli.show",
 }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from genlab.errors import GenlabError
+from genlab.errors import GenlabError, last_line, nearest
 from genlab.report.grids import PAD, can_be_shown, grid
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import Records, TrialRecord, rank
@@ -43,10 +43,13 @@ def contact_sheet(records: Records, key: str | None = None) -> Image.Image:
     Args:
         records: the sweep's.
         key: which images, such as `samples` or `reconstructions`. None takes the first report on the sheet that has
-            images, and of its keys `samples` if it is there, else the first; never `test/…`, images of test data.
+            images, and of its keys what `preferred` says.
 
     Returns:
         An RGB image; the same records give the same pixels.
+
+    Raises:
+        GenlabError: reports on the sheet have images, and none has those of `key`.
     """
     mode = str(records.manifest.get("mode", "min"))
     searched = rank([trial for trial in records.trials.values() if not trial.confirms], mode)
@@ -56,7 +59,7 @@ def contact_sheet(records: Records, key: str | None = None) -> Image.Image:
         sections.append(("trained again on fresh seeds", confirms[:CONFIRMS]))
     shown = [trial for _, trials in sections for trial in trials]
     columns = spread(max((trial.last.epoch for trial in shown if trial.last), default=0))
-    key = _default_key(records, shown, columns) if key is None else key
+    key = _key(records, shown, columns, key)
     differing = differences(searched)
     height = (
         HEAD
@@ -122,17 +125,28 @@ def _epochs(trial: TrialRecord, columns: Sequence[int]) -> list[int]:
     return [last if before < last < column else column for before, column in zip((0, *columns), columns, strict=False)]
 
 
-def _default_key(records: Records, shown: Sequence[TrialRecord], columns: Sequence[int]) -> str | None:
-    """Which images to show: see `contact_sheet`. None if no report on the sheet has any."""
-    names = {trial.name for trial in shown}
+def preferred(images: Mapping[str, np.ndarray]) -> str | None:
+    """Which of a replica's images to show where nobody asked for a key: `samples` if they are there, else the first;
+    never `test/…`, images of test data. None if there are none that can be shown."""
+    keys = [key for key, own in images.items() if own.size and can_be_shown(own) and not key.startswith(TEST)]
+    return PREFERRED if PREFERRED in keys else next(iter(keys), None)
+
+
+def _key(records: Records, shown: Sequence[TrialRecord], columns: Sequence[int], asked: str | None) -> str | None:
+    """Which images to show: see `contact_sheet`. None if nobody asked and no report on the sheet has any."""
+    names, there = {trial.name for trial in shown}, dict[str, None]()
     for trial in (trial for trial in records.trials.values() if trial.name in names):
         reports = _Reports(records, trial)
         for report in (reports[epoch] for epoch in _epochs(trial, columns) if epoch in trial.epochs):
             images = report.replicas[0].images if isinstance(report, EpochReport) and report.replicas else {}
-            keys = [key for key, own in images.items() if own.size and can_be_shown(own) and not key.startswith(TEST)]
-            if keys:
-                return PREFERRED if PREFERRED in keys else keys[0]
-    return None
+            if asked is None and (key := preferred(images)) is not None:
+                return key
+            if asked in images:
+                return asked
+            there |= dict.fromkeys(images)
+    if asked is not None and there:
+        raise GenlabError(f"no report has the images {asked!r}: {nearest(asked, there)}")
+    return asked
 
 
 def _header(pen: ImageDraw.ImageDraw, records: Records, trials: int, shown: int, key: str | None, width: int) -> None:
@@ -225,8 +239,7 @@ def _images(report: EpochReport | GenlabError, key: str | None) -> np.ndarray | 
 
 def _why(trial: TrialRecord) -> str:
     if trial.error is not None:
-        lines = [line.strip() for line in trial.error.splitlines() if line.strip()]
-        return f"Failed: {lines[-1] if lines else 'unknown error'}"
+        return f"Failed: {last_line(trial.error)}"
     texts = {"pruned": "Stopped early by the scheduler.", "diverged": "Diverged: a loss was no longer finite."}
     return texts.get(trial.ends or "", "Ended before this epoch." if trial.ends else "Not trained yet.")
 

@@ -10,12 +10,14 @@ from typing import Any
 
 from genlab.errors import GenlabError
 from genlab.report.contact_sheet import contact_sheet
+from genlab.sweep.closing import ahead_line, best_lines, failed_lines
 from genlab.sweep.environment import calling
 from genlab.sweep.plan import Plan
-from genlab.sweep.view import View, last_line, show
+from genlab.sweep.view import View, show
 from genlab.tracking.drain import Drain
 from genlab.tracking.epoch_reports import EpochReport
-from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
+from genlab.tracking.outcome import Outcome, outcome
+from genlab.tracking.records import CONFIRMS, Records, TrialRecord
 from genlab.tracking.server import is_http, shown
 from genlab.tracking.storage import Storage
 
@@ -33,18 +35,15 @@ def summarize(
     script: str,
 ) -> int:
     """Commit and print the end of a run; the exit code. `stopped` says why it ended before its time, if it did."""
-    trials = list(records.trials.values())
-    searched = [trial for trial in trials if not trial.confirms]
-    completed = [trial for trial in rank(searched, plan.sweep.mode) if trial.ends == "completed"]
-    confirmed = [trial for trial in rank(trials, plan.sweep.mode) if trial.confirms and trial.ends == "completed"]
-    problem = _draw_sheet(records)
+    found = outcome(records.trials.values(), plan.sweep.mode)
+    sheet = _draw_sheet(records, plan.sweep.images)
     again = f"{script} --storage {shlex.quote(storage.url)}"
-    summary = _summary(plan, records, searched, completed, confirmed, again)
+    summary = _summary(plan, records, found, again)
     if stopped is None:
         with contextlib.suppress(GenlabError):
             drain.notify(records.append("end", summary=summary)["n"])
     view.say("")
-    _tell(plan, records, view, searched, summary, problem)
+    _tell(plan, records, view, found, summary, sheet)
     left = drain.close()
     if left:
         why = f" ({drain.problem})" if drain.problem else ""
@@ -62,45 +61,37 @@ def summarize(
         view.say(f"stopped: {stopped}")
         view.say(f"go on with: {again} --resume {records.name}")
         return 130 if stopped == "interrupted" else 1
-    return 0 if completed else 1
+    return 0 if found.completed else 1
 
 
-def _summary(
-    plan: Plan,
-    records: Records,
-    searched: list[TrialRecord],
-    completed: list[TrialRecord],
-    confirmed: list[TrialRecord],
-    again: str,
-) -> dict[str, Any]:
+def _summary(plan: Plan, records: Records, found: Outcome, again: str) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "metric": plan.sweep.metric,
         "mode": plan.sweep.mode,
-        "trials": len(searched),
-        "ends": dict(sorted(Counter(trial.ends or "cut" for trial in searched).items())),
+        "trials": len(found.searched),
+        "ends": dict(sorted(Counter(trial.ends or "cut" for trial in found.searched).items())),
         "best": None,
         "objective": None,
-        "gain": None,
+        "gain": found.gain,
         "command": "",
         "checkpoint": "",
+        "ahead": None,
         "confirmed": [
             {"trial": trial.name, "objective": trial.objective, "test": _test_metric(plan, records, trial)}
-            for trial in confirmed
+            for trial in found.confirmed
         ],
     }
-    if not completed:
+    if found.best is None:
         return summary
-    # what was confirmed best is best, whatever the search thought
-    best = records.trials[confirmed[0].name.removeprefix(CONFIRMS)] if confirmed else completed[0]
-    default = next((trial for trial in completed if trial.name == searched[0].name), None)
-    summary |= {"best": best.name, "objective": best.objective}
-    summary["command"] = f"{again} {_options_of(plan, best)}"
-    if best.last and best.last.state:
-        summary["checkpoint"] = records.storage.where(best.last.state.path)
-    if default is not None and default.objective is not None and best.objective is not None:
-        sign = 1 if plan.sweep.mode == "max" else -1
-        summary["gain"] = sign * (best.objective - default.objective)
-        summary["default_objective"] = default.objective
+    summary |= {"best": found.best.name, "objective": found.best.objective}
+    summary["command"] = f"{again} {_options_of(plan, found.best)}"
+    if found.best.last and found.best.last.state:
+        summary["checkpoint"] = records.storage.where(found.best.last.state.path)
+    if found.default is not None:
+        summary["default_objective"] = found.default.objective
+    if (ahead := found.ahead()) is not None and ahead.last is not None:
+        summary["ahead"] = {"trial": ahead.name, "epoch": ahead.last.epoch, "objective": ahead.objective}
+        summary["ahead"]["command"] = f"{again} {_options_of(plan, ahead)}"
     return summary
 
 
@@ -117,15 +108,20 @@ def _test_metric(plan: Plan, records: Records, trial: TrialRecord) -> float | No
     return None
 
 
-def _draw_sheet(records: Records) -> str | None:
-    """Write the contact sheet; why not, if it cannot be."""
+def _draw_sheet(records: Records, key: str | None) -> str:
+    """Write the contact sheet; where it lies, or why it cannot be drawn. Images that no report has are said, and
+    those that there are shown."""
     try:
+        try:
+            drawn, missing = contact_sheet(records, key), ""
+        except GenlabError as error:
+            drawn, missing = contact_sheet(records), f" ({error})"
         sheet = io.BytesIO()
-        contact_sheet(records).save(sheet, "PNG")
+        drawn.save(sheet, "PNG")
         records.storage.write(SHEET, sheet.getvalue())
     except Exception as error:  # a picture is no reason to lose the rest of the summary
         return f"could not be drawn: {error}"
-    return None
+    return records.storage.where(SHEET) + missing
 
 
 def _options_of(plan: Plan, trial: TrialRecord) -> str:
@@ -139,36 +135,20 @@ def _options_of(plan: Plan, trial: TrialRecord) -> str:
     return " ".join([*words, "--trials 1", *(["--set", *map(shlex.quote, fixed)] if fixed else [])])
 
 
-def _tell(
-    plan: Plan,
-    records: Records,
-    view: View,
-    searched: list[TrialRecord],
-    summary: dict[str, Any],
-    problem: str | None,
-) -> None:
-    ends = ", ".join(f"{count} {kind}" for kind, count in summary["ends"].items())
-    view.say(f"{records.name}: {len(searched)} trials ({ends})")
-    for trial in searched:
-        if trial.ends == "failed" and trial.error:
-            view.say(f"trial {trial.name} failed: {last_line(trial.error)}")
+def _tell(plan: Plan, records: Records, view: View, found: Outcome, summary: dict[str, Any], sheet: str) -> None:
     metric = plan.sweep.metric
-    if summary["best"] is None:
-        view.say(f"no trial ran to the end: there is no best {metric}")
-        return
-    view.say(f"best: trial {summary['best']}, {metric} {show(summary['objective'])}")
-    if summary["best"] == searched[0].name:
-        view.say("no setting that was tried beat the default one")
-    elif summary["gain"] is not None:
-        default = summary["default_objective"]
-        share = f" ({100 * summary['gain'] / abs(default):.0f} %)" if default else ""
-        view.say(
-            f"gain over the default setting, trained as long: {show(summary['gain'])}{share}, from {show(default)}"
-        )
+    ends = ", ".join(f"{count} {kind}" for kind, count in summary["ends"].items())
+    lines = [f"{records.name}: {len(found.searched)} trials ({ends})"]
+    lines += failed_lines(records.trials.values(), records.storage.url)
+    lines += best_lines(found, metric)
     for trial in summary["confirmed"]:
         name, test = trial["trial"].removeprefix(CONFIRMS), trial["test"]
         on_test = "" if test is None else f", on the test data {show(test)}"
-        view.say(f"on fresh seeds: trial {name}, {metric} {show(trial['objective'])}{on_test}")
-    view.say(f"train it again: {summary['command']}")
-    view.say(f"checkpoint: {summary['checkpoint']}")
-    view.say(f"contact sheet: {problem or records.storage.where(SHEET)}")
+        lines.append(f"on fresh seeds: trial {name}, {metric} {show(trial['objective'])}{on_test}")
+    if found.best is not None:
+        lines += [f"train it again: {summary['command']}", f"checkpoint: {summary['checkpoint']}"]
+        if (ahead := ahead_line(found, metric)) is not None:
+            lines += [ahead, f"train it to its end: {summary['ahead']['command']}"]
+        lines.append(f"contact sheet: {sheet}")
+    for line in lines:
+        view.say(line)

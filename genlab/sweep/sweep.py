@@ -51,6 +51,7 @@ class Sweep:
             these, and leaves it at its default elsewhere.
         grid: partial settings that `--grid` runs instead of a search; rows may differ in any field, also in epochs.
         trials: how many, unless `--trials` says otherwise.
+        images: key of the reports' images that the contact sheet shows; None shows `samples`, or else the first.
         grace_epochs, reduction_factor: of ASHA (Li et al. 2020): the first rung, and the share 1/factor that goes on.
         epoch_deadline: seconds after which an epoch is taken to hang; its lane is started again.
     """
@@ -64,6 +65,7 @@ class Sweep:
     conditions: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     grid: Sequence[Mapping[str, Any]] = ()
     trials: int = 12
+    images: str | None = None
     grace_epochs: int = 1
     reduction_factor: int = 3
     epoch_deadline: float = 3600.0

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from genlab.errors import CorruptFile
+from genlab.errors import CorruptFile, last_line
 from genlab.report.grids import grid
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.points import epoch_points, report_points
@@ -22,6 +22,7 @@ from genlab.tracking.server import EventRefused, Refused, fault, page, shown
 from genlab.tracking.storage import FileName, Storage
 
 ENDS, ERROR = "genlab.ends", "genlab.error"
+ACCEPTED = "genlab.accepted_code"  # of the sweep's run: the events by which a resume went on with other code
 ENDED = "genlab.ended"  # of the parent: the time of the `end` event that was sent last
 STATUS = {"completed": "FINISHED", "pruned": "FINISHED", "diverged": "FAILED"}
 MLFLOW_TAGS = {"user": "mlflow.user", "git_commit": "mlflow.source.git.commit", "source": "mlflow.source.name"}
@@ -42,6 +43,7 @@ class Publisher:
         self.unsent: dict[tuple[str, Any], str] = {}  # (trial, epoch or kind of event) -> why it is not there
         self._environment = {key: str(value) for key, value in dict(manifest.get("environment") or {}).items()}
         self._handlers = {
+            "start": self._start,
             "data": self._data,
             "trial": self._trial,
             "epoch": self._epoch,
@@ -165,6 +167,13 @@ class Publisher:
 
     # One method an event.
 
+    def _start(self, event: Event) -> None:
+        """Only a resume that accepted other code has something to say."""
+        before, mark = self._parent.tags.get(ACCEPTED, ""), f"event {event['n']}: "
+        if event.get("code") and mark not in before:
+            told = f"{mark}{', '.join(event['changed'])}"
+            self.runs.log(self._open_parent(), tags={ACCEPTED: f"{before}; {told}" if before else told})
+
     def _data(self, event: Event) -> None:
         if "genlab.data" not in self._parent.tags:
             parent, text = self._open_parent(), json.dumps(event["description"], indent=1)
@@ -216,8 +225,7 @@ class Publisher:
             return  # the trial went on after this error, and that is there already
         trace = str(event["traceback"])
         self.runs.text(run, trace, "traceback.txt")
-        last = next((line for line in reversed(trace.splitlines()) if line.strip()), "unknown")
-        self.runs.log(run, tags={ERROR: last.strip(), ENDS: "failed"})
+        self.runs.log(run, tags={ERROR: last_line(trace), ENDS: "failed"})
         self.runs.set_status(run, "FAILED", event["time"])
 
     def _end(self, event: Event) -> None:

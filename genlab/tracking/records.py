@@ -2,7 +2,8 @@
 
 Events are written by the driver alone, in the order in which the scheduler decided:
 
-    {"event": "start",  "options": {...}}                                it was resumed, with these new options
+    {"event": "start",  "options": {...}, "code": {...}}                 it was resumed, with these new options and,
+                                                                         where that was accepted, with other code
     {"event": "data",   "description": {...}, "prepared": {...}}         what the data sets were, and how good what was
                                                                          prepared is: metrics by file
     {"event": "trial",  "trial", "settings", "config", "distributions"}  a trial begins
@@ -214,6 +215,13 @@ class Records:
             if event["event"] == "start":
                 options |= event["options"]
         return options
+
+    def code(self) -> Mapping[str, str]:
+        """Digests of the code that trains its trials, by name, as it was last begun or accepted; none if not kept."""
+        code = (self.manifest.get("identity") or {}).get("code", {})
+        for event in self.events:
+            code = event.get("code") or code if event["event"] == "start" else code
+        return code
 
     def data(self) -> Mapping[str, Any] | None:
         """What the data sets were, as the first lane that read them described them."""

@@ -52,10 +52,10 @@ def replay(
     names = Records.sweeps(storage)
     if sweep is not None and sweep not in names:
         raise GenlabError(
-            f"{storage.url} holds no sweep {sweep!r}; {nearest(sweep, names)}" if names else _none(storage)
+            f"{storage.url} holds no sweep {sweep!r}; {nearest(sweep, names)}" if names else no_sweeps(storage)
         )
     if not names:
-        raise GenlabError(_none(storage))
+        raise GenlabError(no_sweeps(storage))
     results: list[Replayed] = []
     down: set[str] = set()
     for name in [sweep] if sweep is not None else names:
@@ -113,5 +113,6 @@ def _pauses() -> Iterator[float | None]:
     yield None
 
 
-def _none(storage: Storage) -> str:
+def no_sweeps(storage: Storage) -> str:
+    """Why a storage without sweeps is refused."""
     return f"{storage.url} holds no sweeps; name the folder that was given to --storage (./results by default)"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from genlab.errors import GenlabError
 from genlab.report import contact_sheet as module
 from genlab.report.contact_sheet import CELL, COLUMN_HEAD, EMPTY, GAP, HEAD, LABEL, MARGIN, contact_sheet, spread
 
@@ -88,8 +89,22 @@ def test_what_has_no_picture_is_explained(make_sweep: Any, texts: list[str]) -> 
     ):
         assert text in texts
     assert "Diverged: a loss was no longer finite." in texts
-    contact_sheet(sweep.records, "reconstructions")
-    assert "No images 'reconstructions' in this epoch." in texts
+
+
+def test_images_that_are_asked_for_are_shown_or_else_refused(make_sweep: Any, texts: list[str]) -> None:
+    sweep = make_sweep()
+    for name, images in (("00000", {"samples": plain(40)}), ("00001", {"samples": plain(50), "drawn": plain(60)})):
+        sweep.trial(name, lr=name)
+        sweep.epoch(name, 1, "completed", images=images)
+    rows = sorted([cell(contact_sheet(sweep.records, "drawn"), row, 0) for row in range(2)])
+    assert rows == [(60, 60, 60), EMPTY]
+    assert "No images 'drawn' in this epoch." in texts and texts[1].endswith("images: drawn")
+    with pytest.raises(GenlabError, match="no report has the images 'darwn': did you mean drawn"):
+        contact_sheet(sweep.records, "darwn")
+    only = one_epoch(make_sweep, {}).records
+    contact_sheet(only, "drawn")  # where there are no images at all there are no others to be shown
+    sweep.trial("00002")
+    contact_sheet(make_sweep().records, "drawn")
 
 
 def test_no_more_than_twenty_rows_and_confirms_apart(make_sweep: Any, texts: list[str]) -> None:

@@ -205,7 +205,7 @@ def test_a_trial_says_once_why_it_has_no_more_pictures(make_sweep: Callable[...,
         {1: "Not trained yet."},
         {1: "Diverged: a loss was no longer finite."},
         {1: "Failed: ValueError: the loss has no gradient"},
-        {0: "Failed: unknown error"},
+        {0: "Failed: no message"},
     ]
     assert label(written, 3)[:3] == ["4.  00003", "4", "unfinished after epoch 1"]
     assert label(written, 6)[:3] == ["7.  00006", "no objective", "failed"]

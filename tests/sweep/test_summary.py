@@ -83,6 +83,8 @@ class Ended:
         ends: str | None = "completed",
         test: float | None = None,
         settings: Mapping[str, Any] | None = None,
+        error: str = TRACE,
+        images: Mapping[str, np.ndarray] | None = None,
     ) -> TrialRecord:
         """A trial with these objectives, one an epoch; `test` is read at the last one."""
         settings = {"lr": 0.01} if settings is None else settings
@@ -92,14 +94,14 @@ class Ended:
             last = epoch == len(objectives)
             metrics = {"loss": 7.0 if objective is None else objective}
             metrics |= {"test/loss": test} if last and test is not None else {}
-            report = EpochReport(name, epoch, 0.0, 0, (0,), [ReplicaReport(metrics)])
+            report = EpochReport(name, epoch, 0.0, 0, (0,), [ReplicaReport(metrics, images=images or {})])
             path = f"trials/{name}/epoch_{epoch:04d}-a"
             content: dict[str, Any] = {"objective": objective, "state": (f"{path}.state.safetensors", 1, "0")}
             content["report"] = self.records.storage.write(f"{path}.report.safetensors", report.encode())
             content["ends"] = ends if last and ends != "failed" else None
             self.records.append("epoch", trial=name, epoch=epoch, **content)
         if ends == "failed":
-            self.records.append("error", trial=name, epoch=len(objectives) + 1, traceback=TRACE)
+            self.records.append("error", trial=name, epoch=len(objectives) + 1, traceback=error)
         return self.records.trials[name]
 
     def end(
@@ -141,7 +143,7 @@ def test_the_page_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ended.trial("0000", 0.9, 0.8)
     ended.trial("0001", 0.9, 1.1, settings={"lr": 0.02})
     ended.trial("0002", 0.1, 0.6, settings={"lr": 0.0123456789012345})
-    ended.trial("0003", 0.2, ends="pruned", settings={"lr": 0.03})
+    ended.trial("0003", 0.05, ends="pruned", settings={"lr": 0.03})
     ended.trial("0004", 0.3, ends="failed", settings={"lr": 0.04})
     ended.trial("0005", 0.3, None, ends="diverged", settings={"lr": 0.05})
     ended.trial("0006", 0.4, ends=None, settings={"lr": 0.06})
@@ -156,11 +158,15 @@ def test_the_page_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert lines == [
         "",
         f"{name}: 7 trials (3 completed, 1 cut, 1 diverged, 1 failed, 1 pruned)",
-        "trial 0004 failed: ValueError: the toy breaks",
+        "1 trial failed: 0004",
+        "  ValueError: the toy breaks",
+        f"  the whole traceback: genlab show '{storage}/{name}/trials/0004'",
         "best: trial 0002, loss 0.6",
         "gain over the default setting, trained as long: 0.2 (25 %), from 0.8",
         f"train it again: {command}",
         f"checkpoint: {checkpoint}",
+        "pruned while it was ahead of the best: trial 0003, loss 0.05 at epoch 1, against 0.1",
+        f"train it to its end: python sweeps/toy.py --storage '{storage}' --trials 1 --set lr=0.03",
         f"contact sheet: {storage}/{name}/contact_sheet.png",
         f"review: mlflow ui --backend-store-uri {DATABASE}",
     ]
@@ -175,6 +181,12 @@ def test_the_page_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "default_objective": 0.8,
         "command": command,
         "checkpoint": checkpoint,
+        "ahead": {
+            "trial": "0003",
+            "epoch": 1,
+            "objective": 0.05,
+            "command": f"python sweeps/toy.py --storage '{storage}' --trials 1 --set lr=0.03",
+        },
         "confirmed": [],
     }
     drawn = Image.open(f"{storage}/{name}/contact_sheet.png")
@@ -230,7 +242,7 @@ def test_without_a_default_that_ran_to_its_end_no_gain_is_said(
     ended.trial("0002", 0.9, settings={"lr": 0.03})
     code, lines = ended.end(capsys)
     assert code == 0 and said(lines, "best: ").startswith("trial 0001")
-    assert ("trial 0000 failed: ValueError: the toy breaks" in lines) == (ends == "failed")
+    assert ("1 trial failed: 0000" in lines) == (ends == "failed")
     assert not any(line.startswith(("gain", "no setting")) for line in lines) and ended.summary["gain"] is None
 
 

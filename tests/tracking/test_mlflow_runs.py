@@ -79,6 +79,21 @@ def test_a_sweep_becomes_a_parent_and_children(
     assert (tmp_path / "results" / "mlartifacts").is_dir() and os.listdir() == []  # no mlruns here
 
 
+def test_code_that_a_resume_accepted_is_told(make_sweep: Any, database: str) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000")
+    sweep.records.append("start", options={"trials": 3})
+    numbers = [
+        sweep.records.append("start", options={}, code={"vae.py": "b"}, changed=changed)["n"]
+        for changed in (["vae.py"], ["genlab", "vae.py"])
+    ]
+    sweep.end()
+    for _ in range(2):
+        send(sweep, database)
+    tags = assert_complete(sweep, database).parent.data.tags
+    assert tags["genlab.accepted_code"] == f"event {numbers[0]}: vae.py; event {numbers[1]}: genlab, vae.py"
+
+
 def test_sending_again_changes_nothing(make_sweep: Any, database: str, monkeypatch: Any) -> None:
     sweep = make_sweep(seeds=(3, 4))
     sweep.whole_trial("00000")

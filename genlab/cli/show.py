@@ -1,0 +1,139 @@
+"""`genlab show`: a sweep or one of its trials, in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from genlab.report.contact_sheet import differences, spread
+from genlab.results import UNFINISHED, SweepResults, TrialResults, locate
+from genlab.results import open as open_sweep
+from genlab.tasks.registry import MODULES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 200  # characters of a line where no terminal says how many it has
+EPOCHS = 8  # columns of a trial's metrics
+SHEET = "contact_sheet.png"
+
+
+def run(path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")]) -> int:
+    """Show what a sweep found, or one of its trials, with its whole traceback if it failed.
+
+    Args:
+        path: of a sweep (results/lsgan-20260102-030405) or of a trial in it (…/trials/0003), a folder or a URL.
+    """
+    url, trial = locate(path)
+    sweep = open_sweep(url)
+    if trial is None:
+        _show_sweep(sweep, wide_console())
+    else:
+        _show_trial(sweep.trial(trial), wide_console())
+    return 0
+
+
+def wide_console() -> Console:
+    """What is printed to; into a file or a pipe lines are as long as a wide terminal's."""
+    from genlab.sweep.view import new_console
+
+    console = new_console()
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
+
+
+def _show_sweep(sweep: SweepResults, console: Console) -> None:
+    from rich.table import Table
+
+    from genlab.sweep.closing import ahead_line, best_lines, failed_lines, show_command
+    from genlab.sweep.view import show
+
+    found, metric, ended = sweep.outcome, sweep.metric, sweep.summary
+    better = "lower" if sweep.mode == "min" else "higher"
+    lines = [f"{sweep.name}: {sweep.state}, {sweep.ends()}, judged by {metric} ({better} is better)"]
+    lines += failed_lines(sweep.records.trials.values(), sweep.url)
+    lines += best_lines(found, metric)
+    if found.best is not None and found.best.name == ended.get("best"):  # the search may have gone on since
+        lines.append(f"train it again: {ended['command']}")
+    if (ahead := ahead_line(found, metric)) is not None:
+        lines.append(ahead)
+    if found.best is not None:
+        lines.append(f"all of the best: {show_command(sweep.url, found.best.name)}")
+    if sweep.records.storage.exists(SHEET):
+        lines.append(f"contact sheet: {sweep.records.storage.where(SHEET)}")
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    confirming = sweep.ranked(confirming=True)
+    for title, trials in (("best first", sweep.ranked()), ("trained again on fresh seeds", confirming)):
+        if not trials:
+            continue
+        table = Table(title=title, title_justify="left")
+        test = f"test/{metric}"
+        for column in ("trial", metric, *([test] if trials is confirming else []), "", "epoch", "settings"):
+            table.add_column(column, overflow="fold")
+        names = differences([trial.record for trial in trials]) if trials is not confirming else None
+        for trial in trials:
+            told = {name: value for name, value in trial.settings.items() if names is None or name in names}
+            values = [show(trial.objective)]
+            if trials is confirming:
+                values.append(show(trial.metrics_by_epoch().get(trial.epoch, {}).get(test)))
+            settings = " ".join(f"{name}={show(value)}" for name, value in told.items())
+            table.add_row(trial.name, *values, _ends(trial), f"{trial.epoch}/{trial.config['epochs']}", settings)
+        console.print(table)
+
+
+def _show_trial(trial: TrialResults, console: Console) -> None:
+    from rich.table import Table
+
+    from genlab.sweep.view import show
+
+    sweep, storage = trial.sweep, trial.sweep.records.storage
+    value = "no objective" if trial.objective is None else f"{sweep.metric} {show(trial.objective)}"
+    epoch = f"{trial.epoch} of {trial.config['epochs']}"
+    lines = [f"trial {trial.name} of {sweep.name}: {_ends(trial)} after epoch {epoch}, {value}"]
+    if trial.confirms is not None:
+        lines.append(f"trains the setting of trial {trial.confirms} again on fresh seeds")
+    if trial.record.epochs:
+        lines.append(f"reports and states: {storage.where(f'trials/{trial.name}')}")
+    if trial.checkpoint is not None:
+        lines.append(f"checkpoint: {trial.checkpoint}")
+        lines += _loading(trial)
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    table = Table(title="config", title_justify="left")
+    for column in ("field", "value", ""):
+        table.add_column(column, overflow="fold")
+    for name, held in trial.config.items():
+        table.add_row(name, str(trial.settings.get(name, held)), "searched" if name in trial.settings else "")
+    console.print(table)
+    by_epoch = trial.metrics_by_epoch()
+    if by_epoch:
+        epochs = [list(by_epoch)[i - 1] for i in spread(len(by_epoch), EPOCHS)]
+        left_out = f", {len(by_epoch) - len(epochs)} epochs left out" if len(epochs) < len(by_epoch) else ""
+        table = Table(title=f"metrics by epoch{left_out}", title_justify="left")
+        for column in ("", *map(str, epochs)):
+            table.add_column(column, overflow="fold", justify="right" if column else "left")
+        for name in dict.fromkeys(name for metrics in by_epoch.values() for name in metrics):
+            table.add_row(name, *(show(by_epoch[epoch].get(name)) for epoch in epochs))
+        console.print(table)
+    for epoch, metrics in by_epoch.items():
+        if not metrics:
+            console.print(f"the report of epoch {epoch} is damaged or missing", soft_wrap=True)
+    if trial.error is not None:
+        console.print(trial.error.rstrip("\n"), soft_wrap=True)
+
+
+def _ends(trial: TrialResults) -> str:
+    return "running" if trial.ends == UNFINISHED and trial.sweep.state == "running" else trial.ends
+
+
+def _loading(trial: TrialResults) -> list[str]:
+    """How its networks are loaded."""
+    sweep = trial.sweep
+    opened = f"genlab.open({sweep.url!r}).trial({trial.name!r})"
+    task, script = sweep.manifest.get("task", "TheTask"), sweep.manifest.get("script") or "the sweep's script"
+    if task in MODULES:
+        return [f"networks: {opened}.load()"]
+    return [f"networks: {opened}.load(task={task}), with {task} of {script}"]

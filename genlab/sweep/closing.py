@@ -1,0 +1,57 @@
+"""Lines on what came out, for the end of a sweep and for `genlab show`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+
+from genlab.sweep.environment import calling
+from genlab.sweep.view import show
+from genlab.tracking.outcome import Outcome, failures
+from genlab.tracking.records import TrialRecord
+
+NAMES = 8  # of failed trials, in a line
+
+
+def best_lines(found: Outcome, metric: str) -> list[str]:
+    """Which trial is best, what it gained over the default setting, and which one might have been better."""
+    if found.best is None:
+        return [f"no trial ran to the end: there is no best {metric}"]
+    lines = [f"best: trial {found.best.name}, {metric} {show(found.best.objective)}"]
+    if found.best is found.default:
+        lines.append("no setting that was tried beat the default one")
+    elif found.gain is not None and found.default is not None:
+        before = found.default.objective
+        share = f" ({100 * found.gain / abs(before):.0f} %)" if before else ""
+        gain = f"{show(found.gain)}{share}, from {show(before)}"
+        lines.append(f"gain over the default setting, trained as long: {gain}")
+    return lines
+
+
+def ahead_line(found: Outcome, metric: str) -> str | None:
+    """The pruned trial that was ahead of the best, if there is one."""
+    ahead = found.ahead()
+    if ahead is None or ahead.last is None or found.best is None:
+        return None
+    epoch = ahead.last.epoch
+    values = f"{metric} {show(ahead.objective)} at epoch {epoch}, against {show(found.best.epochs[epoch].objective)}"
+    return f"pruned while it was ahead of the best: trial {ahead.name}, {values}"
+
+
+def failed_lines(trials: Iterable[TrialRecord], sweep: str) -> list[str]:
+    """Each way to fail once: which trials, where, what was raised, and what shows the whole traceback. `sweep` is the
+    path or URL of the sweep's folder."""
+    lines = []
+    for failure in failures(trials):
+        count = len(failure.trials)
+        names = ", ".join(failure.trials[:NAMES]) + (f" and {count - NAMES} more" if count > NAMES else "")
+        lines.append(f"{count} trial{'s' * (count != 1)} failed: {names}")
+        lines.append(f"  {failure.message}" + ("" if failure.alike else f" (trial {failure.trials[0]})"))
+        lines.append(f"  the whole traceback: {show_command(sweep, failure.trials[0])}")
+    return lines
+
+
+def show_command(sweep: str, trial: str) -> str:
+    """What shows a trial of the sweep at this path or URL."""
+    path = f"{sweep}/trials/{trial}"
+    return f"{calling()}genlab show {shlex.quote(path)}"

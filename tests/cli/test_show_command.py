@@ -1,0 +1,203 @@
+"""`genlab show` and `genlab list` as a user types them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genlab import cli
+from genlab.tracking.epoch_reports import ReplicaReport
+from genlab.tracking.records import Heartbeat
+
+TRACE = "Traceback (most recent call last):\n  File [red]\nx.py:3, in loss: ValueError: :100: [b]\n"
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs `genlab` into a file; what was said, after the exit code was found to be this one."""
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+
+    def run(*words: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["genlab", *words])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+        said = capsys.readouterr()
+        assert (exit.value.code or 0) == code and (said.err == "") == (code != 2)
+        return said.err if code == 2 else said.out
+
+    return run
+
+
+def lines(said: str) -> list[str]:
+    return [" ".join(line.split()) for line in said.splitlines()]
+
+
+def row(said: str, name: str) -> list[str]:
+    """The cells of the table's row that begins with `name`."""
+    (found,) = [line for line in said.splitlines() if line.startswith("│") and line[1:].split()[0] == name]
+    return [cell.strip() for cell in found.strip("│").split("│")]
+
+
+def told_sweep(make_sweep: Any) -> Any:
+    """Two trials that ran to their end, one that was pruned ahead of them, two that failed alike, one that confirms."""
+    sweep = make_sweep("lsgan", identity={"task": "GANConfig"}, script="lsgan.py")
+    sweep.whole_trial("0000", 3, lr=0.1, note="[b] :100: " + "long" * 30)
+    sweep.whole_trial("0001", 3, lr=0.25, note="same")
+    best = min("0000", "0001", key=lambda name: sweep.report(name, 3).metrics()["frechet_distance"])
+    sweep.whole_trial("0002", 1, "pruned", lr=0.3, note="same")
+    for name in ("0003", "0004"):
+        sweep.trial(name, lr=0.4, note="same")
+        sweep.records.append("error", trial=name, epoch=1, traceback=TRACE)
+    sweep.whole_trial(f"confirm-{best}", 3, lr=0.25)
+    sweep.end(best=best, command="uv run sweeps/lsgan.py --trials 1")
+    return sweep, best
+
+
+def test_a_sweep(show: Any, make_sweep: Any) -> None:
+    sweep, best = told_sweep(make_sweep)
+    folder = sweep.records.storage.url
+    sweep.records.storage.write("contact_sheet.png", b"png")
+    said = show("show", folder)
+    value = {name: trial.objective for name, trial in sweep.records.trials.items()}
+    told = lines(said)
+    head = "ended, 5 trials (2 completed, 2 failed, 1 pruned), judged by frechet_distance (lower is better)"
+    assert told[:5] == [
+        f"{sweep.records.name}: {head}",
+        "2 trials failed: 0003, 0004",
+        "x.py:3, in loss: ValueError: :100: [b]",
+        f"the whole traceback: genlab show {folder}/trials/0003",
+        f"best: trial {best}, frechet_distance {value[best]:.4g}",
+    ]
+    assert "train it again: uv run sweeps/lsgan.py --trials 1" in told
+    assert f"contact sheet: {folder}/contact_sheet.png" in told
+    names = [line[1:].split()[0] for line in said.splitlines() if line.startswith("│")]
+    assert names == [best, {"0000": "0001", "0001": "0000"}[best], "0002", "0003", "0004", f"confirm-{best}"]
+    assert row(said, "0001") == ["0001", f"{value['0001']:.4g}", "completed", "3/3", "lr=0.25 note=same"]
+    assert row(said, "0003") == ["0003", "-", "failed", "0/3", "lr=0.4 note=same"]
+    assert f"lr=0.1 note=[b] :100: {'long' * 30}" in said  # whole, though the terminal is narrow
+    sweep.end(best="another", command="of the past")
+    assert "train it again" not in show("show", folder)
+
+
+def test_a_pruned_trial_that_was_ahead(show: Any, make_sweep: Any) -> None:
+    sweep, best = told_sweep(make_sweep)
+    sweep.trial("0005", lr=0.5)
+    own = [ReplicaReport({"frechet_distance": 1.5})]
+    sweep.epoch("0005", 2, "pruned", report=replace(sweep.report("0005", 2), replicas=own))
+    then = sweep.records.trials[best].epochs[2].objective
+    told = f"pruned while it was ahead of the best: trial 0005, frechet_distance 1.5 at epoch 2, against {then:.4g}"
+    assert told in show("show", sweep.records.storage.url)
+
+
+def test_a_trial_by_its_folder_or_a_file_in_it(show: Any, make_sweep: Any) -> None:
+    sweep, _ = told_sweep(make_sweep)
+    folder = sweep.records.storage.url
+    said = show("show", f"{folder}/trials/0001")
+    assert said == show("show", f"{folder}/{sweep.records.trials['0001'].epochs[1].report.path}")
+    value = sweep.records.trials["0001"].objective
+    assert lines(said)[:2] == [
+        f"trial 0001 of {sweep.records.name}: completed after epoch 3 of 3, frechet_distance {value:.4g}",
+        f"reports and states: {folder}/trials/0001",
+    ]
+    assert row(said, "lr") == ["lr", "0.25", "searched"] and row(said, "ngf") == ["ngf", "8", ""]
+    kid = [f"{sweep.report('0001', epoch).metrics()['kid']:.4g}" for epoch in (1, 2, 3)]
+    assert row(said, "kid") == ["kid", *kid]
+
+
+def test_a_trial_that_failed_before_it_had_a_folder_shows_its_whole_traceback(show: Any, make_sweep: Any) -> None:
+    sweep, _ = told_sweep(make_sweep)
+    folder = Path(sweep.records.storage.url)
+    assert not (folder / "trials" / "0003").exists()
+    said = show("show", str(folder / "trials" / "0003"))
+    assert said.endswith(TRACE) and "failed after epoch 0 of 3, no objective" in said
+
+
+def test_a_trial_of_many_epochs_and_a_damaged_report(show: Any, make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.trial("0000", epochs=20)
+    for epoch in range(1, 21):
+        sweep.epoch("0000", epoch)
+    path = Path(sweep.records.storage.root, sweep.records.trials["0000"].epochs[20].report.path)
+    path.write_bytes(b"junk")
+    said = show("show", f"{sweep.records.storage.url}/trials/0000")
+    assert "metrics by epoch, 12 epochs left out" in said and "the report of epoch 20 is damaged or missing" in said
+    cells = row(said, "kid")
+    expected = [f"{sweep.report('0000', epoch).metrics()['kid']:.4g}" for epoch in (1, 4, 6, 9, 12, 15, 17)]
+    assert cells == ["kid", *expected, "-"]
+
+
+@pytest.mark.parametrize(
+    ("task", "advice"),
+    [
+        ("gan", ".load()"),
+        ("VAETask", ".load(task=VAETask), with VAETask of vae.py"),
+    ],
+)
+def test_how_its_networks_are_loaded(task: str, advice: str, show: Any, make_sweep: Any) -> None:
+    sweep = make_sweep(task=task, script="vae.py")
+    sweep.trial("0000")
+    name = sweep.records.storage.write("trials/0000/epoch_0001-a.report.safetensors", sweep.report("0000", 1).encode())
+    state = ("trials/0000/epoch_0001-a.state.safetensors", 1, "0")
+    sweep.records.append("epoch", trial="0000", epoch=1, report=name, state=state, objective=1.0, ends=None)
+    folder = sweep.records.storage.url
+    said = lines(show("show", f"{folder}/trials/0000"))
+    assert f"networks: genlab.open('{folder}').trial('0000'){advice}" in said
+    assert f"checkpoint: {folder}/{state[0]}" in said
+
+
+def test_a_sweep_that_is_running(show: Any, make_sweep: Any) -> None:
+    sweep = make_sweep()
+    assert lines(show("show", sweep.records.storage.url)) == [
+        f"{sweep.records.name}: stopped, 0 trials, judged by frechet_distance (lower is better)",
+        "no trial ran to the end: there is no best frechet_distance",
+    ]
+    sweep.trial("0000", lr=1)
+    heartbeat = Heartbeat(sweep.records.storage)
+    said = show("show", sweep.records.storage.url)
+    assert f"{sweep.records.name}: running, 1 trial (1 unfinished)" in said
+    assert row(said, "0000") == ["0000", "-", "running", "0/3", ""]
+    heartbeat.stop()
+    assert row(show("show", sweep.records.storage.url), "0000")[2] == "unfinished"
+
+
+def test_a_line_a_sweep(show: Any, make_sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, best = told_sweep(make_sweep)
+    second = make_sweep("other", metric="accuracy", mode="max")
+    third = make_sweep("third")
+    third.records.storage.write("manifest.json", json.dumps({"format": 1}).encode())
+    heartbeat = Heartbeat(second.records.storage)
+    monkeypatch.chdir(Path(first.storage.root).parent)
+    said = show("list", code=1)  # ./results, of which one cannot be read
+    heartbeat.stop()
+    value, ends = first.records.trials[best].objective, "5 trials (2 completed, 2 failed, 1 pruned)"
+    assert lines(said)[:4] == [
+        "sweep state trials metric best of trial",
+        f"{first.records.name} ended {ends} frechet_distance (min) {value:.4g} {best}",
+        f"{second.records.name} running 0 trials accuracy (max) - -",
+        f"{third.records.name} cannot be read",
+    ]
+    assert "is of format 1" in said
+    third.records.storage.clear()
+    assert "cannot be read" not in show("list", first.storage.url)
+
+
+def test_what_is_not_there_is_one_line_and_exit_2(show: Any, make_sweep: Any, tmp_path: Path) -> None:
+    sweep, _ = told_sweep(make_sweep)
+    folder = sweep.records.storage.url
+    for words, why in (
+        (("show", str(tmp_path / "nowhere")), "there is no folder"),
+        (("show", str(tmp_path)), "holds no sweep: it has no manifest.json"),
+        (("show", sweep.storage.url), f"holds 1 sweeps: name one of them, such as {folder}"),
+        (("show", f"{folder}/trials/0009"), "has no trial '0009': did you mean"),
+        (("show", "nothing://x"), "cannot be used"),
+        (("list", str(tmp_path)), "holds no sweeps"),
+        (("list", folder), f"is a sweep itself: genlab show {folder}"),
+    ):
+        said = show(*words, code=2)
+        assert said.startswith("genlab: ") and said.count("\n") == 1 and why in said
