@@ -19,7 +19,7 @@ FLOORS = {
     **dict.fromkeys(("attacks", "defenses", "adaptation", "visualize"), 2),
     "tasks": 3,
     "training": 4,
-    "sweep": 5,
+    **dict.fromkeys(("sweep", "results"), 5),
     "cli": 6,
 }
 BESIDE = {"tracking", "report"}  # anyone above the tasks may use them; they know nothing of what trains, nor of Ray

@@ -21,3 +21,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "genlab.sweep.command" if name == "main" else "genlab.sweep.sweep"
     return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return __all__  # what `pydoc genlab.sweep` lists

@@ -9,23 +9,29 @@ import re
 import shlex
 import signal
 import sys
+import time
 from typing import Any, NoReturn
 
 from genlab.errors import GenlabError
 from genlab.sweep import plan as planning
 from genlab.sweep.environment import calling, environment
+from genlab.sweep.loading import Elsewhere, pickled
 from genlab.sweep.options import LATEST, Options, parse
 from genlab.sweep.plan import Plan
+from genlab.sweep.preview import describe
+from genlab.sweep.source import changed
 from genlab.sweep.sweep import Sweep
-from genlab.sweep.worker import pickled
 from genlab.tracking.records import Heartbeat, Records
 from genlab.tracking.server import default_tracking_uri
 from genlab.tracking.storage import Storage
+
+ONE_SIGNAL = 1.0  # seconds in which a signal that comes again is the same one
 
 
 def main(sweep: Sweep) -> NoReturn:
     """What a sweep script ends with: run `sweep` as the command line says, and exit."""
     script = getattr(sys.modules["__main__"], "__file__", None)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         options = parse(f"The sweep {sweep.name!r}: {sweep.metric}, {sweep.mode}, best of {sweep.trials} trials.")
         code = execute(sweep, options, script)
@@ -41,6 +47,12 @@ def main(sweep: Sweep) -> NoReturn:
     sys.exit(code)
 
 
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """SIGTERM is what Ctrl-C is, once: `timeout` and `uv run` both send it."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def execute(sweep: Sweep, options: Options, script: str | None) -> int:
     """Run it; the exit code.
 
@@ -52,26 +64,72 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
     given = {**(earlier.options() if earlier else {}), **options.given()}
     plan = planning.make(sweep, given, script)
     if earlier is not None:
-        _check_same(earlier, plan)
+        _check_same(earlier, plan, options.accept_code)
     storage.check_writable()
-    if options.dry_run:
-        pickled(plan.kind, plan.task)
-        _describe(plan, storage)
-        return 0
+    tried = _try_elsewhere(plan, storage, options.dry_run)
+    try:
+        if options.debug:
+            from genlab.sweep.debug import debug
+
+            return debug(plan, storage, tried)
+        return _on_ray(plan, options, storage, earlier, tried, script)
+    finally:
+        if tried is not None:
+            tried.stop()
+
+
+def _try_elsewhere(plan: Plan, storage: Storage, step: bool) -> Elsewhere | None:
+    """A process that loads the task as a lane will, and for a dry run does a step; while Ray starts.
+
+    None where nothing could be found: a task of genlab's own, and no step.
+    """
+    if plan.task is None and not step:
+        return None
+    order = {
+        "step": step,
+        "config": planning.as_json(planning.as_dict(plan.first())),
+        "metric": plan.sweep.metric,
+        "replicas": plan.seeds,
+        "storage": storage.url,
+        "script": plan.script,
+        "script_digest": plan.script_digest(),
+        "data_root": plan.options.get("data_root"),
+        "gpus": plan.options.get("gpus_per_worker"),
+        "epoch_deadline": plan.sweep.epoch_deadline,
+    }
+    return Elsewhere(pickled(plan.kind, plan.task), order)
+
+
+def _on_ray(
+    plan: Plan,
+    options: Options,
+    storage: Storage,
+    earlier: Records | None,
+    tried: Elsewhere | None,
+    script: str | None,
+) -> int:
+    """Run the plan on a Ray, or describe it; the exit code."""
     from genlab.sweep.cluster import connect, room
 
     own_ray = connect(options.address)
     try:
-        shares = [given.get(name) for name in ("lanes", "cpus_per_worker", "gpus_per_worker")]
+        shares = [plan.options.get(name) for name in ("lanes", "cpus_per_worker", "gpus_per_worker")]
         space = room(plan.workers, plan.trials, *shares)
-        records = earlier or Records.create(storage, sweep.name, _manifest(plan, script))
+        found = tried.answer() if tried is not None else {}
+        if options.dry_run:
+            describe(plan, storage, space, found)
+            return 0
+        records = earlier or Records.create(storage, plan.sweep.name, _manifest(plan, script))
         heartbeat = Heartbeat(records.storage)
         refused = True
         try:
+            news: dict[str, Any] = {}
             if earlier is not None:  # another driver may have been at work until just now
                 records = Records.open(storage, earlier.name)
-                _check_same(records, plan)
-            code = _run(plan, records, storage, space, script, options.given() if earlier is not None else {})
+                news = _check_same(records, plan, options.accept_code)
+                if new_options := planning.as_json(options.given()):
+                    news["options"] = new_options
+            code = _run(plan, records, storage, space, script, news)
             refused = False
             return code
         finally:
@@ -102,8 +160,14 @@ def resumed(sweep: Sweep, options: Options, storage: Storage) -> Records:
     return Records.open(storage, name)
 
 
-def _check_same(records: Records, plan: Plan) -> None:
-    before, now = records.manifest["identity"], planning.as_json(plan.identity())
+def _check_same(records: Records, plan: Plan, accept_code: bool) -> dict[str, Any]:
+    """What the sweep's trials follow from is what it was, but for code that is accepted: digests of that, if any.
+
+    Raises:
+        GenlabError: naming what differs.
+    """
+    before, now = {**records.manifest["identity"]}, planning.as_json(plan.identity())
+    code = before.pop("code", None)  # none in sweeps of before it was kept
     for key in before:
         if before[key] != now.get(key):
             raise GenlabError(
@@ -113,15 +177,24 @@ def _check_same(records: Records, plan: Plan) -> None:
     known = sum(not trial.confirms for trial in records.trials.values())
     if plan.trials < known:
         raise GenlabError(f"{records.name} has {known} trials already: --trials {plan.trials} would take some away")
+    different = changed(records.code(), now["code"]) if code is not None else []
+    if different and not accept_code:
+        raise GenlabError(
+            f"the code of {', '.join(different)} is not that with which {records.name} trained: its trials would not "
+            "compare. Start a new sweep, or go on with the new code by --resume --accept-code: the records will say so"
+        )
+    return {"code": now["code"], "changed": different} if different else {}
 
 
 def _manifest(plan: Plan, script: str | None) -> dict[str, Any]:
     identity = planning.as_json(plan.identity())
     return {
         "sweep": plan.sweep.name,
+        "task": plan.sweep.task if plan.task is None else plan.task.__name__,
         "metric": plan.sweep.metric,
         "mode": plan.sweep.mode,
         "epochs": plan.epochs,
+        "images": plan.sweep.images,
         "script": os.path.basename(script) if script else None,
         "options": planning.as_json(dict(plan.options)),
         "identity": identity,
@@ -129,9 +202,7 @@ def _manifest(plan: Plan, script: str | None) -> dict[str, Any]:
     }
 
 
-def _run(
-    plan: Plan, records: Records, storage: Storage, space: Any, script: str | None, new_options: dict[str, Any]
-) -> int:
+def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str | None, news: dict[str, Any]) -> int:
     from genlab.sweep.run import Run, Stop
     from genlab.sweep.summary import summarize
     from genlab.sweep.view import View
@@ -148,7 +219,7 @@ def _run(
     with _signals(run):
         with view:
             try:
-                run.execute(space, plan.options.get("data_root"), planning.as_json(new_options))
+                run.execute(space, plan.options.get("data_root"), news)
             except Stop as stop:
                 stopped = str(stop)
             except GenlabError:
@@ -159,12 +230,13 @@ def _run(
 
 @contextlib.contextmanager
 def _signals(run: Any) -> Any:
-    """Ctrl-C and SIGTERM end the sweep in good order; a second one ends it at once."""
-    heard: list[int] = []
+    """Ctrl-C and SIGTERM end the sweep in good order; a second one ends it at once. What comes within a second is the
+    same one: `timeout` signals the whole group, and `uv run` in it passes its own on."""
+    heard: list[float] = []
 
     def handler(number: int, frame: object) -> None:
-        heard.append(number)
-        if len(heard) > 1:
+        heard.append(time.monotonic())
+        if heard[-1] - heard[0] > ONE_SIGNAL:
             os._exit(128 + number)
         run.stop("interrupted")
 
@@ -189,26 +261,3 @@ def _called(script: str | None) -> str:
         return "<script>"
     relative = os.path.relpath(script)
     return f"{calling('python ')}{shlex.quote(relative if len(relative) < len(script) else script)}"
-
-
-def _describe(plan: Plan, storage: Storage) -> None:
-    from rich.table import Table
-
-    from genlab.sweep.view import new_console
-
-    console = new_console()
-    config = plan.config(plan.default)
-    table = Table(
-        title=f"{plan.sweep.name}: {plan.trials} trials of at most {plan.epochs_in_words()} epochs",
-        title_justify="left",
-    )
-    for column in ("field", "default setting", "searched over"):
-        table.add_column(column)
-    for name, value in planning.as_json(planning.as_dict(config)).items():
-        table.add_row(name, str(value), str(plan.space.get(name, "")))
-    console.print(table)
-    for number, row in enumerate(plan.grid or []):
-        console.print(f"trial {number}: {row}")
-    console.print(
-        f"judged by {plan.sweep.metric} ({plan.sweep.mode}), {plan.scheduler}, records in {storage.url}", soft_wrap=True
-    )

@@ -12,50 +12,62 @@ from typing import Annotated, Any, Literal
 import tyro
 
 LATEST = "latest"
+SCHEDULER = "default: asha, but fifo for few trials"
+
+
+def _arg(metavar: str, default: str) -> Any:
+    """How `--help` shows an option that may be left out."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"({default})" if default else "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Run a sweep: search its space with Optuna, many trials at once, on this machine or on a Ray cluster."""
 
-    trials: int | None = None
+    trials: Annotated[int | None, _arg("N", "default: the sweep's own number")] = None
     """How many settings to try, the default setting among them. May grow on --resume."""
-    epochs: int | None = None
+    epochs: Annotated[int | None, _arg("N", "default: the setting's own number")] = None
     """How many epochs a trial trains, if nothing ends it earlier."""
-    set: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE[,VALUE]")] = ()
+    set: Annotated[tuple[str, ...], _arg("KEY=VALUE[,VALUE]", "may be given several times")] = ()
     """Fix a field of the config (nz=100) or make it a choice (ngf=32,64)."""
-    grid: bool = False
+    grid: Annotated[bool, _arg("", "")] = False
     """Run the sweep's own list of settings instead of a search."""
-    dataset: str | None = None
+    dataset: Annotated[str | None, _arg("NAME", "default: the setting's own")] = None
     """digits, mnist, fashion_mnist, cifar10, image_folder or image_folder:FOLDER."""
-    lanes: int | None = None
-    """Trials that train at once. As many as there is room for."""
-    workers: int | None = None
-    """DDP workers a trial. 1."""
-    cpus_per_worker: int | None = None
-    """CPUs a worker; its threads. What there is, shared out."""
-    gpus_per_worker: float | None = None
-    """GPUs a worker; a fraction lets several share one. 1 where there are GPUs."""
-    data_root: str | None = None
+    lanes: Annotated[int | None, _arg("N", "default: as many as there is room for")] = None
+    """Trials that train at once."""
+    workers: Annotated[int | None, _arg("N", "default: 1")] = None
+    """DDP workers a trial."""
+    cpus_per_worker: Annotated[int | None, _arg("N", "default: what there is, shared out")] = None
+    """CPUs a worker, which are its threads."""
+    gpus_per_worker: Annotated[float | None, _arg("X", "default: 1 where there are GPUs")] = None
+    """GPUs a worker; a fraction lets several share one."""
+    data_root: Annotated[str | None, _arg("FOLDER", "default: GENLAB_DATA, else the user's cache")] = None
     """Folder with the data sets, as torchvision lays them out."""
-    storage: str = "./results"
-    """Folder or URL for records, checkpoints and MLflow's database."""
-    tracking_uri: str | None = None
-    """An MLflow server. A database in the storage folder."""
-    address: str | None = None
-    """A running Ray. RAY_ADDRESS, one started on this machine, or one of its own."""
-    scheduler: Literal["asha", "fifo"] | None = None
-    """asha stops unpromising trials early, fifo none. asha."""
-    seed: int | None = None
+    storage: Annotated[str, _arg("FOLDER|URL", "default: ./results")] = "./results"
+    """Where records, checkpoints and MLflow's database go."""
+    tracking_uri: Annotated[str | None, _arg("URI", "default: a database in the storage")] = None
+    """An MLflow server."""
+    address: Annotated[str | None, _arg("ADDRESS", "default: RAY_ADDRESS, one on this machine, or one of its own")] = (
+        None
+    )
+    """A running Ray."""
+    scheduler: Annotated[Literal["asha", "fifo"] | None, _arg("asha|fifo", SCHEDULER)] = None
+    """asha ends unpromising trials early, fifo lets all train to the end."""
+    seed: Annotated[int | None, _arg("N", "default: the setting's own")] = None
     """Seed of the first replica of every trial."""
-    seeds: int | None = None
-    """Train each setting on so many seeds, judged by their mean. 1."""
-    confirm: int | None = None
-    """Train the best so many settings again on fresh seeds, and read the test data, at the end. 0."""
-    resume: Annotated[str | None, tyro.conf.arg(metavar="[SWEEP]")] = None
-    """Go on with the latest sweep of this name, or with a named one."""
-    dry_run: bool = False
-    """Check everything, say what would run, and stop."""
+    seeds: Annotated[int | None, _arg("N", "default: 1")] = None
+    """Train each setting on so many seeds, judged by their mean."""
+    confirm: Annotated[int | None, _arg("N", "default: 0")] = None
+    """Train the best so many settings again on fresh seeds, and read the test data, at the end."""
+    resume: Annotated[str | None, _arg("[SWEEP]", "without a name: the latest")] = None
+    """Go on with a sweep."""
+    accept_code: Annotated[bool, _arg("", "")] = False
+    """On --resume: go on though the task's code, or genlab's, has changed; the records say so."""
+    dry_run: Annotated[bool, _arg("", "")] = False
+    """Check everything, with one step of the first trial in a process of its own, say what would run, and stop."""
+    debug: Annotated[bool, _arg("", "")] = False
+    """Train the first trial in this process: breakpoints, print and tracebacks as in any script; no Ray, no records."""
 
     def __post_init__(self) -> None:
         for name in ("trials", "epochs", "lanes", "workers", "cpus_per_worker", "seeds"):
@@ -66,12 +78,16 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: it must not be negative")
+        if self.accept_code and self.resume is None:
+            raise ValueError("--accept-code goes with --resume: a new sweep begins with the code as it is")
+        if self.debug and (self.resume is not None or self.dry_run):
+            raise ValueError("--debug trains the first setting and keeps no records: leave --resume and --dry-run out")
         if self.gpus_per_worker is not None and self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
             raise ValueError(f"--gpus-per-worker {self.gpus_per_worker}: above 1 it must be a whole number")
 
     def given(self) -> dict[str, Any]:
         """The options that were named, those aside that say where and whether rather than what."""
-        own = {"storage", "resume", "dry_run", "address"}
+        own = {"storage", "resume", "accept_code", "dry_run", "debug", "address"}
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
         given = {name: value for name, value in given.items() if not (value is None or value is False or value == ())}
         if "data_root" in given:  # Ray moves its workers elsewhere

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
@@ -15,13 +14,16 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from genlab.errors import GenlabError, nearest
+from genlab.sweep import refusals
 from genlab.sweep.needs import samples, to_prepare
+from genlab.sweep.source import digests
 from genlab.sweep.sweep import Sweep, choice
-from genlab.tasks import Config, Task, build, config_class
+from genlab.tasks import Config, Task, build
 from genlab.tasks.fields import as_dict, as_text, check_value, parse_value
 
 Settings = dict[str, Any]
 SAME_IN_A_SEARCH = ("epochs", "seed")  # ASHA compares trials at equal epochs; seeds are for --seeds
+FEW = 10  # fewer trials than that are all trained to the end unless --scheduler says otherwise
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class Plan:
         """The full config of one trial."""
         return build(self.kind, {**self.base, **settings})
 
+    def first(self) -> Config:
+        """The full config of trial 0: the default setting."""
+        return self.config(self.default if self.grid is None else self.grid[0])
+
     def identity(self) -> Settings:
         """What may not change when the sweep is resumed, since a trial's result follows from it; JSON."""
         return {
@@ -89,6 +95,7 @@ class Plan:
             "grid": self.grid,
             "workers": self.workers,
             "seeds": self.seeds,
+            "code": digests(self.task),
         }
 
 
@@ -98,9 +105,8 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     Raises:
         GenlabError: a name, a type, a value or a combination that cannot be run, and what would be right.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", sweep.name):
-        raise GenlabError(f"the sweep's name {sweep.name!r} names folders and runs: use letters, digits, _ - . alone")
-    kind, task = _task(sweep)
+    refusals.check(sweep)
+    kind, task = refusals.kinds(sweep)
     fixed, choices = _parse_set(kind, options)
     base = {**sweep.settings, **fixed}
     space = {**sweep.space, **choices}
@@ -115,14 +121,11 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     _check_space(sweep, kind, config, space)
     workers = options.get("workers", 1)
     _check_batches(config, space, workers)
-    scheduler = "fifo" if options.get("grid") else options.get("scheduler", "asha")
-    reported = config.reports()
+    reported = refusals.reported(config)
     if sweep.metric not in reported:
         raise GenlabError(
             f"{kind.__name__} does not report the metric {sweep.metric!r}: {nearest(sweep.metric, reported)}"
         )
-    if sweep.mode not in ("min", "max"):
-        raise GenlabError(f"the sweep's mode is {sweep.mode!r}: it must be min or max")
     default = _default(config, space, choices)
     grid = _grid(sweep, kind, base, fixed, options) if options.get("grid") else None
     for row in grid or ():
@@ -130,6 +133,8 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     trials = len(grid) if grid is not None else options.get("trials", sweep.trials)
     if grid is None and not space:
         trials = 1
+    few = options.get("grid") or trials < FEW
+    scheduler = options.get("scheduler", "fifo" if few else "asha")
     if scheduler == "asha" and config.epochs < sweep.grace_epochs:
         raise GenlabError(
             f"{config.epochs} epochs are fewer than the {sweep.grace_epochs} that ASHA lets every trial train"
@@ -152,14 +157,6 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     )
     plan.to_prepare()  # refuses what could not be prepared
     return plan
-
-
-def _task(sweep: Sweep) -> tuple[type[Config], type[Task] | None]:
-    if isinstance(sweep.task, str):
-        return config_class(sweep.task), None
-    if not (isinstance(sweep.task, type) and issubclass(sweep.task, Task)):
-        raise GenlabError(f"the sweep's task is {sweep.task!r}: name a task or give a class of one")
-    return sweep.task.Config, sweep.task
 
 
 def _parse_set(kind: type[Config], options: Mapping[str, Any]) -> tuple[Settings, dict[str, BaseDistribution]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +22,7 @@ from genlab.sweep.cluster import Room
 from genlab.sweep.command import execute
 from genlab.sweep.options import Options
 from genlab.sweep.worker import Rank
-from genlab.tasks import Config, Context, CustomTask, Replica, Report, State
+from genlab.tasks import Config, Context, CustomTask, Replica, Report, State, implementation
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
@@ -110,12 +112,15 @@ class Pool:
     """Stands for lanes and their mailbox."""
 
     def __init__(self, machine: Machine, given: tuple[Any, ...]) -> None:
-        self.lanes, self.workers, self.resources, self.settings, self.deadline = given
+        self.lanes, self.workers, self.resources, settings, self.deadline = given
         self.machine, self.problem, self.closed = machine, None, False
-        kind, task = ray.cloudpickle.loads(self.settings.code)
-        self.rank = RankHere(self.settings, kind, task, 0, 1, "cpu", f"a{len(machine.pools)}")
-        self.serving = threading.Lock()
         self.mailbox: Any = Actor(self)
+        self.settings = dataclasses.replace(settings, mailbox=self.mailbox)
+        kind, task = ray.cloudpickle.loads(self.settings.code)
+        self.rank = RankHere(self.settings, kind, task or implementation(kind), 0, 1, "cpu", f"a{len(machine.pools)}")
+        self.serving = threading.Lock()
+        self.files: dict[str, str] = {}
+        self.notes: list[str] = []
         self.cut_by: str | None = None
         self.asked: list[dict[str, Any]] = []
 
@@ -126,13 +131,20 @@ class Pool:
                 return answer
             if self.cut_by is not None:
                 return {"kind": "cut", "value": self.cut_by}
-            return self.rank.serve({**request, "prepared": {}})
+            return self.rank.serve({**request, "prepared": self.files})
+
+    def go(self, files: dict[str, str]) -> None:
+        self.files = files
 
     def cut(self, why: str) -> None:
         self.cut_by = why
 
-    def look(self) -> dict[str, Any]:
-        return {"notes": [], "cut": self.cut_by, "ready": True, "lanes": {0: "a"}, "error": None}
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def look(self, timeout: float = 60.0) -> dict[str, Any]:
+        notes, self.notes = self.notes, []
+        return {"notes": notes, "cut": self.cut_by, "ready": True, "lanes": {0: "a"}, "error": None}
 
     def close(self) -> None:
         self.closed = True
@@ -154,6 +166,20 @@ class Drain:
         return 0
 
 
+class Elsewhere:
+    """In place of a process that loads the task as a lane would: finds nothing wrong."""
+
+    def __init__(self, machine: Machine, code: bytes, order: dict[str, Any]) -> None:
+        self.machine, self.order, self.stopped = machine, order, False
+        machine.tried.append(self)
+
+    def answer(self) -> dict[str, Any]:
+        return {"metrics": {self.order["metric"]: 0.25}, "diverged": False} if self.order["step"] else {}
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
 class Machine:
     """Runs sweeps; keeps what stood for Ray while they ran.
 
@@ -163,6 +189,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.storage = Storage(str(folder))
         self.before: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda request: None
+        self.tried: list[Elsewhere] = []
         self.joined: list[str | None] = []
         self.asked_room: list[tuple[Any, ...]] = []
         self.pools: list[Pool] = []
@@ -230,6 +257,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         made.joined.append(address)
         return False
 
+    monkeypatch.setattr("genlab.sweep.command.Elsewhere", partial(Elsewhere, made))
     monkeypatch.setattr("genlab.sweep.cluster.connect", connect)
     monkeypatch.setattr("genlab.sweep.cluster.room", made.room)
     monkeypatch.setattr("genlab.sweep.run.LanePool", made.lanes)

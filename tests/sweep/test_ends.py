@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from one_process import Curve, Machine, at, curve_sweep, machine
+from one_process import Curve, CurveReplica, Machine, at, curve_sweep, machine
 
 from genlab.errors import GenlabError
 from genlab.sweep import command
@@ -94,14 +94,46 @@ def test_a_second_signal_ends_it_at_once(handler: Any, monkeypatch: pytest.Monke
     def end(code: int) -> None:
         raise Ended(code)
 
+    now = [50.0]
     monkeypatch.setattr(command.os, "_exit", end)
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now[0]))
     for second in (signal.SIGINT, signal.SIGTERM):
         told: list[str] = []
         with command._signals(SimpleNamespace(stop=told.append)):
             signal.raise_signal(signal.SIGINT)
+            now[0] += 0.9  # what `timeout` sends to the group, `uv run` passes on as well
+            signal.raise_signal(second)
+            assert set(told) == {"interrupted"}
+            now[0] += 0.2
             with pytest.raises(Ended, match=f"^{128 + second}$"):
                 signal.raise_signal(second)
-        assert told == ["interrupted"]
+
+
+def test_a_sweep_whose_first_trials_fail_in_the_same_place_stops_and_can_be_resumed(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = [{"level": float(level)} for level in range(20, 26)]
+    broken: dict[str, Any] = {"fail_at": 1}
+    assert machine.run(curve_sweep(grid=grid, settings=broken), grid=True) == 1
+    said = capsys.readouterr().out
+    records = machine.records
+    assert [trial.ends for trial in records.trials.values()] == ["failed"] * 3
+    line = CurveReplica.advance.__code__.co_firstlineno + 3
+    where = f"one_process.py:{line}, in advance: ZeroDivisionError"
+    assert f"stopped: 3 trials failed in the same place, and none has trained an epoch: {where}" in said.replace(
+        os.path.relpath(os.path.dirname(__file__)) + os.sep, ""
+    )
+    assert f"--resume {records.name}" in said and said.count("trial 0002 failed: ") == 1
+    assert machine.run(curve_sweep(grid=grid, settings=broken), resume="latest") == 1
+    assert len(machine.records.trials) == 4  # the records know of three
+    assert "stopped: 4 trials failed in the same place" in capsys.readouterr().out
+
+
+def test_a_sweep_in_which_a_trial_trained_an_epoch_goes_on(machine: Machine) -> None:
+    grid = [{"level": float(level), "fail_at": 1} for level in range(20, 26)]
+    machine.before = at("0000", 2, lambda: {"kind": "error", "value": "it broke later"})
+    assert machine.run(curve_sweep(grid=grid), grid=True) == 1
+    assert [trial.ends for trial in machine.records.trials.values()] == ["failed"] * 7
 
 
 def test_what_something_else_stopped_ends_with_1_though_trials_are_done(
@@ -160,10 +192,11 @@ def test_lanes_are_told_what_the_driver_was_told(machine: Machine, monkeypatch: 
 def test_the_manifest_says_what_was_asked_for(machine: Machine) -> None:
     assert machine.run(curve_sweep(mode="max"), grid=True, seed=4, workers=1) == 0
     manifest = machine.records.manifest
-    assert {name: manifest[name] for name in ("sweep", "metric", "mode", "epochs", "script", "options")} == {
+    assert {name: manifest[name] for name in ("sweep", "task", "metric", "mode", "epochs", "script", "options")} == {
         "sweep": "curve",
         "metric": "loss",
         "mode": "max",
+        "task": "Curve",
         "epochs": 3,
         "script": "one_process.py",
         "options": {"grid": True, "seed": 4, "workers": 1},
@@ -173,10 +206,13 @@ def test_the_manifest_says_what_was_asked_for(machine: Machine) -> None:
 
 
 def test_a_dry_run_checks_all_and_starts_nothing(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert machine.run(curve_sweep(), grid=True, dry_run=True) == 0
-    assert machine.storage.names() == [] and machine.joined == []
+    assert machine.run(curve_sweep(), grid=True, dry_run=True, address="here") == 0
+    assert machine.storage.names() == [] and machine.joined == ["here"] and machine.pools == []
+    (tried,) = machine.tried
+    assert tried.order["step"] and tried.order["config"]["level"] == 10.0 and tried.stopped
     said = capsys.readouterr().out
     assert "3 trials of at most 3 epochs" in said and "trial 2: {'level': 20.0}" in said and "loss (min)" in said
+    assert "2 lanes of 1 x 3 CPUs" in said and "passed, on one worker: loss 0.25" in said
     with pytest.raises(GenlabError, match="no sweep 'curve'"):
         machine.run(curve_sweep(), resume="latest", dry_run=True)
     lock = threading.Lock()
@@ -187,8 +223,22 @@ def test_a_dry_run_checks_all_and_starts_nothing(machine: Machine, capsys: pytes
         def start(self) -> Any:
             return lock
 
-    with pytest.raises(GenlabError, match="Locked cannot be sent to the lanes"):
+    with pytest.raises(GenlabError, match="Locked cannot be sent to the lanes, since lock, to which it refers"):
         machine.run(curve_sweep(task=Locked), grid=True, dry_run=True)
+
+
+def test_what_a_lane_could_not_load_is_refused_before_any_lane_starts(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any) -> None:
+        raise GenlabError("a lane cannot load the task")
+
+    monkeypatch.setattr("one_process.Elsewhere.answer", refuse)
+    for dry_run in (True, False):
+        with pytest.raises(GenlabError, match="a lane cannot load the task"):
+            machine.run(curve_sweep(), grid=True, dry_run=dry_run)
+    assert machine.joined == [None, None] and machine.pools == [] and machine.storage.names() == []
+    assert [one.stopped for one in machine.tried] == [True, True]
 
 
 def test_a_storage_that_cannot_be_written_is_refused_before_ray_is_joined(machine: Machine) -> None:
@@ -217,6 +267,7 @@ def test_a_sweep_leaves_a_ray_that_it_joined_and_no_other(machine: Machine, monk
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
+    """The exit code of the script with these words; its handler of SIGTERM stays."""
     monkeypatch.setattr(sys, "argv", ["curve.py", *words])
     with pytest.raises(SystemExit) as end:
         command.main(curve_sweep())
@@ -224,7 +275,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
 
 
 def test_exit_codes_of_a_script(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    machine: Machine, handler: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     storage = ("--storage", machine.storage.url)
     assert typed(monkeypatch, "--grid", *storage) == 0
@@ -249,8 +300,23 @@ def test_exit_codes_of_a_script(
     assert "interrupted before anything was trained" in capsys.readouterr().err
 
 
+def test_sigterm_while_ray_starts_is_an_interruption_and_so_are_two(
+    machine: Machine, handler: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def terminated(address: str | None) -> bool:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+        return False
+
+    monkeypatch.setattr("genlab.sweep.cluster.connect", terminated)
+    assert typed(monkeypatch, "--storage", machine.storage.url) == 130
+    assert "interrupted before anything was trained" in capsys.readouterr().err
+
+
 def test_an_error_of_the_program_itself_is_not_taken_for_a_refusal(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, handler: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(address: str | None) -> bool:
         raise ValueError("a fault of ours")

@@ -1,0 +1,47 @@
+"""What a dry run says: the settings, what is searched, where trials would run, and that one step of trial 0 passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from rich.table import Table
+
+from genlab.sweep.plan import Plan, as_json, describe_resources
+from genlab.sweep.view import new_console, show
+from genlab.tasks.fields import as_dict
+from genlab.tracking.storage import Storage
+
+
+def in_words(distribution: BaseDistribution) -> str:
+    """What a field is searched over: `16, 32`, `0.0002 to 0.002, logarithmic`, `8 to 64 by 8`."""
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(str(value) for value in distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    step = f" by {distribution.step}" if distribution.step not in (None, 1) else ""
+    return f"{distribution.low} to {distribution.high}{step}" + ", logarithmic" * distribution.log
+
+
+def describe(plan: Plan, storage: Storage, space: Any, found: Mapping[str, Any]) -> None:
+    """Print the plan.
+
+    Args:
+        space: lanes and the resources of a worker.
+        found: what one step of trial 0 gave: `metrics`, and whether it `diverged`.
+    """
+    console = new_console()
+    console.print(f"{plan.sweep.name}: {plan.trials} trials of at most {plan.epochs_in_words()} epochs")
+    table = Table()
+    for column in ("field", "default setting", "searched over"):
+        table.add_column(column)
+    for name, value in as_json(as_dict(plan.first())).items():
+        table.add_row(name, str(value), in_words(plan.space[name]) if name in plan.space else "")
+    console.print(table)
+    for number, row in enumerate(plan.grid or []):
+        console.print(f"trial {number}: {row}")
+    metric, how = plan.sweep.metric, f"{space.lanes} lanes of {plan.workers} x {describe_resources(space.resources)}"
+    say = f"judged by {metric} ({plan.sweep.mode}), {plan.scheduler}, on {how}, records in {storage.url}"
+    console.print(say, soft_wrap=True)
+    after = "it diverged" if found["diverged"] else f"{metric} {show(found['metrics'][metric])}"
+    console.print(f"one step of trial 0 and its evaluation passed, on one worker: {after}", soft_wrap=True)

@@ -1,0 +1,183 @@
+"""`--debug`: the first trial in this process, with nothing between its author and it."""
+
+from __future__ import annotations
+
+import io
+import os
+import pdb
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from one_process import Curve, CurveConfig, CurveReplica, Machine, curve_sweep, machine
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from genlab.errors import GenlabError
+from genlab.sweep import debug as debugging
+from genlab.sweep.options import Options
+from genlab.tasks import ClassifierConfig, FromTask, Report
+
+__all__ = ["machine"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowingConfig(CurveConfig):
+    wrong: str = ""
+
+
+class Showing(Curve):
+    """Each epoch shows three gray images, brighter from epoch to epoch."""
+
+    Config = ShowingConfig
+
+    def start(self) -> Any:
+        return ShowingReplica(self.config, self.context)
+
+
+class ShowingReplica(CurveReplica):
+    def advance(self, epoch: int) -> Report:
+        report = super().advance(epoch)
+        report.images = {"some/samples": np.full((3, 4, 4, 1), 10 * epoch, np.uint8)}
+        if self.config.wrong == "metric":
+            del report.metrics["loss"]
+        if self.config.wrong == "images":
+            report.images["floats"] = np.zeros((3, 4, 4, 1))
+        return report
+
+
+def test_it_trains_the_first_setting_here_and_keeps_its_images_alone(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = curve_sweep(task=Showing, settings={"level": 7.0})
+    folder = Path(machine.storage.url) / "debug" / "curve"
+    folder.mkdir(parents=True)
+    (folder / "epoch_0009_some_samples.png").write_text("of the last time")
+    assert machine.run(sweep, debug=True, set=("level=8,9",)) == 0
+    said = capsys.readouterr().out
+    assert [line.split("  ")[0] for line in said.splitlines() if line.startswith("epoch")] == [
+        f"epoch {n}/3" for n in (1, 2, 3)
+    ]
+    assert "loss 11" in said and "loss 9" in said  # 8 and 3, 8 and 1
+    assert sorted(os.listdir(folder)) == [f"epoch_000{n}_some_samples.png" for n in (1, 2, 3)]
+    assert np.asarray(Image.open(folder / "epoch_0002_some_samples.png"))[3, 3].tolist() == [20, 20, 20]
+    assert machine.storage.names() == ["debug"] and machine.joined == [] and machine.pools == []
+    (tried,) = machine.tried
+    assert not tried.order["step"] and tried.stopped
+
+
+def test_what_the_task_raises_comes_as_it_is(machine: Machine) -> None:
+    with pytest.raises(ZeroDivisionError, match="the curve breaks") as raised:
+        machine.run(curve_sweep(settings={"fail_at": 2}), debug=True)
+    assert raised.traceback[-1].name == "advance"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"), [("metric", "did not report loss, but seen"), ("images", "float64 [3, 4, 4, 1] as image")]
+)
+def test_what_the_contract_forbids_is_refused(
+    machine: Machine, wrong: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert machine.run(curve_sweep(task=Showing, settings={"wrong": wrong}), debug=True) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_one_that_diverges_ends(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert machine.run(curve_sweep(settings={"nan_at": 2}), debug=True) == 2
+    seen = capsys.readouterr()
+    assert "epoch 2/3" in seen.out and "epoch 3/3" not in seen.out and "diverged in epoch 2" in seen.err
+
+
+def test_a_task_that_no_lane_could_load_trains_here_and_that_is_said(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: Any) -> None:
+        raise GenlabError("a lane cannot load the task")
+
+    monkeypatch.setattr("one_process.Elsewhere.answer", refuse)
+    assert machine.run(curve_sweep(), debug=True) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.index("here it trains, but a lane cannot load the task") == 1 and lines[-1].startswith("epoch 3/3")
+
+
+def test_ctrl_c_ends_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Any, epoch: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CurveReplica, "advance", interrupted)
+    assert machine.run(curve_sweep(), debug=True) == 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedConfig(CurveConfig):
+    def prepare(self) -> Any:
+        return {"judge": FromTask(ClassifierConfig(epochs=1, epoch_steps=2, width=8))}
+
+
+class Judged(Curve):
+    Config = JudgedConfig
+
+    def start(self) -> Any:
+        assert set(self.context.prepared["judge"].networks) == {"classifier"}
+        return super().start()
+
+
+def test_it_prepares_what_the_trial_needs_and_says_so(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert machine.run(curve_sweep(task=Judged), debug=True) == 0
+    assert capsys.readouterr().out.startswith("preparing what trials need once: judge (classifier)\nepoch 1/3")
+    assert len(machine.storage.names("prepared")) == 1
+
+
+def test_the_bar_follows_every_step(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[tuple[int, str]] = []
+
+    def count(steps: int, bar: Progress, title: str) -> Any:
+        counted.append((steps, title))
+        return range(steps)
+
+    monkeypatch.setattr(debugging, "_counted", count)
+    settings = {"epochs": 2, "epoch_steps": 3, "width": 8}
+    sweep = curve_sweep(task="classifier", metric="accuracy/clean", mode="max", settings=settings, grid=())
+    assert machine.run(sweep, debug=True, seeds=2) == 0
+    assert counted == [(3, "epoch 1"), (3, "epoch 1"), (3, "epoch 2"), (3, "epoch 2")]
+
+
+def test_the_bar_counts_to_the_last_step() -> None:
+    with Progress(console=Console(file=io.StringIO()), auto_refresh=False) as bar:
+        steps = [(step, bar.tasks[0].completed) for step in debugging._counted(4, bar, "epoch 1")]
+    assert [step for step, _ in steps] == [0, 1, 2, 3] and all(seen <= step for step, seen in steps)
+
+
+def test_a_breakpoint_takes_the_bar_away_and_stops_at_its_own_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[str] = []
+
+    class Debugger:
+        def set_trace(self, frame: Any) -> None:
+            stopped.append(frame.f_code.co_name)
+
+    monkeypatch.setattr(pdb, "Pdb", Debugger)
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+    monkeypatch.setattr(sys, "breakpointhook", sys.__breakpointhook__)
+    bar = Progress(disable=True)
+    monkeypatch.setattr(bar, "stop", lambda: stopped.append("bar"))
+    with debugging._breakpoints(bar):
+        breakpoint()
+        assert stopped == ["bar", "test_a_breakpoint_takes_the_bar_away_and_stops_at_its_own_line"]
+        monkeypatch.setenv("PYTHONBREAKPOINT", "0")  # as everywhere: none
+        breakpoint()
+    assert stopped[2:] == ["bar"] and sys.breakpointhook is sys.__breakpointhook__
+
+
+@pytest.mark.parametrize("other", [{"resume": "latest"}, {"dry_run": True}])
+def test_it_goes_alone(other: Any) -> None:
+    with pytest.raises(ValueError, match="--debug trains the first setting"):
+        Options(debug=True, **other)
+
+
+def test_accepting_code_needs_a_resume() -> None:
+    with pytest.raises(ValueError, match="--accept-code goes with --resume"):
+        Options(accept_code=True)

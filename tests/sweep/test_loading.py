@@ -1,0 +1,190 @@
+"""How a task gets to the lanes: what cannot be sent or loaded is told with its line, before any lane starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from one_process import Machine, curve_sweep, machine
+from tiny_tasks import Tiny, TinyConfig
+
+from genlab.errors import GenlabError
+from genlab.sweep import loading
+from genlab.tasks import ClassifierConfig
+
+__all__ = ["machine"]
+
+HEAD = """
+import sys, threading
+from dataclasses import dataclass
+from functools import lru_cache
+
+from genlab.sweep import Sweep, main
+from genlab.tasks import Config, CustomTask, Replica, Report, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnConfig(Config):
+    def reports(self):
+        return ("height",)
+
+
+class Own(Replica):
+    def advance(self, epoch):
+        return Report({"height": height(epoch)})
+
+    def save(self):
+        return State({}, {})
+
+    def load(self, state):
+        pass
+
+
+class Task(CustomTask):
+    Config = OwnConfig
+
+    def start(self):
+        return Own()
+
+
+SWEEP = Sweep(name="own", task=Task, metric="height", settings={"epochs": 1})
+"""
+CACHED = """
+@lru_cache
+def height(epoch):
+    return float(epoch)
+"""
+LOCKED = """
+LOCK = threading.Lock()
+
+def height(epoch):
+    with LOCK:
+        return float(epoch)
+"""
+PLAIN = """
+def height(epoch):
+    print("high", file=sys.stderr)
+    return float(epoch)
+"""
+TAIL = """
+if __name__ == "__main__":
+    main(SWEEP)
+"""
+
+
+def run(folder: Path, body: str, *words: str) -> Any:
+    script = folder / "own.py"
+    script.write_text(HEAD + body + TAIL)
+    command = [sys.executable, script.name, "--storage", str(folder / "results"), *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
+def test_a_decorated_function_of_the_script_is_refused_with_its_line(tmp_path: Path) -> None:
+    done = run(tmp_path, CACHED, "--address", "local")
+    line = (HEAD + CACHED).splitlines().index("@lru_cache") + 1
+    assert done.returncode == 2 and done.stdout == ""
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"own: a lane cannot load the task: height (own.py:{line}) stands in the script alone")
+    assert not (tmp_path / "results").exists() or list((tmp_path / "results").iterdir()) == []
+
+
+def test_what_cannot_be_pickled_is_refused_with_its_line_and_without_ray(tmp_path: Path) -> None:
+    done = run(tmp_path, LOCKED, "--debug")
+    line = (HEAD + LOCKED).splitlines().index("LOCK = threading.Lock()") + 1
+    assert done.returncode == 2
+    assert f"Task cannot be sent to the lanes, since LOCK (own.py:{line}), to which it refers, cannot" in done.stderr
+
+
+@pytest.fixture
+def real(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Tries tasks in a process, as a sweep does; Ray alone is played."""
+    monkeypatch.setattr("genlab.sweep.command.Elsewhere", loading.Elsewhere)
+    return machine
+
+
+def test_a_dry_run_does_one_step_elsewhere_and_leaves_nothing(real: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    sweep = curve_sweep(settings={"level": 5.0})
+    assert real.run(sweep, dry_run=True, seeds=2) == 0
+    assert "passed, on one worker: loss 8" in capfd.readouterr().out  # the level, and 3 of the first epoch's own
+    assert real.storage.names() == [] and real.pools == []
+    with pytest.raises(GenlabError, match=r"(?s)trial 0 failed in its first step: .*ZeroDivisionError: the curve br"):
+        real.run(curve_sweep(settings={"fail_at": 1}), dry_run=True)
+    assert real.storage.names() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"dataset": "nosuch"}, "no data set 'nosuch'"),
+        ({"dataset": "mnist", "data_root": "/absent"}, "/absent"),
+    ],
+)
+def test_a_dry_run_reads_the_data(real: Machine, options: dict[str, Any], why: str) -> None:
+    sweep = curve_sweep(task="classifier", metric=ClassifierConfig().reports()[0], grid=())
+    with pytest.raises(GenlabError, match=why):
+        real.run(sweep, dry_run=True, **options)
+
+
+class Once(Tiny):
+    """Draws noise, which it makes once in a process."""
+
+    made: ClassVar[int] = 0
+
+    def phases(self) -> Any:
+        (phase,) = super().phases()
+        return [dataclasses.replace(phase, draws=("first", "noise"))]
+
+    def sample(self, name: str, count: int, generator: torch.Generator) -> torch.Tensor:
+        Once.made += 1
+        if Once.made > 1:
+            raise RuntimeError("a second step")
+        return torch.zeros(count)
+
+
+def test_one_step_is_one(real: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    sweep = curve_sweep(task=Once, metric="accuracy", mode="max", grid=())
+    assert real.run(sweep, dry_run=True) == 0
+    with pytest.raises(GenlabError, match="did not report precision, but accuracy, "):
+        real.run(dataclasses.replace(sweep, task=Imprecise, metric="precision"), dry_run=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImpreciseConfig(TinyConfig):
+    def reports(self) -> tuple[str, ...]:
+        return ("precision",)
+
+
+class Imprecise(Tiny):
+    """Promises what it does not report."""
+
+    Config = ImpreciseConfig
+
+
+def test_a_process_that_dies_says_so(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(GenlabError, match="which ended with code 1"):
+        loading.Elsewhere(b"", {"step": False}).answer()
+
+
+def test_a_name_has_its_line_where_the_script_binds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import math\n\nA = B = 3\nfor i in range(3):\n    C = A\n\n\nclass D:\n    E = 1\n\n    def a(self): ...\n"
+    )
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert {name: loading.place(name) for name in ("A", "B", "C", "D", "E", "nothing")} == {
+        "A": "A (script.py:3)",
+        "B": "B (script.py:3)",
+        "C": "C (script.py:4)",
+        "D": "D (script.py:8)",
+        "E": "E",
+        "nothing": "nothing",
+    }
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "gone.py"))
+    assert loading.place("A") == "A"

@@ -1,0 +1,144 @@
+"""Code that trained a sweep's trials is part of what a resume must find unchanged."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from one_process import Machine, curve_sweep, machine
+
+import genlab
+from genlab.errors import GenlabError
+from genlab.sweep import source
+
+__all__ = ["machine"]
+
+BESIDE = "STRENGTH = 3\n"
+SCRIPT = '''"""What it is about."""
+
+import beside_the_script
+
+from genlab.sweep import Sweep
+from genlab.tasks import Config, CustomTask
+
+
+class Own(CustomTask):
+    """A task."""
+
+    def start(self):
+        return beside_the_script.STRENGTH
+
+
+SWEEP = Sweep(name="own", task=Own, metric="loss", trials=3)
+'''
+
+
+@pytest.fixture
+def digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Of the script's task, after these edits (what, what instead), and of what it imports from beside it."""
+
+    def load(name: str, text: str) -> ModuleType:
+        file = tmp_path / f"{name}.py"
+        file.write_text(text)
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(text, file, "exec"), vars(module))  # not from a cache of bytecode
+        return module
+
+    def made(*edits: tuple[str, str], beside: str = BESIDE) -> list[str]:
+        text = SCRIPT
+        for old, new in edits:
+            assert old in text
+            text = text.replace(old, new)
+        load("beside_the_script", beside)
+        found = source.digests(load("the_script", text).Own)
+        assert found.keys() == {"genlab", "beside_the_script.py", "the_script.py"}
+        return [found["beside_the_script.py"], found["the_script.py"]]
+
+    return made
+
+
+def test_what_a_task_does_counts_and_how_it_is_written_does_not(digests: Any) -> None:
+    before = digests()
+    same = [
+        ('"""A task."""', '"""Another docstring."""\n\n    # and a comment'),
+        ("trials=3", "trials=30, grace_epochs=2"),
+        ('"""What it is about."""\n', ""),
+    ]
+    assert digests(*same) == before
+    beside, script = digests(("STRENGTH", "STRENGTH + 1"))
+    assert (beside == before[0]) and (script != before[1])
+    beside, script = digests(beside="STRENGTH = 4\n")
+    assert (beside != before[0]) and (script == before[1])
+
+
+def test_of_genlab_what_trains_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(genlab.__file__).parent
+    for name in source.TRAINS:
+        assert (root / name).exists()
+    copy = tmp_path / "genlab"
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(genlab, "__file__", str(copy / "__init__.py"))
+    before = source.digests(None)
+    assert before.keys() == {"genlab"}
+    for file in ("sweep/view.py", "tracking/drain.py"):
+        with (copy / file).open("a") as text:
+            text.write("# more\n")
+    assert source.digests(None) == before
+    for file in ("losses.py", "training/loop.py", "data/sources/digits.py"):
+        with (copy / file).open("a") as text:
+            text.write("# more\n")
+        changed = source.digests(None)
+        assert changed != before
+        before = changed
+
+
+def test_other_code_is_refused_on_resume_unless_it_is_accepted(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = {"genlab": "a", "own.py": "b"}
+    monkeypatch.setattr("genlab.sweep.plan.digests", lambda task: dict(code))
+    assert machine.run(curve_sweep(), grid=True) == 0
+    assert machine.records.manifest["identity"]["code"] == code
+    events = len(machine.records.events)
+    code["own.py"] = "c"
+    with pytest.raises(GenlabError, match=r"the code of own\.py is not that with .* --resume --accept-code"):
+        machine.run(curve_sweep(), resume="latest")
+    assert len(machine.records.events) == events
+    capsys.readouterr()
+    assert machine.run(curve_sweep(), resume="latest", accept_code=True) == 0
+    start = machine.records.events[events]
+    assert (start["event"], start["code"], start["changed"]) == ("start", code, ["own.py"])
+    assert "own.py is another one than before" in capsys.readouterr().out
+    events = len(machine.records.events)
+    assert machine.run(curve_sweep(), resume="latest") == 0  # it is what was accepted
+    assert machine.run(curve_sweep(), resume="latest", accept_code=True) == 0
+    assert "start" not in [event["event"] for event in machine.records.events[events:]]
+    code["genlab"] = "d"
+    with pytest.raises(GenlabError, match="the code of genlab is not"):
+        machine.run(curve_sweep(), resume="latest")
+
+
+def test_options_and_code_of_one_resume_are_both_remembered(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = {"genlab": "a"}
+    monkeypatch.setattr("genlab.sweep.plan.digests", lambda task: dict(code))
+    assert machine.run(curve_sweep(), grid=True) == 0
+    code["genlab"] = "b"
+    assert machine.run(curve_sweep(), resume="latest", accept_code=True, cpus_per_worker=2) == 0
+    assert machine.records.options()["cpus_per_worker"] == 2 and machine.records.code() == {"genlab": "b"}
+
+
+def test_sweeps_of_before_code_was_kept_can_be_resumed(machine: Machine) -> None:
+    assert machine.run(curve_sweep(), grid=True) == 0
+    manifest = dict(machine.records.manifest)
+    del manifest["identity"]["code"]
+    machine.records.storage.write("manifest.json", json.dumps(manifest).encode())
+    assert machine.run(curve_sweep(), resume="latest") == 0
