@@ -1,4 +1,5 @@
-"""Optuna by ask and tell, and ASHA by a trial's lasting name: both can be rebuilt from a sweep's events."""
+"""What is tried next, and what ends early: Optuna by ask and tell, ASHA by a trial's lasting name. Both can be rebuilt
+from a sweep's events."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
@@ -15,10 +17,12 @@ from ray.tune.search import Searcher
 
 from genlab.sweep.client import OBJECTIVE
 from genlab.sweep.plan import Plan
+from genlab.sweep.proposals import STARTUP, propose, startup
+from genlab.sweep.space import Space
 from genlab.tasks.fields import as_dict, check_value
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord
 
-STARTUP = 10  # Optuna's own number of random trials before TPE; never more than a quarter of the trials
+MODELLED = 50  # trials until Optuna's TPE takes over: few are better told by a Gaussian process
 
 
 def trial_name(number: int) -> str:
@@ -26,23 +30,22 @@ def trial_name(number: int) -> str:
     return f"{number:04d}"
 
 
-def new_study(plan: Plan, records: Records) -> optuna.Study:
-    """A study that knows every ended trial of the records."""
+def new_study(plan: Plan) -> optuna.Study:
+    """A study that knows no trial yet."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(direction="minimize" if plan.sweep.mode == "min" else "maximize")
+
+
+def sampler(plan: Plan, number: int) -> optuna.samplers.BaseSampler:
+    """What proposes trial `number`: a new one for each, so that a proposal follows from what is known alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(
-            n_startup_trials=max(1, min(STARTUP, plan.trials // 4)),
+        return optuna.samplers.TPESampler(
             multivariate=True,
             group=bool(plan.sweep.conditions),
             constant_liar=True,
-            seed=plan.config({}).seed + len(records.trials),
+            seed=int(np.random.SeedSequence([plan.config({}).seed, number]).generate_state(1)[0]),
         )
-    study = optuna.create_study(direction="minimize" if plan.sweep.mode == "min" else "maximize", sampler=sampler)
-    for trial in records.trials.values():
-        if not trial.confirms and trial.ends is not None:
-            study.add_trial(_frozen(trial))
-    return study
 
 
 def _frozen(trial: TrialRecord) -> optuna.trial.FrozenTrial:
@@ -115,10 +118,26 @@ class Search(Searcher):
         super().__init__(metric=OBJECTIVE, mode=plan.sweep.mode)
         self.plan, self.records, self.begin, self.append = plan, records, begin, append
         self.unfinished = list(unfinished)
-        self.study = new_study(plan, records)
+        self.study = new_study(plan)
         self.asked: dict[str, optuna.Trial] = {}
         self.reported: set[tuple[int, int]] = set()  # Optuna trial, epoch
         self.stopped = stopped
+        self.space = Space(plan)
+        self.startup = startup(plan, self.space) if plan.space else []
+        self.going_on = self._recall()
+
+    def _recall(self) -> dict[str, optuna.Trial]:
+        """Tell Optuna all trials of the records, in their order; those that are unfinished, by name."""
+        going_on = {}
+        for record in self.records.trials.values():
+            if record.ends is None and any(record is one for one in self.unfinished):
+                asked = going_on[record.name] = self._ask(record.settings)
+                for epoch, known in record.epochs.items():
+                    if known.objective is not None:
+                        self._report(asked, epoch, known.objective)
+            elif record.ends is not None and not record.confirms:
+                self.study.add_trial(_frozen(record))
+        return going_on
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles what it is given; nothing of that is ever read
@@ -128,10 +147,7 @@ class Search(Searcher):
             return Searcher.FINISHED
         if self.unfinished:
             record = self.unfinished.pop(0)
-            asked = self._ask(record.settings)
-            for epoch, known in record.epochs.items():
-                if known.objective is not None:
-                    self._report(asked, epoch, known.objective)
+            asked = self.going_on.pop(record.name)
         else:
             number = sum(not trial.confirms for trial in self.records.trials.values())
             if number >= self.plan.trials:
@@ -139,7 +155,7 @@ class Search(Searcher):
             if self.plan.grid is not None:
                 asked, settings, used = self._ask({}), self.plan.grid[number], {}
             else:
-                asked = self._ask(self.plan.default if number == 0 else None)
+                asked = self._ask(self._fixed(number))
                 settings, used = suggest(asked, self.plan)
             name = trial_name(number)
             config = as_dict(self.plan.config(settings))
@@ -150,12 +166,24 @@ class Search(Searcher):
         self.asked[trial_id] = asked
         return self.begin(record)
 
+    def _fixed(self, number: int) -> Mapping[str, Any] | None:
+        """Settings of trial `number`; None where Optuna proposes them."""
+        if number == 0:
+            return self.plan.default
+        if number <= STARTUP:
+            return self.startup[number - 1]
+        if number < MODELLED:
+            return propose(self.plan, self.space, self.records, number)
+        self.study.sampler = sampler(self.plan, number)
+        return None
+
     def _ask(self, settings: Mapping[str, Any] | None) -> optuna.Trial:
-        if settings is not None:
-            self.study.enqueue_trial(dict(settings))
+        if settings is None:
+            return self.study.ask()
+        self.study.sampler = optuna.samplers.RandomSampler()  # it has nothing to draw
+        self.study.enqueue_trial(dict(settings))
         asked = self.study.ask()
-        if settings is not None:
-            suggest(asked, self.plan)
+        suggest(asked, self.plan)
         return asked
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

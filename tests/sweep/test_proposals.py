@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution, distribution_to_json
 from test_needs import Needy
 from toys import toy_sweep
-from tune_stand_in import commit, search
+from tune_stand_in import END, commit, play, search
 
 from genlab.sweep import Sweep, choice, integer, log_uniform, uniform
 from genlab.sweep.plan import Plan, make
-from genlab.tracking.records import Records
+from genlab.sweep.proposals import STARTUP
+from genlab.sweep.search import MODELLED, scheduler
+from genlab.tracking.records import Records, TrialRecord
 from genlab.tracking.storage import Storage
 
 
@@ -61,18 +64,74 @@ def test_no_life_of_a_sweep_tries_again_what_another_one_tried(
     assert tried[0] == 0.01
 
 
-@pytest.mark.parametrize(("trials", "by_chance"), [(8, 2), (40, 10), (100, 10)])
-def test_the_first_proposals_come_by_chance_and_later_ones_from_what_is_known(
-    make_records: Callable[[], Records], trials: int, by_chance: int
+@pytest.mark.parametrize("trials", [8, 40, 100])
+def test_the_first_proposals_cover_the_space_and_later_ones_come_from_what_is_known(
+    make_records: Callable[[], Records], trials: int
 ) -> None:
     """So two searches agree until they have seen enough to know that they search for opposite things."""
     plan = make(sweep(trials=trials, space={"lr": uniform(0.0, 1.0)}), {}, None)
     small, large = (
-        propose(plan, make_records(), by_chance + 1, lambda record, sign=sign: sign * record.settings["lr"])
+        propose(plan, make_records(), STARTUP + 3, lambda record, sign=sign: sign * record.settings["lr"])
         for sign in (1, -1)
     )
-    assert small[:by_chance] == large[:by_chance]
-    assert small[by_chance:] != large[by_chance:]
+    assert small[: STARTUP + 1] == large[: STARTUP + 1]
+    assert small[STARTUP + 1 :] != large[STARTUP + 1 :]
+    assert small[-1]["lr"] < large[-1]["lr"]
+
+
+BOTH = {"lr": uniform(0.0, 1.0), "batch": choice(2, 4), "sleep": log_uniform(0.01, 1.0)}
+
+
+@pytest.mark.parametrize("conditions", [{}, {"sleep": {"batch": [4]}}])
+def test_a_search_that_is_cut_off_or_extended_proposes_what_it_would_have_proposed(
+    make_records: Callable[[], Records], monkeypatch: pytest.MonkeyPatch, conditions: Any
+) -> None:
+    """By every means: covering the space, from the process, from Optuna. Each life ends in the midst of a trial."""
+    monkeypatch.setattr("genlab.sweep.search.MODELLED", 9)
+
+    def value(record: TrialRecord, epoch: int) -> float:
+        return record.settings["lr"] + (record.settings["batch"] == 4) + record.settings.get("sleep", 0.3) / epoch
+
+    def grown(*lives: tuple[int, int]) -> list[Any]:
+        """Settings of all trials, where each life of the sweep has so many trials and ends at so many events."""
+        records = make_records()
+        for trials, until in lives:
+            made = sweep(space=BOTH, conditions=conditions, settings={"epochs": 3, "batch": 4, "sleep": 0.1})
+            plan = make(made, {"trials": trials, "scheduler": "asha"}, None)
+            play(plan, records, scheduler(plan, records), search(plan, records), until=until, lanes=1, curve=value)
+            records = Records.open(Storage(records.storage.url + "/.."), records.name)
+        return [dict(trial.settings) for trial in records.trials.values()]
+
+    whole = grown((24, END))
+    assert len(whole) == 24
+    assert grown(*((24, until) for until in range(3, 80, 7)), (24, END)) == whole
+    assert grown((4, END), (9, END), (16, END), (24, END)) == whole
+
+
+@pytest.mark.parametrize("lanes", [2, 5])
+def test_what_comes_next_follows_from_the_records_alone(
+    make_records: Callable[[], Records], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lanes: int
+) -> None:
+    """Wherever a sweep stands, with several trials unfinished, another driver proposes what this one does."""
+    monkeypatch.setattr("genlab.sweep.search.MODELLED", 9)
+    records = make_records()
+    plan = make(sweep(space=BOTH, settings={"epochs": 3, "batch": 4, "sleep": 0.1}), {"trials": 24}, None)
+    searcher, asha = search(plan, records), scheduler(plan, records)
+    ask = searcher.suggest
+
+    def asked(trial_id: str) -> Any:
+        copy = tmp_path / f"copy-{trial_id}"
+        shutil.copytree(records.storage.url, copy / records.name)
+        other = search(plan, Records.open(Storage(str(copy)), records.name))
+        resumed = [other.suggest(f"old-{i}") for i in range(len(other.unfinished))]
+        handed = ask(trial_id)
+        if isinstance(handed, dict):
+            assert other.suggest(trial_id) == handed and handed not in resumed
+        return handed
+
+    monkeypatch.setattr(searcher, "suggest", asked)
+    play(plan, records, asha, searcher, lanes=lanes, curve=lambda record, epoch: record.settings["lr"] / epoch)
+    assert len(records.trials) == 24
 
 
 def known(plan: Plan, records: Records, rows: list[dict[str, Any]], unfinished: list[dict[str, Any]]) -> Records:
@@ -86,9 +145,12 @@ def known(plan: Plan, records: Records, rows: list[dict[str, Any]], unfinished: 
     return records
 
 
-def test_what_is_being_tried_at_the_moment_is_taken_into_account(make_records: Callable[[], Records]) -> None:
-    plan = make(sweep(space={"lr": uniform(0.0, 1.0)}), {}, None)
-    rows = [{"lr": i / 20} for i in range(20)]
+@pytest.mark.parametrize("count", [20, MODELLED])
+def test_what_is_being_tried_at_the_moment_is_taken_into_account(
+    make_records: Callable[[], Records], count: int
+) -> None:
+    plan = make(sweep(space={"lr": uniform(0.0, 1.0)}, trials=100), {}, None)
+    rows = [{"lr": i / count} for i in range(count)]
     low, high = (propose(plan, known(plan, make_records(), rows, [{"lr": lr}] * 4), 9)[4:] for lr in (0.45, 0.55))
     assert low != high
 
@@ -96,19 +158,22 @@ def test_what_is_being_tried_at_the_moment_is_taken_into_account(make_records: C
 CONDITIONS = {"lr": {"batch": [4]}, "sleep": {"batch": [4]}}
 
 
+@pytest.mark.parametrize("count", [24, MODELLED])
 @pytest.mark.parametrize("conditions", [{}, CONDITIONS])
 def test_fields_are_searched_together(
-    make_records: Callable[[], Records], conditions: Mapping[str, Mapping[str, Sequence[Any]]]
+    make_records: Callable[[], Records], conditions: Mapping[str, Mapping[str, Sequence[Any]]], count: int
 ) -> None:
     """What was good together matters: the proposals for one field follow from the other's values in good trials. Fields
     that share their condition are searched together where they are searched at all."""
     space = {"lr": uniform(0.0, 1.0), "sleep": uniform(0.0, 1.0), "batch": choice(2, 4)}
-    plan = make(sweep(space=space, conditions=conditions), {}, None)
+    plan = make(sweep(space=space, conditions=conditions, trials=100), {}, None)
     proposed = []
     for shift in (0, 7):
         rows: list[dict[str, Any]] = [
-            {"batch": 4, "lr": i / 24, "sleep": (i * 5 + shift) % 24 / 24} if i % 2 or not conditions else {"batch": 2}
-            for i in range(24)
+            {"batch": 4, "lr": i / 24 % 1, "sleep": (i * 5 + shift) % 24 / 24}
+            if i % 2 or not conditions
+            else {"batch": 2}
+            for i in range(count)
         ]
         drawn = propose(plan, known(plan, make_records(), rows, []), 12)
         proposed.append([settings["lr"] for settings in drawn if "lr" in settings])

@@ -18,7 +18,7 @@ from tune_stand_in import Curve, begin, commit, from_the_setting, play, search
 
 from genlab.sweep.client import OBJECTIVE
 from genlab.sweep.plan import Plan, make
-from genlab.sweep.search import Asha, Confirmation, Search, new_study, scheduler
+from genlab.sweep.search import Asha, Confirmation, Search, scheduler
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
@@ -89,7 +89,7 @@ def test_who_is_worse_than_its_share_at_a_rung_ends_there(
 ) -> None:
     of_asha = {"grace_epochs": grace, "reduction_factor": factor} if grace else {}
     sweep = toy_sweep(settings={"epochs": 4}, mode=mode, trials=6, **of_asha)
-    plan = make(sweep, {} if grace else {"scheduler": "fifo"}, None)
+    plan = make(sweep, {"scheduler": "asha" if grace else "fifo"}, None)
     searcher, asha = one_after_the_other(plan, records, by_number(CURVES, mode))
     trials = list(records.trials.values())
     assert [max(trial.epochs) for trial in trials] == trained
@@ -100,7 +100,7 @@ def test_who_is_worse_than_its_share_at_a_rung_ends_there(
         (COMPLETE, curve[4], curve) if n == 4 else (PRUNED, None, curve)
         for n, curve in zip(trained, curves, strict=True)
     ]
-    for study in (searcher.study, new_study(plan, again(records))):
+    for study in (searcher.study, search(plan, again(records)).study):
         assert told(study) == expected
         assert study.best_value == sign * min(sign * curve[4] for curve in curves if 4 in curve)
     if rungs:
@@ -111,7 +111,7 @@ def test_who_is_worse_than_its_share_at_a_rung_ends_there(
 
 def test_a_later_life_judges_by_what_earlier_ones_saw(records: Records) -> None:
     """The search is cut while a trial is in its second epoch; without the rungs of before nobody would be stopped."""
-    plan = make(toy_sweep(settings={"epochs": 4}, trials=6, reduction_factor=2), {}, None)
+    plan = make(toy_sweep(settings={"epochs": 4}, trials=6, reduction_factor=2), {"scheduler": "asha"}, None)
     searcher = search(plan, records)
     play(plan, records, scheduler(plan, records), searcher, until=7, lanes=1, curve=by_number(CURVES))
     assert [len(trial.epochs) for trial in records.trials.values()] == [4, 1]
@@ -142,9 +142,9 @@ def test_what_ended_otherwise_is_told_as_what_it_is_at_once_and_in_a_later_life(
     records.append("trial", trial="confirm-0000", settings={}, config={}, distributions={})
     for epoch in (1, 2, 3):
         commit(records, "confirm-0000", epoch, -9.0, "completed" if epoch == 3 else None)
-    study = new_study(plan, again(records))
-    assert told(study) == [*ended, last]  # neither what is unfinished, nor what confirms
-    assert [trial.params for trial in study.trials] == [dict(live[n].settings) for n in sorted(live) if n != "0005"]
+    study = search(plan, again(records)).study
+    assert told(study) == told(searcher.study)  # in the same order, and without what confirms
+    assert [trial.params for trial in study.trials] == [dict(live[name].settings) for name in sorted(live)]
     assert study.trials[0].distributions == {"lr": FloatDistribution(1e-4, 1e-1, log=True)}
 
 
@@ -182,12 +182,12 @@ def test_what_was_cut_off_comes_first_with_its_curve_and_then_what_is_new(record
     names = [handed["trial"] if isinstance(handed := searcher.suggest(str(i)), dict) else handed for i in range(7)]
     assert names == ["0000", "0002", "0003", "0004", "0005", Search.FINISHED, Search.FINISHED]
     assert told(searcher.study)[:4] == [
-        (COMPLETE, 7.0, {1: 7.0, 2: 7.0, 3: 7.0}),
         (RUNNING, None, {1: 8.0}),
+        (COMPLETE, 7.0, {1: 7.0, 2: 7.0, 3: 7.0}),
         (RUNNING, None, {}),
         (RUNNING, None, {1: 9.0, 2: 8.5}),
     ]
-    assert [trial.params for trial in searcher.study.trials[:4]] == [settings[i] for i in (1, 0, 2, 3)]
+    assert [trial.params for trial in searcher.study.trials[:4]] == settings
     assert [dict(trial.settings) for trial in records.trials.values()][:4] == settings
     # epochs that Optuna knows already are not told again; the trial's last one is
     with warnings.catch_warnings():
@@ -201,7 +201,7 @@ def test_what_was_cut_off_comes_first_with_its_curve_and_then_what_is_new(record
 def test_a_confirmed_sweep_is_extended_by_as_many_as_were_asked_for(records: Records, grid: bool) -> None:
     rows = [{"lr": lr} for lr in (0.02, 0.03, 0.04, 0.05, 0.06)]
     sweep = toy_sweep(settings={"epochs": 3}, grid=rows if grid else ())
-    plan = make(sweep, {"grid": True} if grid else {"trials": 6}, None)
+    plan = make(sweep, {"grid": True} if grid else {"trials": 6, "scheduler": "asha"}, None)
     shorter = dataclasses.replace(plan, trials=3)
     one_after_the_other(shorter, records)
     assert list(records.trials) == ["0000", "0001", "0002"]

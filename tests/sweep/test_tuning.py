@@ -65,7 +65,7 @@ def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(sha
 
     storage = Storage(str(tmp_path))
     records = Records.create(storage, "toy", {})
-    plan = make(toy_sweep(settings={"epochs": 4}, trials=4, reduction_factor=2), {}, None)
+    plan = make(toy_sweep(settings={"epochs": 4}, trials=4, reduction_factor=2), {"scheduler": "asha"}, None)
     deaf: Any = SimpleNamespace(
         notify=lambda number: None, ended=lambda *told: None, advanced=lambda *told: None, say=lambda told: None
     )
