@@ -54,6 +54,7 @@ def _show_sweep(sweep: SweepResults, console: Console) -> None:
     better = "lower" if sweep.mode == "min" else "higher"
     lines = [f"{sweep.name}: {sweep.state}, {sweep.ends()}, judged by {metric} ({better} is better)"]
     lines += failed_lines(sweep.records.trials.values(), sweep.url)
+    lines += _accepted(sweep)
     lines += best_lines(found, metric)
     if found.best is not None and found.best.name == ended.get("best"):  # the search may have gone on since
         lines.append(f"train it again: {ended['command']}")
@@ -123,6 +124,17 @@ def _show_trial(trial: TrialResults, console: Console) -> None:
             console.print(f"the report of epoch {epoch} is damaged or missing", soft_wrap=True)
     if trial.error is not None:
         console.print(trial.error.rstrip("\n"), soft_wrap=True)
+
+
+def _accepted(sweep: SweepResults) -> list[str]:
+    """What a resume by `--accept-code` went on with."""
+    lines = []
+    for event in sweep.records.events:
+        if event["event"] == "start" and event.get("changed"):
+            before = [one["trial"] for one in sweep.records.events[: event["n"]] if one["event"] == "trial"]
+            after = f"after trial {before[-1]} had begun" if before else "before any trial"
+            lines.append(f"resumed with another {', '.join(event['changed'])} (--accept-code), {after}")
+    return lines
 
 
 def _ends(trial: TrialResults) -> str:

@@ -18,7 +18,7 @@ def best_lines(found: Outcome, metric: str) -> list[str]:
     if found.best is None:
         return [f"no trial ran to the end: there is no best {metric}"]
     lines = [f"best: trial {found.best.name}, {metric} {show(found.best.objective)}"]
-    if found.best is found.default:
+    if found.best is found.default and len(found.searched) > 1:
         lines.append("no setting that was tried beat the default one")
     elif found.gain is not None and found.default is not None:
         before = found.default.objective

@@ -4,6 +4,7 @@ failed), 2 (refused before anything was trained), 130 (Ctrl-C)."""
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import shlex
@@ -170,9 +171,10 @@ def _check_same(records: Records, plan: Plan, accept_code: bool) -> dict[str, An
     code = before.pop("code", None)  # none in sweeps of before it was kept
     for key in before:
         if before[key] != now.get(key):
+            difference = _difference(before[key], now.get(key))
             raise GenlabError(
-                f"{records.name} cannot be resumed with another {key}: it began with {before[key]}, now it is "
-                f"{now.get(key)}. What a trial's result follows from stays the same; start a new sweep instead."
+                f"{records.name} cannot be resumed with another {key}: {difference}. What a trial's result follows "
+                "from stays the same; start a new sweep instead."
             )
     known = sum(not trial.confirms for trial in records.trials.values())
     if plan.trials < known:
@@ -184,6 +186,14 @@ def _check_same(records: Records, plan: Plan, accept_code: bool) -> dict[str, An
             "compare. Start a new sweep, or go on with the new code by --resume --accept-code: the records will say so"
         )
     return {"code": now["code"], "changed": different} if different else {}
+
+
+def _difference(before: Any, now: Any) -> str:
+    """What was before and is now; of fields by name those that differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        return ", ".join(f"{name} was {before.get(name)}, now it is {now.get(name)}" for name in names)
+    return f"it began with {before}, now it is {now}"
 
 
 def _manifest(plan: Plan, script: str | None) -> dict[str, Any]:
@@ -225,6 +235,8 @@ def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str
             except GenlabError:
                 drain.close()
                 raise
+        if "GPU" not in space.resources:  # on a CPU the last bits follow from the number of threads
+            plan = dataclasses.replace(plan, options={**plan.options, "cpus_per_worker": space.resources["CPU"]})
         return summarize(plan, records, storage, drain, view, stopped, tracking_uri, _called(script))
 
 

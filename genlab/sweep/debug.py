@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import logging
+import math
 import os
 import pdb
 import sys
@@ -57,7 +58,10 @@ def debug(plan: Plan, storage: Storage, elsewhere: Elsewhere | None) -> int:
     except KeyboardInterrupt:
         console.print("interrupted")
         return 130
-    return 0 if problem is None else 2
+    if problem is None:
+        return 0
+    print(f"{plan.sweep.name}: {problem}", file=sys.stderr)
+    return 2
 
 
 @contextlib.contextmanager
@@ -112,6 +116,8 @@ def _advance(trial: Any, metric: str, console: Console, folder: Storage) -> None
     console.print("  ".join([*words, *(f"{name} {show(value)}" for name, value in shown.items())]), soft_wrap=True)
     if report.diverged:
         raise GenlabError(f"it diverged in epoch {epoch}: a loss, a score or a weight was not finite")
+    if not math.isfinite(metrics[metric]):
+        raise GenlabError(f"{metric} is {metrics[metric]} in epoch {epoch}: in a sweep such a trial ends as diverged")
     for key, images in report.replicas[0].images.items():
         picture = io.BytesIO()
         Image.fromarray(grid(images)).save(picture, "PNG")

@@ -17,7 +17,7 @@ from genlab.errors import GenlabError, nearest
 from genlab.sweep import refusals
 from genlab.sweep.needs import samples, to_prepare
 from genlab.sweep.source import digests
-from genlab.sweep.sweep import Sweep, choice
+from genlab.sweep.sweep import Sweep, choice, in_words
 from genlab.tasks import Config, Task, build
 from genlab.tasks.fields import as_dict, as_text, check_value, parse_value
 
@@ -241,8 +241,8 @@ def _default(config: Config, space: Mapping[str, BaseDistribution], choices: Map
         if not _holds(distribution, value):
             if name not in choices:
                 raise GenlabError(
-                    f"the default {name}={value!r} lies outside its range {distribution}: trial 0 is the default "
-                    f"setting, so widen the range or give the sweep another default in its settings"
+                    f"the default {name}={value!r} lies outside of what is searched, {in_words(distribution)}: trial 0 "
+                    "is the default setting, so widen the range or give the sweep another default in its settings"
                 )
             value = choices[name].choices[0]
         default[name] = value

@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from rich.table import Table
 
 from genlab.sweep.plan import Plan, as_json, describe_resources
+from genlab.sweep.sweep import in_words
 from genlab.sweep.view import new_console, show
 from genlab.tasks.fields import as_dict
 from genlab.tracking.storage import Storage
-
-
-def in_words(distribution: BaseDistribution) -> str:
-    """What a field is searched over: `16, 32`, `0.0002 to 0.002, logarithmic`, `8 to 64 by 8`."""
-    if isinstance(distribution, CategoricalDistribution):
-        return ", ".join(str(value) for value in distribution.choices)
-    assert isinstance(distribution, (FloatDistribution, IntDistribution))
-    step = f" by {distribution.step}" if distribution.step not in (None, 1) else ""
-    return f"{distribution.low} to {distribution.high}{step}" + ", logarithmic" * distribution.log
 
 
 def describe(plan: Plan, storage: Storage, space: Any, found: Mapping[str, Any]) -> None:

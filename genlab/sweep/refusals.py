@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -12,8 +14,13 @@ from genlab.errors import GenlabError
 from genlab.sweep.sweep import Sweep
 from genlab.tasks import Config, CustomTask, PhasedConfig, PhasedTask, Task, config_class
 from genlab.tasks.declared import check_class
-from genlab.tasks.returned import described, method
+from genlab.tasks.returned import described, method, where
 
+CALLED = {  # what is called with arguments, and with which
+    "evaluate": ("networks", "split", "epoch"),
+    "sample": ("name", "count", "generator"),
+    "next_streams": ("epoch", "networks"),
+}
 WAYS = "choice(...), uniform(low, high), log_uniform(low, high) or integer(low, high)"
 
 
@@ -80,6 +87,20 @@ def kinds(sweep: Sweep) -> tuple[type[Config], type[Task] | None]:
             f"{least.__name__}"
         )
     check_class(kind)
+    for name, arguments in CALLED.items():
+        if (function := getattr(task, name, None)) is not None:
+            try:
+                inspect.signature(function).bind(None, *arguments)
+            except TypeError:
+                raise GenlabError(
+                    f"{name}() of {task.__name__} ({where(function)}) cannot be called as it is: it takes "
+                    f"({', '.join(('self', *arguments))})"
+                ) from None
+    if kind is least and (names := {*sweep.settings, *sweep.space} - {field.name for field in fields(kind)}):
+        raise GenlabError(
+            f"{task.__name__} has no config of its own, and so no field {', '.join(sorted(names))}: write "
+            "`Config = TheConfig` in the class"
+        )
     return kind, task
 
 

@@ -37,6 +37,15 @@ def choice(*values: Any) -> CategoricalDistribution:
     return CategoricalDistribution([as_text(value) if isinstance(value, tuple) else value for value in values])
 
 
+def in_words(distribution: BaseDistribution) -> str:
+    """What a field is searched over: `16, 32`, `0.0002 to 0.002, logarithmic`, `8 to 64 by 8`."""
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(str(value) for value in distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    step = f" by {distribution.step}" if distribution.step not in (None, 1) else ""
+    return f"{distribution.low} to {distribution.high}{step}" + ", logarithmic" * distribution.log
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """Many trials of one task.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from genlab.errors import GenlabError
 from genlab.tasks.prepared import Prepared
 from genlab.tasks.returned import Named
 
@@ -73,6 +74,9 @@ class Context:
 
         Returns:
             [count, ...] in the order of the items, the same on every rank.
+
+        Raises:
+            GenlabError: `compute` returned another number of rows.
         """
         import torch
 
@@ -80,4 +84,9 @@ class Context:
 
         indices, is_mine = shard(count, self.rank, self.world_size)
         own = torch.cat([compute(some) for some in indices.split(chunk)])
+        if len(own) != len(indices):
+            raise GenlabError(
+                f"map_shards: compute returned {len(own)} rows for {len(indices)} items: it must return [n, ...], a "
+                "row an item, not their mean or sum"
+            )
         return self.all_gather(own)[self.all_gather(is_mine.to(own.device))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import pdb
 import sys
@@ -27,7 +28,7 @@ __all__ = ["machine"]
 
 @dataclass(frozen=True, kw_only=True)
 class ShowingConfig(CurveConfig):
-    wrong: str = ""
+    wrong: str = ""  # what is wrong with the report
 
 
 class Showing(Curve):
@@ -45,6 +46,8 @@ class ShowingReplica(CurveReplica):
         report.images = {"some/samples": np.full((3, 4, 4, 1), 10 * epoch, np.uint8)}
         if self.config.wrong == "metric":
             del report.metrics["loss"]
+        if self.config.wrong == "nan":
+            report.metrics["loss"] = math.nan
         if self.config.wrong == "images":
             report.images["floats"] = np.zeros((3, 4, 4, 1))
         return report
@@ -77,7 +80,12 @@ def test_what_the_task_raises_comes_as_it_is(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "why"), [("metric", "did not report loss, but seen"), ("images", "float64 [3, 4, 4, 1] as image")]
+    ("wrong", "why"),
+    [
+        ("metric", "did not report loss, but seen"),
+        ("images", "float64 [3, 4, 4, 1] as image"),
+        ("nan", "loss is nan in epoch 1"),
+    ],
 )
 def test_what_the_contract_forbids_is_refused(
     machine: Machine, wrong: str, why: str, capsys: pytest.CaptureFixture[str]
@@ -100,8 +108,10 @@ def test_a_task_that_no_lane_could_load_trains_here_and_that_is_said(
 
     monkeypatch.setattr("one_process.Elsewhere.answer", refuse)
     assert machine.run(curve_sweep(), debug=True) == 2
-    lines = capsys.readouterr().out.splitlines()
+    seen = capsys.readouterr()
+    lines = seen.out.splitlines()
     assert lines.index("here it trains, but a lane cannot load the task") == 1 and lines[-1].startswith("epoch 3/3")
+    assert seen.err == "curve: a lane cannot load the task\n"
 
 
 def test_ctrl_c_ends_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,12 +178,13 @@ def test_a_name_has_its_line_where_the_script_binds_it(tmp_path: Path, monkeypat
     )
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     monkeypatch.chdir(tmp_path)
-    assert {name: loading.place(name) for name in ("A", "B", "C", "D", "E", "nothing")} == {
+    assert {name: loading.place(name) for name in ("A", "B", "C", "D", "E", "range", "nothing")} == {
         "A": "A (script.py:3)",
         "B": "B (script.py:3)",
         "C": "C (script.py:4)",
         "D": "D (script.py:8)",
         "E": "E",
+        "range": "range",
         "nothing": "nothing",
     }
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "gone.py"))

@@ -63,9 +63,9 @@ def test_changed_data_are_refused_on_resume_and_nothing_has_changed(
 @pytest.mark.parametrize(
     ("changes", "options", "names"),
     [
-        ({}, {"seeds": 3}, "seeds"),
+        ({}, {"seeds": 3}, "seeds: it began with 2, now it is 3"),
         ({}, {"workers": 2}, "workers"),
-        ({}, {"epochs": 2}, "settings"),
+        ({}, {"epochs": 2}, "settings: epochs was 3, now it is 2. What"),
         ({}, {"seed": 1}, "settings"),
         ({"mode": "max"}, {}, "mode"),
         ({"settings": {"curve": (9.0, 9.0, 9.0)}}, {}, "settings"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import subprocess
 import sys
 import warnings
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 import toys
+from tiny_tasks import Tiny
 from toys import Pair, PairConfig, Toy, ToyConfig, toy_sweep
 
 import genlab
 from genlab.errors import GenlabError
-from genlab.sweep import choice, log_uniform
+from genlab.sweep import Sweep, choice, log_uniform
 from genlab.sweep.plan import make
-from genlab.tasks import Config, CustomTask, FromTask, PhasedTask, Task
+from genlab.tasks import Config, CustomTask, FromTask, PhasedTask, Report, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -242,3 +244,34 @@ def test_a_module_that_a_lane_imports_may_annotate_as_it_likes() -> None:
     assert Path(toys.__file__).read_text().count(FUTURE) == 1  # the toys' configs are of such a module
     make(toy_sweep(), {}, "script.py")
     assert FUTURE in (Path(genlab.__file__).parent / "tasks/gan_config.py").read_text()
+
+
+class Forgetful(Tiny):
+    def evaluate(self, networks: Any, split: str) -> Report:  # type: ignore[override]
+        return Report()
+
+
+class Unconfigured(PhasedTask):
+    def networks(self) -> Any: ...
+
+    def streams(self) -> Any: ...
+
+    def phases(self) -> Any: ...
+
+    def evaluate(self, networks: Any, split: str, epoch: int) -> Any: ...
+
+
+def test_a_method_that_takes_other_arguments_is_refused_with_its_line() -> None:
+    line = inspect.getsourcelines(Forgetful.evaluate)[1]
+    with pytest.raises(
+        GenlabError, match=rf"evaluate\(\) of Forgetful \(.*test_sweep_refusals.py:{line} .*split, epoch"
+    ):
+        make(Sweep(name="forgetful", task=Forgetful, metric="accuracy"), {}, None)
+
+
+def test_a_task_without_a_config_of_its_own_says_so() -> None:
+    sweep = Sweep(name="own", task=Unconfigured, metric="accuracy", space={"lr": log_uniform(1e-3, 1e-1)})
+    with pytest.raises(
+        GenlabError, match="Unconfigured has no config of its own, and so no field lr: write `Config = "
+    ):
+        make(sweep, {}, None)

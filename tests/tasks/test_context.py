@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from test_gan_task import painted
 from torch import Tensor
 
+from genlab.errors import GenlabError
 from genlab.tasks import Context
 
 
@@ -37,3 +39,8 @@ def test_data_are_loaded_at_the_size_and_from_the_root_that_are_given(tmp_path: 
     found = Context(data_root=str(tmp_path)).load("image_folder", "test", 16)
     assert (found.split, found.shape) == ("test", (2, 3, 16, 16))
     assert Context().load("digits", "validation").shape == (300, 1, 32, 32)
+
+
+def test_another_number_of_rows_than_items_is_refused() -> None:
+    with pytest.raises(GenlabError, match="compute returned 1 rows for 5 items"):
+        Context().map_shards(5, lambda items: items.float().mean()[None])
