@@ -126,7 +126,7 @@ def _draw_sheet(records: Records, key: str | None) -> str:
 
 def _options_of(plan: Plan, trial: TrialRecord) -> str:
     """The options that train `trial`'s setting alone: what was fixed for all trials, and what was found for it."""
-    words = ["--scheduler fifo"] if plan.scheduler == "fifo" else []  # fewer epochs than ASHA's first rung are allowed
+    words: list[str] = []  # a single trial is trained to its end in any case
     for name in ("dataset", "data_root", "epochs", "seed", "seeds", "workers", "cpus_per_worker"):
         if name in plan.options and name not in trial.settings:
             words += [f"--{name.replace('_', '-')}", shlex.quote(str(plan.options[name]))]

@@ -64,7 +64,7 @@ def test_a_sweep_from_its_first_trial_to_its_confirmation(run_sweep: Runner) -> 
     assert all(one["test"] > 100 for one in summary["confirmed"])
     assert summary["best"] == best[0].name and summary["gain"] >= 0
     command = summary["command"]
-    assert command.endswith(f"--seed 5 --seeds 3 --trials 1 --set lr={best[0].settings['lr']}")
+    assert command.endswith(f"--seed 5 --seeds 3 --cpus-per-worker 1 --trials 1 --set lr={best[0].settings['lr']}")
     assert "contact_sheet.png" in records.storage.names()
 
 

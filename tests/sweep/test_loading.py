@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -121,7 +122,7 @@ def test_a_dry_run_does_one_step_elsewhere_and_leaves_nothing(real: Machine, cap
     ("options", "why"),
     [
         ({"dataset": "nosuch"}, "no data set 'nosuch'"),
-        ({"dataset": "mnist", "data_root": "/absent"}, "/absent"),
+        ({"dataset": "image_folder:/absent"}, "/absent"),
     ],
 )
 def test_a_dry_run_reads_the_data(real: Machine, options: dict[str, Any], why: str) -> None:
@@ -189,3 +190,21 @@ def test_a_name_has_its_line_where_the_script_binds_it(tmp_path: Path, monkeypat
     }
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "gone.py"))
     assert loading.place("A") == "A"
+
+
+LOCK = threading.Lock()
+
+
+class Base:
+    """Refers to what cannot be sent."""
+
+    def start(self) -> Any:
+        return LOCK
+
+
+class Derived(Base):
+    pass
+
+
+def test_what_a_base_class_refers_to_is_named_as_well() -> None:
+    assert loading._culprit(Derived) == "LOCK"

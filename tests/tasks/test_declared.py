@@ -222,3 +222,19 @@ def test_a_tuple_is_written_with_colons_and_survives(module: Any, hint: str, tex
 def test_genlabs_own_configs_are_what_they_must_be() -> None:
     check_class(GANConfig)
     check_class(Config)
+
+
+def test_a_class_variable_that_is_kept_as_text_is_no_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """from __future__ import annotations
+import typing
+from typing import ClassVar
+from genlab.tasks import PhasedConfig
+
+class Limited(PhasedConfig):
+    LIMIT: ClassVar[int] = 3
+    OTHER: typing.ClassVar[int] = 4
+"""
+    module: Any = types.ModuleType("limited")
+    monkeypatch.setitem(sys.modules, "limited", module)
+    exec(text, vars(module))
+    check_class(module.Limited)

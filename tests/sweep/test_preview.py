@@ -1,0 +1,43 @@
+"""What a dry run says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from one_process import curve_sweep
+
+from genlab.sweep import choice, integer, log_uniform, uniform
+from genlab.sweep.plan import make
+from genlab.sweep.preview import describe
+from genlab.sweep.sweep import in_words
+from genlab.tracking.storage import Storage
+
+
+@pytest.mark.parametrize(
+    ("searched", "words"),
+    [
+        (choice("batch", "none"), "batch, none"),
+        (choice((16, 32), (64,)), "16:32, 64"),
+        (uniform(0.3, 0.7), "0.3 to 0.7"),
+        (log_uniform(2e-4, 2e-3), "0.0002 to 0.002, logarithmic"),
+        (integer(8, 64), "8 to 64"),
+        (integer(8, 64, 8), "8 to 64 by 8"),
+    ],
+)
+def test_a_range_is_said_as_it_was_meant(searched: Any, words: str) -> None:
+    assert in_words(searched) == words
+
+
+@pytest.mark.parametrize(
+    ("metrics", "diverged", "says"), [({}, True, "it diverged"), ({"loss": 0.5}, False, "loss 0.5")]
+)
+def test_how_the_step_went_is_said(
+    metrics: dict[str, float], diverged: bool, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = make(curve_sweep(), {}, None)
+    space = SimpleNamespace(lanes=1, resources={"CPU": 1})
+    describe(plan, Storage(str(tmp_path)), space, {"metrics": metrics, "diverged": diverged})
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"on one worker: {says}")
