@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import toys
 from made_sweeps import migrated  # noqa: F401 - a fixture
+from one_process import Elsewhere
 from toys import Runner
 
 from genlab.sweep import Sweep
@@ -28,14 +31,16 @@ def results(migrated: Path, tmp_path: Path) -> Path:  # noqa: F811
 
 
 @pytest.fixture
-def run_sweep(shared_ray: str, results: Path) -> Iterator[Runner]:
-    """Run a sweep with these options; returns its exit code and its records."""
+def run_sweep(shared_ray: str, results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
+    """Run a sweep with these options; returns its exit code and its records. Its task is not loaded in a process of
+    its own first: no start of Ray would hide the seconds that this takes."""
     import ray.cloudpickle
 
     from genlab.sweep.command import execute
     from genlab.sweep.options import Options
 
     ray.cloudpickle.register_pickle_by_value(toys)
+    monkeypatch.setattr("genlab.sweep.command.Elsewhere", partial(Elsewhere, SimpleNamespace(tried=[])))
 
     def run(sweep: Sweep, **options: Any) -> tuple[int, Records]:
         storage = Storage(str(results))

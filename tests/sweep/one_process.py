@@ -169,7 +169,7 @@ class Drain:
 class Elsewhere:
     """In place of a process that loads the task as a lane would: finds nothing wrong."""
 
-    def __init__(self, machine: Machine, code: bytes, order: dict[str, Any]) -> None:
+    def __init__(self, machine: Any, code: bytes, order: dict[str, Any]) -> None:
         self.machine, self.order, self.stopped = machine, order, False
         machine.tried.append(self)
 
