@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genlab.errors import GenlabError
-from genlab.tasks import Config, Task
+from genlab.tasks import Config, Task, implementation
 
 # what pickle says of a name that only the script has: there `__main__` is that process's own
 MISSING = re.compile(r"Can't get attribute '([^']+)' on <module '(?:__main__|genlab\.sweep\.rehearsal)'")
@@ -37,6 +37,14 @@ def pickled(kind: type[Config], task: type[Task] | None) -> bytes:
             f"{(task or kind).__name__} cannot be sent to the lanes, since {what} cannot be pickled: {error}. Make "
             "that where it is used, or define it in a module that is installed"
         ) from error
+
+
+def loaded(code: bytes) -> tuple[type[Config], type[Task]]:
+    """The config's class and the task's that `pickled` sent. May raise whatever the author's code raises."""
+    import ray.cloudpickle
+
+    kind, task = ray.cloudpickle.loads(code)
+    return kind, task or implementation(kind)
 
 
 def _dumped(value: Any) -> bytes:

@@ -18,7 +18,6 @@ from genlab.tracking.records import Records, TrialRecord
 
 STARTUP = 4  # trials after the default that cover the space
 CANDIDATES = 16  # settings that each of them is chosen from
-MODEL_ROWS = 80  # the best half of them, and others by chance: what the process takes grows with their cube
 SAME = 1e-12  # squared distance up to which two settings are one
 RANDOM, BEST, NEAR = 400, 5, 60  # settings that the process chooses from: anywhere, and near each of the best
 
@@ -72,9 +71,6 @@ def propose(plan: Plan, space: Space, records: Records, number: int) -> dict[str
     if not len(rows):  # many lanes at the beginning: the process knows where it has not been
         rows, scores, running = running, np.zeros(len(running)), running[:0]
     order = np.argsort(scores, kind="stable")
-    if len(order) > MODEL_ROWS:
-        rest = chance.choice(order[MODEL_ROWS // 2 :], MODEL_ROWS // 2, replace=False)
-        order = np.concatenate([order[: MODEL_ROWS // 2], rest])
     rows, scores = rows[order], scores[order]
     candidates = space.settle(np.vstack([space.random(RANDOM, chance), *_near(rows[:BEST], space, chance)]))
     process = Process(rows, scores, space)

@@ -13,7 +13,8 @@ import time
 from typing import Any
 
 from genlab.errors import told
-from genlab.sweep.loading import missing
+from genlab.sweep.loading import loaded, missing
+from genlab.tasks import build
 
 
 def main() -> None:
@@ -39,12 +40,7 @@ def _end_with(driver: int) -> None:
 def _found(order: dict[str, Any], code: bytes) -> dict[str, Any]:
     """`{}`, or `{"metrics", "diverged"}` of one step; else `{"missing"}`, a name of the script, or `{"problem"}`."""
     try:
-        import ray.cloudpickle
-
-        from genlab.tasks import build, implementation
-
-        kind, task = ray.cloudpickle.loads(code)
-        task = task or implementation(kind)
+        kind, task = loaded(code)
         build(kind, order["config"])
     except Exception as error:  # whatever the author's code raises
         name = missing(error)

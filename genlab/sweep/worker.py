@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError, StorageError, last_line, told
+from genlab.sweep.loading import loaded
 from genlab.sweep.output import Output
 from genlab.tasks import Config, Task
 from genlab.tracking.storage import FileName, Storage
@@ -142,13 +143,8 @@ def _load(settings: LaneSettings) -> tuple[type[Config], type[Task]]:
     Raises:
         GenlabError: this process cannot load them.
     """
-    import ray.cloudpickle
-
-    from genlab.tasks import implementation
-
     try:
-        kind, task = ray.cloudpickle.loads(settings.code)
-        return kind, task or implementation(kind)
+        return loaded(settings.code)
     except Exception as error:  # whatever the author's code raises
         why = last_line(told(error, settings.working_folder))
         raise GenlabError(f"a lane on {socket.gethostname()} cannot load the task: {why}") from None
