@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import toy_script
-from made_sweeps import wait_for
+from made_sweeps import is_gone, wait_for
 from toys import gate, read_trace
 
 from genlab.tracking.records import Records
@@ -39,22 +39,24 @@ def training(folder: Path) -> Iterator[subprocess.Popen[str]]:
             driver.kill()
 
 
-def below(driver: subprocess.Popen[str]) -> list[psutil.Process]:
-    found = psutil.Process(driver.pid).children(recursive=True)
-    names = " ".join(process.name() for process in found)
-    assert "gcs_server" in names and "raylet" in names and len(found) > 4
+def below(driver: subprocess.Popen[str]) -> dict[psutil.Process, str]:
+    """Every process that it started, by name; those that end meanwhile are left out."""
+    found: dict[psutil.Process, str] = {}
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found[process] = process.name()
+    assert {"gcs_server", "raylet"} <= set(found.values()) and len(found) > 4
     return found
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:
-    alive = [process for process in processes if process.is_running()]
-    return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
+    return all(is_gone(process) for process in processes)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_to_the_whole_group_ends_a_sweep_in_good_order(tmp_path: Path, number: int) -> None:
     with training(tmp_path) as driver:
-        children = below(driver)
+        children = list(below(driver))
         os.killpg(driver.pid, number)
         driver.send_signal(number)  # `uv run` passes on what it got itself
         told, _ = driver.communicate(timeout=PATIENCE)
@@ -70,6 +72,6 @@ def test_a_signal_to_the_whole_group_ends_a_sweep_in_good_order(tmp_path: Path, 
 def test_a_driver_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
     """Though they are not in its process group. Ray's agents alone stay a minute, to tell a GCS that is gone."""
     with training(tmp_path) as driver:
-        children = [process for process in below(driver) if not process.name().endswith("Agent")]
+        children = [process for process, name in below(driver).items() if not name.endswith("Agent")]
         driver.kill()
         wait_for(lambda: all_gone(children), 60)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psutil
-from made_sweeps import Seen, assert_complete, wait_for
+from made_sweeps import Seen, assert_complete, is_gone, wait_for
 
 from genlab.tracking.drain import Drain
 
@@ -114,7 +114,7 @@ time.sleep(600)
         assert process.stdout is not None
         drain = psutil.Process(int(process.stdout.readline()))
         process.kill()
-    wait_for(lambda: not drain.is_running() or drain.status() == psutil.STATUS_ZOMBIE, 30)
+    wait_for(lambda: is_gone(drain), 30)
     assert sent_epochs(sweep, mlflow_server.uri) == 0
 
 
