@@ -1,6 +1,6 @@
 """Measures of a generator's samples; they take feature vectors and predictions, and train nothing."""
 
-from genlab.metrics.collapse import ClassCoverage, class_coverage
+from genlab.metrics.collapse import ClassCoverage, class_coverage, diversity, least_diverse
 from genlab.metrics.distribution import (
     PRDC,
     DensityCoverage,
@@ -21,8 +21,10 @@ __all__ = [
     "Reference",
     "class_coverage",
     "density_coverage",
+    "diversity",
     "frechet_distance",
     "kernel_distance",
+    "least_diverse",
     "prdc",
     "precision_recall",
 ]

@@ -4,22 +4,31 @@ from genlab.models.classifier import Classifier
 from genlab.models.dcgan import (
     IMAGE_SIZES,
     INITS,
-    NOISES,
     NORMALIZATIONS,
     Discriminator,
     Generator,
     initialize,
-    sample_latent,
 )
+from genlab.models.fully_connected import (
+    FULLY_CONNECTED_NORMALIZATIONS,
+    FullyConnectedDiscriminator,
+    FullyConnectedGenerator,
+)
+from genlab.models.latent import NOISES, linear_path, sample_latent, spherical_path
 
 __all__ = [
+    "FULLY_CONNECTED_NORMALIZATIONS",
     "IMAGE_SIZES",
     "INITS",
     "NOISES",
     "NORMALIZATIONS",
     "Classifier",
     "Discriminator",
+    "FullyConnectedDiscriminator",
+    "FullyConnectedGenerator",
     "Generator",
     "initialize",
+    "linear_path",
     "sample_latent",
+    "spherical_path",
 ]

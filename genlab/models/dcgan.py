@@ -5,11 +5,9 @@ One intended departure from the paper: the discriminator's first layer is normal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor, nn
 
+from genlab.models.conditioning import with_labels
 from genlab.models.spectral_norm import spectral_norm as spectrally_normalize
 
 IMAGE_SIZES = (32, 64, 128)
@@ -18,11 +16,11 @@ IMAGE_SIZES = (32, 64, 128)
 INITS = ("dcgan", "default")
 """`dcgan`: N(0, 0.02), see `initialize`; `default`: what torch gives each layer."""
 
-NOISES = ("normal", "uniform")
-"""Kinds of latent noise: N(0, 1), or uniform on [-1, 1)."""
-
 NORMALIZATIONS = ("batch", "none", "instance")
 """What normalizes the discriminator's hidden layers: BatchNorm, nothing, or InstanceNorm with weights and biases."""
+
+
+LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def check_image_size(image_size: int) -> None:
@@ -31,7 +29,8 @@ def check_image_size(image_size: int) -> None:
         raise ValueError(f"image_size is {image_size!r}; valid values: {', '.join(map(str, IMAGE_SIZES))}")
 
 
-def _check(init: str, image_size: int, **positive: int) -> None:
+def check_arguments(init: str, image_size: int, **positive: int) -> None:
+    """Raises ValueError for an unknown `init` or `image_size`, and for a number of `positive` below 1."""
     check_image_size(image_size)
     if init not in INITS:
         raise ValueError(f"init is {init!r}; valid values: {', '.join(INITS)}")
@@ -46,15 +45,16 @@ def _widths(narrowest: int, image_size: int) -> list[int]:
 
 
 def initialize(network: nn.Module) -> None:
-    """Kernels N(0, 0.02), the paper's section 4; weights of BatchNorm and InstanceNorm N(1, 0.02), its authors' code.
+    """Kernels, and matrices of fully connected layers, N(0, 0.02), the paper's section 4; weights of BatchNorm and
+    InstanceNorm N(1, 0.02), its authors' code.
 
     All biases become 0. Samples from torch's global generator alone. Call it before a parametrization hides the
     weights.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(module, LAYERS):
             nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
         else:
             continue
@@ -62,12 +62,13 @@ def initialize(network: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _finish(layers: nn.Sequential, init: str, spectral_norm: bool) -> nn.Sequential:
+def finish(layers: nn.Sequential, init: str, spectral_norm: bool) -> nn.Sequential:
+    """The layers with their first weights and, if wanted, spectrally normalized kernels and matrices."""
     if init == "dcgan":
         initialize(layers)
     if spectral_norm:  # last: the power iteration starts from the weights it finds
         for module in layers:
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            if isinstance(module, LAYERS):
                 spectrally_normalize(module)
     return layers
 
@@ -83,7 +84,9 @@ class Generator(nn.Module):
     reports' networks, and takes the scale of the layer before it out again. So in the hidden layers spectral
     normalization does next to nothing to what the network computes; only the scale of the last layer changes.
 
-    Raises ValueError for an unknown `image_size` or `init`, a width below 1, or noise of another shape.
+    With `classes` it takes labels, int64 [N], too: one-hot behind the noise.
+
+    Raises ValueError for an unknown `image_size` or `init`, a width below 1, or noise or labels of another shape.
     """
 
     def __init__(
@@ -95,12 +98,14 @@ class Generator(nn.Module):
         image_size: int,
         spectral_norm: bool = False,
         init: str = "dcgan",
+        classes: int = 0,
     ) -> None:
         super().__init__()
-        _check(init, image_size, nz=nz, ngf=ngf, channels=channels)
-        self.nz = nz
+        check_arguments(init, image_size, nz=nz, ngf=ngf, channels=channels)
+        self.nz, self.classes = nz, classes
         layers: list[nn.Module] = []
-        width_in, stride, padding = nz, 1, 0  # the first layer takes 1 × 1 to 4 × 4, the others double the side
+        # the first layer takes 1 × 1 to 4 × 4, the others double the side
+        width_in, stride, padding = nz + classes, 1, 0
         for width in reversed(_widths(ngf, image_size)):
             layers += [
                 nn.ConvTranspose2d(width_in, width, 4, stride, padding, bias=False),
@@ -109,12 +114,12 @@ class Generator(nn.Module):
             ]
             width_in, stride, padding = width, 2, 1
         layers += [nn.ConvTranspose2d(width_in, channels, 4, 2, 1, bias=False), nn.Tanh()]
-        self.layers = _finish(nn.Sequential(*layers), init, spectral_norm)
+        self.layers = finish(nn.Sequential(*layers), init, spectral_norm)
 
-    def forward(self, noise: Tensor) -> Tensor:
+    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         if noise.ndim != 2 or noise.shape[1] != self.nz:
             raise ValueError(f"noise has shape {list(noise.shape)}; this generator takes [N, {self.nz}]")
-        return self.layers(noise[:, :, None, None])
+        return self.layers(with_labels(noise, labels, self.classes)[:, :, None, None])
 
 
 class Discriminator(nn.Module):
@@ -133,8 +138,10 @@ class Discriminator(nn.Module):
     places of the kernel cover a pixel, so it multiplies distances by √4 = 2 at most; in the last, one place, by 1.
     With singular values that have converged, |D(x) - D(y)| <= 8·|x - y| at 32 pixels, 16 at 64 and 32 at 128.
 
-    Raises ValueError for an unknown `image_size`, `init` or `normalization`, a width below 1, or images of another
-    shape.
+    With `classes` it takes labels, int64 [N], too: a plane a class behind the image's channels.
+
+    Raises ValueError for an unknown `image_size`, `init` or `normalization`, a width below 1, or images or labels of
+    another shape.
     """
 
     def __init__(
@@ -146,14 +153,15 @@ class Discriminator(nn.Module):
         spectral_norm: bool = False,
         init: str = "dcgan",
         normalization: str = "batch",
+        classes: int = 0,
     ) -> None:
         super().__init__()
-        _check(init, image_size, ndf=ndf, channels=channels)
+        check_arguments(init, image_size, ndf=ndf, channels=channels)
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization is {normalization!r}; valid values: {', '.join(NORMALIZATIONS)}")
-        self.image_shape = (channels, image_size, image_size)
+        self.image_shape, self.classes = (channels, image_size, image_size), classes
         layers: list[nn.Module] = []
-        width_in = channels
+        width_in = channels + classes
         for width in _widths(ndf, image_size):
             layers += [nn.Conv2d(width_in, width, 4, 2, 1, bias=normalization == "none")]
             if normalization == "batch":
@@ -163,35 +171,11 @@ class Discriminator(nn.Module):
             layers += [nn.LeakyReLU(0.2, inplace=True)]
             width_in = width
         layers += [nn.Conv2d(width_in, 1, 4, 1, 0, bias=False)]
-        self.layers = _finish(nn.Sequential(*layers), init, spectral_norm)
+        self.layers = finish(nn.Sequential(*layers), init, spectral_norm)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         # A larger image would give a map of logits, and flattening would take it for a larger batch.
         if images.ndim != 4 or images.shape[1:] != self.image_shape:
             expected = ", ".join(map(str, self.image_shape))
             raise ValueError(f"images have shape {list(images.shape)}; this discriminator takes [N, {expected}]")
-        return self.layers(images).flatten()
-
-
-def sample_latent(
-    shape: int | Sequence[int],
-    nz: int,
-    kind: str = "normal",
-    generator: torch.Generator | None = None,
-    device: torch.device | str | None = None,
-) -> Tensor:
-    """Latent noise of `shape` + [nz]: N(0, 1) for kind `normal`, uniform on [-1, 1) for `uniform`; float32.
-
-    With a generator the numbers are sampled on its device and then moved, so a CPU generator gives every device the
-    same noise. Raises ValueError for an unknown kind.
-    """
-    if kind not in NOISES:
-        raise ValueError(f"noise is {kind!r}; valid values: {', '.join(NOISES)}")
-    target = torch.device(device) if device is not None else None
-    source = generator.device if generator is not None else target
-    leading = (shape,) if isinstance(shape, int) else tuple(shape)
-    sample = torch.randn if kind == "normal" else torch.rand
-    latent = sample((*leading, nz), generator=generator, device=source)
-    if kind == "uniform":
-        latent = latent * 2 - 1
-    return latent if target is None else latent.to(target)
+        return self.layers(with_labels(images, labels, self.classes)).flatten()

@@ -31,7 +31,7 @@ class Options:
     set: Annotated[tuple[str, ...], _arg("KEY=VALUE[,VALUE]", "may be given several times")] = ()
     """Fix a field of the config (nz=100) or make it a choice (ngf=32,64)."""
     grid: Annotated[bool, _arg("", "")] = False
-    """Run the sweep's own list of settings instead of a search."""
+    """Run the sweep's own list of settings instead of a search; with choices of --set, all their combinations."""
     dataset: Annotated[str | None, _arg("NAME", "default: the setting's own")] = None
     """digits, mnist, fashion_mnist, cifar10, image_folder or image_folder:FOLDER."""
     lanes: Annotated[int | None, _arg("N", "default: as many as there is room for")] = None

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from itertools import product
 from typing import Any
 
 import optuna
@@ -109,13 +110,10 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     kind, task = refusals.kinds(sweep)
     fixed, choices = _parse_set(kind, options)
     base = {**sweep.settings, **fixed}
-    space = {**sweep.space, **choices}
-    space = _ordered({name: distribution for name, distribution in space.items() if name not in fixed}, sweep)
+    space = {**sweep.space, **({} if options.get("grid") else choices)}
+    given = {*fixed, *choices} if options.get("grid") else fixed
+    space = _ordered({name: distribution for name, distribution in space.items() if name not in given}, sweep)
     config = build(kind, base)
-    if choices and options.get("grid"):
-        raise GenlabError(
-            f"--grid runs the sweep's own list of settings: --set {', '.join(choices)} cannot add choices"
-        )
     if options.get("grid") and options.get("scheduler") == "asha":
         raise GenlabError("--grid compares all of its settings at the end: --scheduler asha would stop some early")
     _check_space(sweep, kind, config, space)
@@ -127,7 +125,7 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
             f"{kind.__name__} does not report the metric {sweep.metric!r}: {nearest(sweep.metric, reported)}"
         )
     default = _default(config, space, choices)
-    grid = _grid(sweep, kind, base, fixed, options) if options.get("grid") else None
+    grid = _grid(sweep, kind, base, fixed, choices, options) if options.get("grid") else None
     for row in grid or ():
         _check_batches(build(kind, {**base, **row}), {}, workers)
     trials = len(grid) if grid is not None else options.get("trials", sweep.trials)
@@ -159,10 +157,10 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     return plan
 
 
-def _parse_set(kind: type[Config], options: Mapping[str, Any]) -> tuple[Settings, dict[str, BaseDistribution]]:
+def _parse_set(kind: type[Config], options: Mapping[str, Any]) -> tuple[Settings, dict[str, CategoricalDistribution]]:
     """What --set and its kin fix, and what they make a choice."""
     fixed: Settings = {}
-    choices: dict[str, BaseDistribution] = {}
+    choices: dict[str, CategoricalDistribution] = {}
     for word in options.get("set", ()):
         name, equals, text = word.partition("=")
         if not equals or not text:
@@ -260,23 +258,33 @@ def _holds(distribution: BaseDistribution, value: Any) -> bool:
 
 
 def _grid(
-    sweep: Sweep, kind: type[Config], base: Settings, fixed: Settings, options: Mapping[str, Any]
+    sweep: Sweep,
+    kind: type[Config],
+    base: Settings,
+    fixed: Settings,
+    choices: Mapping[str, CategoricalDistribution],
+    options: Mapping[str, Any],
 ) -> list[Settings]:
+    """The sweep's own list of settings, the default before them; or every combination of the choices of `--set`, the
+    default first if it is one of them."""
     if "trials" in options:
-        raise GenlabError("--grid runs the sweep's own list of settings: --trials has no say in it")
-    if not sweep.grid:
-        raise GenlabError(f"the sweep {sweep.name!r} has no grid")
-    swept = list(dict.fromkeys(name for settings in sweep.grid for name in settings))
+        raise GenlabError("--grid runs a list of settings: --trials has no say in it")
+    listed = [dict(zip(choices, values, strict=True)) for values in product(*(c.choices for c in choices.values()))]
+    given = listed if choices else sweep.grid
+    if not given:
+        raise GenlabError(f"the sweep {sweep.name!r} has no grid: give it one, or name choices by --set KEY=VALUE,VALUE")
+    swept = list(dict.fromkeys(name for settings in given for name in settings))
     common = as_dict(build(kind, base))
     rows = []
-    for settings in sweep.grid:
+    for settings in given:
         for name in settings:
             if name in fixed:
                 raise GenlabError(f"--set {name} contradicts the grid of {sweep.name!r}, which sets it")
         build(kind, {**base, **settings})
         rows.append({name: _plain(check_value(kind, name, settings.get(name, common[name]))) for name in swept})
     default = {name: _plain(common[name]) for name in swept}
-    return [default, *(row for row in rows if row != default)]
+    others = [row for row in rows if row != default]
+    return [default, *others] if not choices or len(others) < len(rows) else rows
 
 
 def _plain(value: Any) -> Any:

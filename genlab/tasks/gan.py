@@ -1,4 +1,4 @@
-"""The GAN task: a DCGAN against its discriminator, judged by a classifier's features."""
+"""The GAN task: a generator against its discriminator, judged by a classifier's features."""
 
 from __future__ import annotations
 
@@ -6,69 +6,95 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from genlab.data import ImageSet
 from genlab.errors import DataError
 from genlab.losses import ADVERSARIAL
-from genlab.metrics import Reference, class_coverage, frechet_distance, kernel_distance, prdc
-from genlab.models import Discriminator, Generator, sample_latent
+from genlab.metrics import least_diverse
+from genlab.models import (
+    Discriminator,
+    FullyConnectedDiscriminator,
+    FullyConnectedGenerator,
+    Generator,
+    sample_latent,
+)
 from genlab.randomness import generator as seeded
-from genlab.tasks.base import Inputs, Phase, PhasedTask, Report, Reuse, Stream
+from genlab.tasks.base import Inputs, Phase, Report, Reuse, Stream
 from genlab.tasks.context import Context
 from genlab.tasks.gan_config import GANConfig
-from genlab.tasks.images import quantize, to_signed, to_uint8, to_unit
+from genlab.tasks.generative import GenerativeTask
+from genlab.tasks.images import to_signed, to_uint8, to_unit
+from genlab.tasks.judging import Judging
 from genlab.tasks.optimizers import Adam
 
 if TYPE_CHECKING:
     from genlab.tasks.base import Networks
 
-SHOWN = 64  # images kept an epoch
-FEWEST = 6  # the nearest five neighbours of an image must be other ones
+SHOWN = 64  # images kept an epoch, and in the batch that is the least diverse
+ROWS, COLUMNS = 20, 8  # of the grid of classes, at most
+NETWORKS = {
+    "dcgan": (Generator, Discriminator),
+    "fully_connected": (FullyConnectedGenerator, FullyConnectedDiscriminator),
+}
 
 
-class GAN(PhasedTask):
-    """Networks `generator` and `discriminator` (Radford et al. 2016): images in [-1, 1] inside, [0, 1] outside."""
+class GAN(GenerativeTask):
+    """Networks `generator` and `discriminator`: images in [-1, 1] inside, [0, 1] outside."""
 
     Config = GANConfig
     config: GANConfig
 
     def __init__(self, config: GANConfig, context: Context) -> None:
         super().__init__(config, context)
-        self._references: dict[str, tuple[Tensor, Reference]] = {}
+        self._judging = Judging(context, config.dataset, config.judged_size, config.evaluation_samples)
 
     def _load(self, split: str) -> ImageSet:
         return self.context.load(self.config.dataset, split, self.config.image_size)
 
     def streams(self) -> Mapping[str, Stream]:
-        for split in ("validation", "test"):
-            if (few := len(self._load(split))) < FEWEST:
-                raise DataError(
-                    f"{self.config.dataset} has {few} {split} images: generated ones cannot be compared with fewer "
-                    f"than {FEWEST}"
-                )
-        return {"real": Stream(self._load("train"), self.config.augment)}
+        self._judging.check()
+        images = self._load("train")
+        if self.config.conditional != "none" and len(images.classes) < 2:
+            raise DataError(f"{self.config.dataset} has no classes to draw: use conditional=none")
+        return {"real": Stream(images, self.config.augment)}
+
+    @property
+    def drawn_classes(self) -> tuple[str, ...]:
+        return self.data["real"].classes if self.config.conditional != "none" else ()
 
     def networks(self) -> Mapping[str, Callable[[], nn.Module]]:
-        c = self.config
+        c, classes = self.config, len(self.drawn_classes)
+        make_generator, make_discriminator = NETWORKS[c.architecture]
         common: dict[str, Any] = {"channels": self.data["real"].channels, "image_size": c.image_size, "init": c.init}
-        on_d = {"spectral_norm": c.spectral_norm != "none", "normalization": c.normalization}
+        of_g = {"spectral_norm": c.spectral_norm == "both", "classes": classes}
+        of_d = {"spectral_norm": c.spectral_norm != "none", "classes": classes if c.conditional == "both" else 0}
         return {
-            "generator": partial(Generator, nz=c.nz, ngf=c.ngf, spectral_norm=c.spectral_norm == "both", **common),
-            "discriminator": partial(Discriminator, ndf=c.ndf, **on_d, **common),
+            "generator": partial(make_generator, nz=c.nz, ngf=c.ngf, **of_g, **common),
+            "discriminator": partial(make_discriminator, ndf=c.ndf, normalization=c.normalization, **of_d, **common),
         }
 
     def given(self) -> Mapping[str, nn.Module]:
         return {"judge": self.context.prepared["judge"].networks["classifier"]}
 
     def sample(self, name: str, count: int, generator: torch.Generator) -> Tensor:
-        """Latent noise [count, nz]."""
+        """Latent noise [count, nz], or as `labels` classes to draw, int64 [count], each as likely as the next."""
+        if name == "labels":
+            return torch.randint(len(self.drawn_classes), (count,), generator=generator, device=generator.device)
+        return self.latents(count, generator)
+
+    def latents(self, count: int, generator: torch.Generator) -> Tensor:
         return sample_latent(count, self.config.nz, self.config.noise, generator=generator, device=generator.device)
+
+    def generate(self, networks: Networks, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        return to_unit(_told(networks["generator"], latents, labels))
 
     def phases(self) -> list[Phase]:
         c = self.config
-        drawn_by_generator: dict[str, Any] = {"draws": ("latent",)}
+        of_fakes = ("latent",) if c.conditional == "none" else ("latent", "labels")
+        drawn_by_generator: dict[str, Any] = {"draws": of_fakes}
         if c.reuse_fakes:
             drawn_by_generator = {"reuse": Reuse("discriminator", fakes)}
         return [
@@ -76,7 +102,7 @@ class GAN(PhasedTask):
                 "discriminator",
                 {"discriminator": Adam(c.lr_discriminator, c.beta1, c.beta2)},
                 discriminator_loss,
-                draws=("real", "latent"),
+                draws=("real", *of_fakes),
                 repeats=c.discriminator_steps,
             ),
             Phase(
@@ -85,75 +111,69 @@ class GAN(PhasedTask):
         ]
 
     def evaluate(self, networks: Networks, split: str, epoch: int) -> Report:
-        """How far `evaluation_samples` generated images are from real ones of `split`, by the judge's features.
+        """How far `evaluation_samples` generated images are from real ones of `split`: see `Judging.compare`.
 
-        The kernel distance (KID) is unbiased and takes all generated and as many real images at most. The Fréchet
-        distance, precision, recall, density and coverage depend on how many images a set has: they compare the first
-        `sizes/compared` of both, as many as the smaller set has. Between two data sets they can be compared where that
-        number and the judge are the same.
+        Also the discriminator's mean verdict D(x) and D(G(z)) on both sets, as `evaluation/score/…`; of a conditional
+        GAN, which draws all classes in turn here, the share of images in which the judge sees the class asked for, as
+        `accuracy/conditional`.
 
-        Also which classes the judge sees in the generated images, and the discriminator's mean verdict D(x) and
-        D(G(z)) on both sets, as `evaluation/score/…`.
+        Images: `samples`; `worst_batch`, of the batches of 64 the one whose images are nearest to one another; of a
+        conditional GAN `by_class`, a class a row, a latent a column; `interpolation` in three of the epochs.
         """
-        judge, generator, discriminator = networks["judge"], networks["generator"], networks["discriminator"]
-        c, context = self.config, self.context
-        latent = self.sample("latent", c.evaluation_samples, seeded(c.seed, "evaluation", device=context.device))
-        chosen, reference = self._real(judge, split)
-        real = self._load(split)
+        c, device = self.config, self.context.device
+        judge, judging = networks["judge"], self._judging
+        latents = self.latents(c.evaluation_samples, seeded(c.seed, "evaluation", device=device))
+        labels = self.labels_in_turn(len(latents), device)
+        real, chosen = self._load(split), judging.chosen(split)
+
+        def drawn(items: Tensor) -> tuple[Tensor, Tensor | None]:
+            own = None if labels is None else labels[items.to(device)]
+            return self.generate(networks, latents[items.to(device)], own), own
 
         def verdict_on_real(items: Tensor) -> Tensor:
-            return discriminator(to_signed(real.select(chosen[items], context.device)))
+            own = real.labels[chosen[items]].to(device) if real.labels is not None else None
+            return _verdict(networks, to_signed(real.select(chosen[items], device)), own, c)
 
         def seen_in_fakes(items: Tensor) -> Tensor:
-            images = generator(latent[items.to(latent.device)])
-            return torch.column_stack((judge.features(quantize(to_unit(images))), discriminator(images)))
+            images, own = drawn(items)
+            return torch.column_stack((judging.features(judge, images), _verdict(networks, to_signed(images), own, c)))
 
-        on_real = context.map_shards(len(chosen), verdict_on_real)
-        features, on_fake = context.map_shards(len(latent), seen_in_fakes).tensor_split([-1], dim=1)
-        compared = min(len(chosen), len(features))
+        on_real = self.context.map_shards(len(chosen), verdict_on_real)
+        features, on_fake = self.context.map_shards(len(latents), seen_in_fakes).tensor_split([-1], dim=1)
         metrics = {
-            "frechet_distance": frechet_distance(reference.first(compared), features[:compared]),
-            "kid": kernel_distance(reference, features),
-            **prdc(reference.first(compared), features[:compared])._asdict(),
+            **judging.compare(judge, features, split),
             "evaluation/score/real": score(on_real, c.loss),
             "evaluation/score/fake": score(on_fake, c.loss),
-            "sizes/real": len(chosen),
-            "sizes/generated": len(features),
-            "sizes/compared": compared,
-            "sizes/features": features.shape[1],
         }
-        classes = len(self.data["real"].classes)
-        if classes > 1 and judge.head[-1].out_features == classes:  # not a judge of other classes
-            covered, entropy = class_coverage(judge.head(features).argmax(1), classes)
-            metrics |= {"classes_covered": covered, "class_entropy": entropy}
-        samples = to_uint8(to_unit(generator(latent[:SHOWN])))
-        return Report({name: float(value) for name, value in metrics.items()}, {"samples": samples})
+        if labels is not None and (seen := judging.classes_seen(judge, features)) is not None:
+            metrics["accuracy/conditional"] = (seen == labels).float().mean()
+        shown = {"samples": torch.arange(SHOWN), "worst_batch": least_diverse(features, SHOWN)}
+        images = {key: to_uint8(drawn(items)[0]) for key, items in shown.items()}
+        images |= self._by_class(networks, latents[:COLUMNS]) | self.interpolation(networks, epoch)
+        return Report({name: float(value) for name, value in metrics.items()}, images)
 
-    def _real(self, judge: Any, split: str) -> tuple[Tensor, Reference]:
-        """Which images of `split` generated ones are compared with, and the judge's features of them: computed once,
-        the same in every epoch."""
-        if split not in self._references:
-            images, context = self._load(split), self.context
-            shuffled = torch.randperm(len(images), generator=seeded(0, "reference"))
-            chosen = shuffled[: self.config.evaluation_samples]
-            features = context.map_shards(
-                len(chosen), lambda items: judge.features(images.select(chosen[items], context.device))
-            )
-            self._references[split] = chosen, Reference(features)
-        return self._references[split]
+    def _by_class(self, networks: Networks, latents: Tensor) -> dict[str, np.ndarray]:
+        """A class a row, a latent a column; {} where the generator is not told the class."""
+        rows = min(ROWS, len(self.drawn_classes))
+        if not rows:
+            return {}
+        labels = torch.arange(rows, device=latents.device).repeat_interleave(len(latents))
+        images = self.generate(networks, latents.repeat(rows, 1), labels)
+        return {"by_class": to_uint8(images.view(rows, len(latents), *images.shape[1:]))}
 
 
 def discriminator_loss(networks: Networks, inputs: Inputs, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """The discriminator's loss on real images and on fakes; `score/real` is the mean of D(x), a probability."""
-    on_real = networks["discriminator"](to_signed(inputs["real"].images))
-    on_fake = networks["discriminator"](_fake(networks, inputs))
+    real = inputs["real"]
+    on_real = _verdict(networks, to_signed(real.images), real.labels, config)
+    on_fake = _verdict(networks, _fake(networks, inputs), _labels(inputs), config)
     loss = ADVERSARIAL[config.loss].discriminator(on_real, on_fake)
     return loss, {"score/real": score(on_real, config.loss)}
 
 
 def generator_loss(networks: Networks, inputs: Inputs, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """The generator's loss; `score/fake` is the mean of D(G(z))."""
-    on_fake = networks["discriminator"](_fake(networks, inputs))
+    on_fake = _verdict(networks, _fake(networks, inputs), _labels(inputs), config)
     return ADVERSARIAL[config.loss].generator(on_fake), {"score/fake": score(on_fake, config.loss)}
 
 
@@ -165,8 +185,23 @@ def score(logits: Tensor, loss: str) -> Tensor:
 
 def fakes(networks: Networks, inputs: Inputs) -> dict[str, Tensor]:
     """Generated images in [-1, 1], for both phases."""
-    return {"fake": networks["generator"](inputs["latent"])}
+    return {"fake": _told(networks["generator"], inputs["latent"], _labels(inputs))}
 
 
 def _fake(networks: Networks, inputs: Inputs) -> Tensor:
     return inputs["fake"] if "fake" in inputs else fakes(networks, inputs)["fake"]
+
+
+def _labels(inputs: Inputs) -> Tensor | None:
+    """The classes that were asked for; None where the generator is not told any."""
+    return inputs["labels"] if "labels" in inputs else None  # noqa: SIM401 - inputs are no dict
+
+
+def _verdict(networks: Networks, images: Tensor, labels: Tensor | None, config: GANConfig) -> Tensor:
+    """The discriminator's logits; it is told the labels unless it is blind to them."""
+    return _told(networks["discriminator"], images, labels if config.conditional == "both" else None)
+
+
+def _told(network: Any, values: Tensor, labels: Tensor | None) -> Tensor:
+    """What a network makes of them; it is called with labels only where there are some."""
+    return network(values) if labels is None else network(values, labels)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from genlab.data.names import check_name
+from genlab.errors import GenlabError
 from genlab.tasks.classifier_config import ClassifierConfig
 from genlab.tasks.config import Augmentation, ImageSize, PhasedConfig
 from genlab.tasks.prepared import FromCheckpoint, FromTask, Source
@@ -16,19 +17,24 @@ JUDGE_ACCURACY = {"accuracy/clean": 0.6}  # below that its features say little a
 
 @dataclass(frozen=True, kw_only=True)
 class GANConfig(PhasedConfig):
-    """A DCGAN (Radford et al. 2016), networks `generator` and `discriminator`, with the loss as a setting.
+    """A GAN, networks `generator` and `discriminator`, with the loss as a setting.
 
     Attributes:
         dataset: see `genlab.data.NAMES`; brought to `image_size` pixels a side.
+        architecture: of both networks: a DCGAN (Radford et al. 2016), or three fully connected hidden layers.
+        conditional: networks that are told an image's class: the generator one-hot beside its noise, the discriminator
+            by a plane a class. With `generator` the discriminator is blind to it. `none` needs no labels.
         augment: what is done to real images on the device: `none`, `flip` or `crop_flip`.
         loss: a name in `genlab.losses.ADVERSARIAL`.
         nz, noise: length and distribution of the generator's input.
-        ngf, ndf: width of the generator's and the discriminator's layer next to the image.
+        ngf, ndf: width of the generator's and the discriminator's narrowest hidden layer; in a DCGAN that is the one
+            next to the image.
         lr_generator, lr_discriminator, beta1, beta2: of Adam.
-        normalization: of the discriminator's hidden layers; the generator always has BatchNorm.
+        normalization: of the discriminator's hidden layers; a fully connected one takes `batch` or `none`. A DCGAN's
+            generator always has BatchNorm, a fully connected one never.
         spectral_norm: networks whose convolutions are spectrally normalized. Where BatchNorm follows, it takes the
             scale out again and hardly anything changes: it acts on a discriminator with `normalization="none"`.
-        init: `dcgan` for N(0, 0.02), `default` for torch's own.
+        init: `dcgan` for N(0, 0.02), `default` for torch's own, which fully connected networks should have.
         discriminator_steps: discriminator steps before each generator step, on fresh batches.
         reuse_fakes: the generator's step judges the very images that the last discriminator step saw, drawn once.
         evaluation_samples: images drawn an epoch, from noise that stays the same, to be judged and shown; as many
@@ -37,6 +43,8 @@ class GANConfig(PhasedConfig):
             warning is shown where its accuracy stays below 0.6.
         judge: checkpoint of another classifier to judge by, an absolute path or a URL: distances of different data
             sets can be compared where it is the same.
+        judge_image_size: what generated images are brought to before they are judged, so that distances of different
+            sizes can be compared; None for `image_size`.
     """
 
     implementation: ClassVar[str] = "genlab.tasks.gan:GAN"
@@ -44,6 +52,8 @@ class GANConfig(PhasedConfig):
     dataset: str = "digits"
     image_size: ImageSize = 32
     augment: Augmentation = "none"
+    architecture: Literal["dcgan", "fully_connected"] = "dcgan"
+    conditional: Literal["none", "both", "generator"] = "none"
     loss: Literal["non_saturating", "saturating", "least_squares", "hinge"] = "non_saturating"
     nz: int = 100
     noise: Literal["normal", "uniform"] = "normal"
@@ -61,6 +71,7 @@ class GANConfig(PhasedConfig):
     evaluation_samples: int = 1000
     judge_steps: int = 400
     judge: str = ""
+    judge_image_size: ImageSize | None = None
 
     def check(self) -> None:
         super().check()
@@ -69,6 +80,13 @@ class GANConfig(PhasedConfig):
         self._at_least(64, "evaluation_samples")
         self._positive("lr_generator", "lr_discriminator")
         self._within(0.0, 1.0, "beta1", "beta2")
+        if self.architecture == "fully_connected" and self.normalization == "instance":
+            raise GenlabError("normalization=instance is for convolutions: fully connected networks take batch or none")
+
+    @property
+    def judged_size(self) -> ImageSize:
+        """Pixels a side of what the judge reads."""
+        return self.judge_image_size or self.image_size
 
     def reports(self) -> tuple[str, ...]:
         return (
@@ -84,8 +102,10 @@ class GANConfig(PhasedConfig):
             "recall",
             "density",
             "coverage",
+            "diversity",
             "classes_covered",
             "class_entropy",
+            *(("accuracy/conditional",) if self.conditional != "none" else ()),
             "images_per_second",
             "epoch_seconds",
         )
@@ -94,6 +114,6 @@ class GANConfig(PhasedConfig):
         if self.judge:
             return {"judge": FromCheckpoint(self.judge)}
         judge = ClassifierConfig(
-            dataset=self.dataset, image_size=self.image_size, epochs=1, epoch_steps=self.judge_steps, seed=0
+            dataset=self.dataset, image_size=self.judged_size, epochs=1, epoch_steps=self.judge_steps, seed=0
         )
         return {"judge": FromTask(judge, expected=JUDGE_ACCURACY)}

@@ -351,39 +351,3 @@ def test_wrong_shapes_are_refused():
         make_generator()(torch.zeros(2, 100, 1, 1))
     with pytest.raises(ValueError, match=r"\[N, 1, 32, 32\]"):  # would otherwise give 25 logits an image
         make_discriminator()(torch.zeros(2, 1, 64, 64))
-
-
-def test_latent_shapes_kinds_and_ranges():
-    torch.manual_seed(0)
-    assert sample_latent(5, 3).shape == (5, 3)
-    assert sample_latent((2, 5), 3, "uniform").shape == (2, 5, 3)
-    normal, uniform = sample_latent(20_000, 2), sample_latent(20_000, 2, "uniform")
-    assert normal.dtype == uniform.dtype == torch.float32
-    assert normal.mean().item() == pytest.approx(0, abs=0.03)
-    assert normal.std().item() == pytest.approx(1, abs=0.03)
-    assert -1 <= uniform.min() < -0.99
-    assert 0.99 < uniform.max() <= 1
-    assert uniform.std().item() == pytest.approx(1 / math.sqrt(3), abs=0.02)
-    with pytest.raises(ValueError, match="normal, uniform"):
-        sample_latent(5, 3, "gaussian")
-
-
-@pytest.mark.parametrize("kind", ["normal", "uniform"])
-def test_latent_noise_follows_from_its_generator_alone(kind):
-    def sample():
-        return sample_latent(4, 8, kind, torch.Generator().manual_seed(7), "cpu")
-
-    torch.manual_seed(0)
-    first = sample()
-    untouched = torch.rand(1)
-    torch.manual_seed(0)
-    assert torch.equal(untouched, torch.rand(1))
-    assert torch.equal(first, sample())
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_cpu_generator_gives_every_device_the_same_latent_noise():
-    here, there = (sample_latent(4, 8, "normal", torch.Generator().manual_seed(7), to) for to in ("cpu", "cuda"))
-    assert there.device.type == "cuda"
-    assert torch.equal(here, there.cpu())

@@ -63,6 +63,19 @@ def test_a_grid_is_the_default_and_the_list() -> None:
     assert made.trials == 3 and made.scheduler == "fifo"
 
 
+def test_a_grid_of_choices_is_all_their_combinations_the_default_first_if_it_is_among_them() -> None:
+    made = plan(grid=True, set=("nz=50,100", "loss=hinge,non_saturating", "ngf=8"))
+    assert made.grid == [
+        {"nz": 100, "loss": "non_saturating"},
+        {"nz": 50, "loss": "hinge"},
+        {"nz": 50, "loss": "non_saturating"},
+        {"nz": 100, "loss": "hinge"},
+    ]
+    assert made.config(made.grid[1]).ngf == 8 and made.trials == 4 and not made.space
+    assert plan(grid=True, set=("nz=50,60",)).grid == [{"nz": 50}, {"nz": 60}]
+    assert [row["epochs"] for row in plan(grid=True, set=("epochs=1,2",)).grid or ()] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -80,7 +93,8 @@ def test_a_grid_is_the_default_and_the_list() -> None:
         ({"dataset": "minst"}, "mnist"),
         ({"grid": True, "trials": 3}, "--grid"),
         ({"grid": True, "set": ("loss=hinge",)}, "loss"),
-        ({"grid": True, "set": ("ngf=16,32",)}, "ngf cannot add choices"),
+        ({"grid": True, "set": ("batch_size=16,15",), "workers": 2}, "batch_size=15"),
+        ({"grid": True, "set": ("batch_size=16,0",)}, "batch_size"),
         ({"grid": True, "scheduler": "asha"}, "asha"),
     ],
 )

@@ -59,6 +59,9 @@ EFFECTS: dict[str, dict[str, tuple[Any, set[str]]]] = {
         "epochs": (9, set()),  # no rate and no loss of these tasks goes by progress
         "judge_steps": (9, set()),  # reaches what is prepared: see test_config
         "judge": ("/a/state.safetensors", set()),
+        "architecture": ("fully_connected", LEARNED),
+        "conditional": ("both", LEARNED),
+        "judge_image_size": (64, set()),  # another judge: see test_judging
     },
     "classifier": {
         "dataset": ("image_folder", {REAL, C}),
