@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genlab.results import open
+    from genlab.sampling import sample
     from genlab.training.checkpoints import load
 
-__all__ = ["load", "open"]
+__all__ = ["load", "open", "sample"]
 
-MODULES = {"load": "genlab.training.checkpoints", "open": "genlab.results"}
+MODULES = {"load": "genlab.training.checkpoints", "open": "genlab.results", "sample": "genlab.sampling"}
 
 
 def __getattr__(name: str) -> Any:

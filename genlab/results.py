@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from genlab.tasks import Task
+    from genlab.training.checkpoints import Checkpoint
 
 UNFINISHED = "unfinished"  # how a trial ended that has not
 TRIALS = "/trials/"  # between a sweep's folder and a trial's
@@ -317,24 +318,14 @@ class TrialResults:
         last = self.record.last
         return self.sweep.records.storage.where(last.state.path) if last and last.state else None
 
-    def load(
-        self, *, task: type[Task] | None = None, epoch: int | None = None, replica: int = 0, device: str = "cpu"
-    ) -> dict[str, nn.Module]:
-        """The networks that it trained, by `genlab.load`. Of a trial the best and the last epoch's are kept.
-
-        Args:
-            task: the task's class, for a task that a sweep script defines.
-            epoch: None for the last one.
-            replica: which one, of a trial with several seeds.
-
-        Returns:
-            By name, on `device`, in evaluation mode.
+    def saved(self, epoch: int | None = None) -> Checkpoint:
+        """The checkpoint of an epoch, the last one if `epoch` is None. Of a trial the best and the last one are kept.
 
         Raises:
-            GenlabError: no such epoch, task or replica, or networks that were not kept.
+            GenlabError: no such epoch, or a checkpoint that was not kept.
             CorruptFile: the file is damaged.
         """
-        from genlab.training.checkpoints import Checkpoint, load
+        from genlab.training.checkpoints import Checkpoint
 
         record = self.record.epochs[self._epoch(epoch)]
         ends = (self.record.best(self.sweep.mode), self.record.last)
@@ -352,14 +343,21 @@ class TrialResults:
             if not storage.exists(record.state.path) and self.sweep.state == "running":
                 raise GenlabError(f"trial {self.name} has gone on since: open the sweep again") from error
             raise
-        checkpoint = Checkpoint.decode(data, storage.where(record.state.path))
-        return load(checkpoint, task=task, replica=replica, device=device)
+        return Checkpoint.decode(data, storage.where(record.state.path))
+
+    def load(
+        self, *, task: type[Task] | None = None, epoch: int | None = None, replica: int = 0, device: str = "cpu"
+    ) -> dict[str, nn.Module]:
+        """The networks of `saved(epoch)`: arguments, what is returned and errors as of `genlab.load`."""
+        from genlab.training.checkpoints import load
+
+        return load(self.saved(epoch), task=task, replica=replica, device=device)
 
     def _epoch(self, epoch: int | None) -> int:
         wanted = self.epoch if epoch is None else epoch
         if wanted not in self.record.epochs:
             known = f"it has {', '.join(map(str, sorted(self.record.epochs)))}" if self.epoch else "it has none yet"
-            raise GenlabError(f"trial {self.name} has no epoch {'' if epoch is None else epoch}: {known}")
+            raise GenlabError(f"trial {self.name} has no epoch{'' if epoch is None else f' {epoch}'}: {known}")
         return wanted
 
 

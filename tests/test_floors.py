@@ -20,7 +20,8 @@ FLOORS = {
     "tasks": 3,
     "training": 4,
     **dict.fromkeys(("sweep", "results"), 5),
-    "cli": 6,
+    "sampling": 6,
+    "cli": 7,
 }
 BESIDE = {"tracking", "report"}  # anyone above the tasks may use them; they know nothing of what trains, nor of Ray
 FILES = sorted(ROOT.rglob("*.py"))

@@ -10,8 +10,10 @@ import tyro
 from genlab.errors import GenlabError
 
 VERBS = {
+    "curves": "genlab.cli.curves",
     "list": "genlab.cli.list",
     "replay": "genlab.cli.replay",
+    "sample": "genlab.cli.sample",
     "show": "genlab.cli.show",
 }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from genlab.report import CONTACT_SHEET, CURVES
 from genlab.report.contact_sheet import differences, spread
 from genlab.results import UNFINISHED, SweepResults, TrialResults, locate
 from genlab.results import open as open_sweep
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 WIDE = 200  # characters of a line where no terminal says how many it has
 EPOCHS = 8  # columns of a trial's metrics
-SHEET = "contact_sheet.png"
 
 
 def run(path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")]) -> int:
@@ -62,8 +62,9 @@ def _show_sweep(sweep: SweepResults, console: Console) -> None:
         lines.append(ahead)
     if found.best is not None:
         lines.append(f"all of the best: {show_command(sweep.url, found.best.name)}")
-    if sweep.records.storage.exists(SHEET):
-        lines.append(f"contact sheet: {sweep.records.storage.where(SHEET)}")
+    for picture, name in (("contact sheet", CONTACT_SHEET), ("curves", CURVES)):
+        if sweep.records.storage.exists(name):
+            lines.append(f"{picture}: {sweep.records.storage.where(name)}")
     for line in lines:
         console.print(line, soft_wrap=True)
     confirming = sweep.ranked(confirming=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genlab.errors import GenlabError, nearest
 
-NAMES = ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder")
+NAMES = ("digits", "mnist", "fashion_mnist", "cifar10", "celeba", "image_folder")
 SPLITS = ("train", "validation", "test")
 
 

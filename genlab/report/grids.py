@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 PAD = 2  # pixels between two images, and around them
 SHAPES = "uint8 [H, W, C], [N, H, W, C] or [R, K, H, W, C] with C = 1, 3 or 4"  # what can be shown, for messages
@@ -46,3 +48,26 @@ def grid(images: np.ndarray, columns: int | None = None, background: int = 255) 
         top, left = PAD + i // columns * (height + PAD), PAD + i % columns * (width + PAD)
         canvas[top : top + height, left : left + width] = image
     return canvas
+
+
+def labelled_rows(images: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """`grid` of rows, with the name of each to its left.
+
+    Args:
+        images: uint8 [R, K, H, W, C].
+        labels: R of them.
+
+    Returns:
+        uint8 [H', W', 3].
+    """
+    pictures = grid(images)
+    height = images.shape[2] + PAD
+    font = ImageFont.load_default(max(8, min(20, height // 2)))
+    gap = height // 4
+    width = math.ceil(max(font.getlength(label) for label in labels)) + 2 * gap
+    canvas = Image.new("RGB", (width + pictures.shape[1], pictures.shape[0]), "white")
+    canvas.paste(Image.fromarray(pictures), (width, 0))
+    pen = ImageDraw.Draw(canvas)
+    for i, label in enumerate(labels):
+        pen.text((width - gap, PAD + (i + 0.5) * height), label, "black", font, anchor="rm")
+    return np.asarray(canvas)

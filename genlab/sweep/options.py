@@ -33,7 +33,7 @@ class Options:
     grid: Annotated[bool, _arg("", "")] = False
     """Run the sweep's own list of settings instead of a search; with choices of --set, all their combinations."""
     dataset: Annotated[str | None, _arg("NAME", "default: the setting's own")] = None
-    """digits, mnist, fashion_mnist, cifar10, image_folder or image_folder:FOLDER."""
+    """digits, mnist, fashion_mnist, cifar10, celeba, image_folder or image_folder:FOLDER."""
     lanes: Annotated[int | None, _arg("N", "default: as many as there is room for")] = None
     """Trials that train at once."""
     workers: Annotated[int | None, _arg("N", "default: 1")] = None

@@ -6,10 +6,13 @@ import contextlib
 import io
 import shlex
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from genlab.errors import GenlabError
+from genlab.report import CONTACT_SHEET, CURVES
 from genlab.report.contact_sheet import contact_sheet
+from genlab.report.curves import curves
 from genlab.sweep.closing import ahead_line, best_lines, failed_lines
 from genlab.sweep.environment import calling
 from genlab.sweep.plan import Plan
@@ -21,7 +24,8 @@ from genlab.tracking.records import CONFIRMS, Records, TrialRecord
 from genlab.tracking.server import is_http, shown
 from genlab.tracking.storage import Storage
 
-SHEET = "contact_sheet.png"
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def summarize(
@@ -36,14 +40,16 @@ def summarize(
 ) -> int:
     """Commit and print the end of a run; the exit code. `stopped` says why it ended before its time, if it did."""
     found = outcome(records.trials.values(), plan.sweep.mode)
-    sheet = _draw_sheet(records, plan.sweep.images)
+    sheet = _write(records, CONTACT_SHEET, lambda: _sheet(records, plan.sweep.images))
+    figure = _write(records, CURVES, lambda: (curves(records), ""))
+    pictures = {"contact sheet": sheet, "curves": figure}
     again = f"{script} --storage {shlex.quote(storage.url)}"
     summary = _summary(plan, records, found, again)
     if stopped is None:
         with contextlib.suppress(GenlabError):
             drain.notify(records.append("end", summary=summary)["n"])
     view.say("")
-    _tell(plan, records, view, found, summary, sheet)
+    _tell(plan, records, view, found, summary, pictures)
     left = drain.close()
     if left:
         why = f" ({drain.problem})" if drain.problem else ""
@@ -108,20 +114,24 @@ def _test_metric(plan: Plan, records: Records, trial: TrialRecord) -> float | No
     return None
 
 
-def _draw_sheet(records: Records, key: str | None) -> str:
-    """Write the contact sheet; where it lies, or why it cannot be drawn. Images that no report has are said, and
-    those that there are shown."""
+def _write(records: Records, name: str, draw: Callable[[], tuple[Image.Image, str]]) -> str:
+    """Write the picture that `draw` makes; where it lies and what `draw` said of it, or why it cannot be drawn."""
     try:
-        try:
-            drawn, missing = contact_sheet(records, key), ""
-        except GenlabError as error:
-            drawn, missing = contact_sheet(records), f" ({error})"
-        sheet = io.BytesIO()
-        drawn.save(sheet, "PNG")
-        records.storage.write(SHEET, sheet.getvalue())
+        drawn, said = draw()
+        picture = io.BytesIO()
+        drawn.save(picture, "PNG")
+        records.storage.write(name, picture.getvalue())
     except Exception as error:  # a picture is no reason to lose the rest of the summary
         return f"could not be drawn: {error}"
-    return records.storage.where(SHEET) + missing
+    return records.storage.where(name) + said
+
+
+def _sheet(records: Records, key: str | None) -> tuple[Image.Image, str]:
+    """The contact sheet. Images that no report has are said, and those that there are shown."""
+    try:
+        return contact_sheet(records, key), ""
+    except GenlabError as error:
+        return contact_sheet(records), f" ({error})"
 
 
 def _options_of(plan: Plan, trial: TrialRecord) -> str:
@@ -135,7 +145,9 @@ def _options_of(plan: Plan, trial: TrialRecord) -> str:
     return " ".join([*words, "--trials 1", *(["--set", *map(shlex.quote, fixed)] if fixed else [])])
 
 
-def _tell(plan: Plan, records: Records, view: View, found: Outcome, summary: dict[str, Any], sheet: str) -> None:
+def _tell(
+    plan: Plan, records: Records, view: View, found: Outcome, summary: dict[str, Any], pictures: dict[str, str]
+) -> None:
     metric = plan.sweep.metric
     ends = ", ".join(f"{count} {kind}" for kind, count in summary["ends"].items())
     lines = [f"{records.name}: {len(found.searched)} trials ({ends})"]
@@ -149,6 +161,6 @@ def _tell(plan: Plan, records: Records, view: View, found: Outcome, summary: dic
         lines += [f"train it again: {summary['command']}", f"checkpoint: {summary['checkpoint']}"]
         if (ahead := ahead_line(found, metric)) is not None:
             lines += [ahead, f"train it to its end: {summary['ahead']['command']}"]
-        lines.append(f"contact sheet: {sheet}")
+        lines += [f"{kind}: {where}" for kind, where in pictures.items()]
     for line in lines:
         view.say(line)

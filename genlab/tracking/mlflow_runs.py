@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genlab.errors import CorruptFile, last_line
+from genlab.report import CONTACT_SHEET, CURVES
 from genlab.report.grids import grid
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.points import epoch_points, report_points
@@ -100,8 +101,9 @@ class Publisher:
         if summary.get("best") in self._children:
             tags["genlab.best_run_id"] = self._children[summary["best"]].id
         self.runs.text(parent, json.dumps(dict(summary), indent=1), "summary.json")
-        with contextlib.suppress(FileNotFoundError):
-            self.runs.file(parent, self.folder.read("contact_sheet.png"), "contact_sheet.png")
+        for picture in (CONTACT_SHEET, CURVES):
+            with contextlib.suppress(FileNotFoundError):
+                self.runs.file(parent, self.folder.read(picture), picture)
         self.runs.set_status(parent, "FINISHED", time)  # before the tag that says that all is there
         tags |= {"mlflow.note.content": _note(self.name, summary), ENDED: repr(time)}
         self.runs.log(parent, epoch_points(metrics, time, 0), tags=tags)

@@ -7,7 +7,7 @@ import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -133,12 +133,27 @@ def load(
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint.read(checkpoint)
+    return restore(checkpoint, task=task, replica=replica, device=device).networks
+
+
+class Restored(NamedTuple):
+    """What a checkpoint gives back: the task, which knows what its data were but has none, and its networks, by name,
+    in evaluation mode."""
+
+    task: PhasedTask
+    networks: dict[str, nn.Module]
+
+
+def restore(
+    checkpoint: Checkpoint, *, task: type[Task] | None = None, replica: int = 0, device: str = "cpu"
+) -> Restored:
+    """The task of a checkpoint and the networks that it trained; arguments and errors are those of `load`."""
     if task is None:
         if checkpoint.task not in configs():
             where = f", which {checkpoint.script} defines" if checkpoint.script else ""
             raise GenlabError(
-                f"the checkpoint is of the task {checkpoint.task}{where}: import that task's class and pass it as "
-                "load(..., task=TheTask)"
+                f"the checkpoint is of the task {checkpoint.task}{where}: import that task's class and pass it, as in "
+                "genlab.load(..., task=TheTask)"
             )
         task = implementation(configs()[checkpoint.task])
     if checkpoint.task != task_name(task.Config):
@@ -154,4 +169,4 @@ def load(
     for name, network in networks.items():
         network.load_state_dict(below(checkpoint.states[replica].tensors, f"networks/{name}/"))
         network.eval()
-    return Named("no network", networks)
+    return Restored(made, Named("no network", networks))

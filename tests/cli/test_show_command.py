@@ -62,7 +62,8 @@ def told_sweep(make_sweep: Any) -> Any:
 def test_a_sweep(show: Any, make_sweep: Any) -> None:
     sweep, best = told_sweep(make_sweep)
     folder = sweep.records.storage.url
-    sweep.records.storage.write("contact_sheet.png", b"png")
+    for name in ("contact_sheet.png", "curves.png"):
+        sweep.records.storage.write(name, b"png")
     said = show("show", folder)
     value = {name: trial.objective for name, trial in sweep.records.trials.items()}
     told = lines(said)
@@ -75,7 +76,7 @@ def test_a_sweep(show: Any, make_sweep: Any) -> None:
         f"best: trial {best}, frechet_distance {value[best]:.4g}",
     ]
     assert "train it again: uv run sweeps/lsgan.py --trials 1" in told
-    assert f"contact sheet: {folder}/contact_sheet.png" in told
+    assert f"contact sheet: {folder}/contact_sheet.png" in told and f"curves: {folder}/curves.png" in told
     names = [line[1:].split()[0] for line in said.splitlines() if line.startswith("│")]
     assert names == [best, {"0000": "0001", "0001": "0000"}[best], "0002", "0003", "0004", f"confirm-{best}"]
     assert row(said, "0001") == ["0001", f"{value['0001']:.4g}", "completed", "3/3", "lr=0.25 note=same"]

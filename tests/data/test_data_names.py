@@ -25,7 +25,7 @@ def test_valid_names_pass(name: str) -> None:
         ("cifar", "did you mean cifar10"),
         ("fashion-mnist", "did you mean fashion_mnist"),
         ("imagenet22k!", "valid names|did you mean"),
-        ("", "valid names: cifar10, digits"),
+        ("", "valid names: celeba, cifar10, digits"),
         ("image_folder:", "names no folder"),
         ("mnist:sub", "did you mean mnist"),
     ],

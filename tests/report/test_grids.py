@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genlab.report.grids import can_be_shown, grid
+from genlab.report.grids import can_be_shown, grid, labelled_rows
 
 
 def test_a_set_is_put_side_by_side() -> None:
@@ -73,3 +73,17 @@ def test_other_types_are_refused(dtype: type) -> None:
     assert not can_be_shown(np.zeros((2, 5, 6, 3), dtype))
     with pytest.raises(ValueError, match="uint8"):
         grid(np.zeros((2, 5, 6, 3), dtype))
+
+
+def test_rows_have_their_names_beside_them() -> None:
+    images = np.full((3, 2, 24, 24, 1), 90, np.uint8)
+    pictures = grid(images)
+    whole = labelled_rows(images, ["a", "", "a much longer name"])
+    assert whole.dtype == np.uint8 and whole.shape[0] == pictures.shape[0]
+    names, shown = np.split(whole, [whole.shape[1] - pictures.shape[1]], axis=1)
+    np.testing.assert_array_equal(shown, pictures)
+    dark = (names < 128).any(2)
+    by_row = [dark[top : top + 26] for top in (1, 27, 53)]
+    assert by_row[0].any() and not by_row[1].any() and by_row[2].sum() > 5 * by_row[0].sum()
+    left = np.flatnonzero(by_row[2].any(0))
+    assert left[0] > 0 and left[-1] < names.shape[1] - 3  # whole, and not at the pictures' edge

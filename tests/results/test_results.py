@@ -167,7 +167,7 @@ def test_what_a_trial_says_of_itself(make_sweep: Any) -> None:
     failed = results.trial("0002")
     assert failed.ends == "failed" and str(failed.error).startswith("Traceback") and failed.epoch == 0
     for ask in (lambda: failed.metrics, failed.images, failed.load):
-        with pytest.raises(GenlabError, match="trial 0002 has no epoch : it has none yet"):
+        with pytest.raises(GenlabError, match="trial 0002 has no epoch: it has none yet"):
             ask()
     assert "0000" in repr(best) and results.name in repr(results)
 

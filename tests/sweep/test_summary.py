@@ -14,6 +14,7 @@ from PIL import Image
 
 from genlab.errors import StorageError
 from genlab.report.contact_sheet import contact_sheet
+from genlab.report.curves import curves
 from genlab.sweep import Sweep, choice, log_uniform
 from genlab.sweep import summary as module
 from genlab.sweep.plan import Plan, make
@@ -148,7 +149,8 @@ def test_the_page_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ended.trial("0005", 0.3, None, ends="diverged", settings={"lr": 0.05})
     ended.trial("0006", 0.4, ends=None, settings={"lr": 0.06})
     there: list[bool] = []
-    ended.drain.notify = lambda n: there.append(ended.records.storage.exists("contact_sheet.png"))
+    pictures = {"contact_sheet.png", "curves.png"}
+    ended.drain.notify = lambda n: there.append(pictures <= {*ended.records.storage.names()})
     code, lines = ended.end(capsys)
     assert there == [True]  # MLflow gets it with the end
     name, storage = ended.records.name, f"{tmp_path}/my results"
@@ -168,6 +170,7 @@ def test_the_page_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "pruned while it was ahead of the best: trial 0003, loss 0.05 at epoch 1, against 0.1",
         f"train it to its end: python sweeps/toy.py --storage '{storage}' --trials 1 --set lr=0.03",
         f"contact sheet: {storage}/{name}/contact_sheet.png",
+        f"curves: {storage}/{name}/curves.png",
         f"review: mlflow ui --backend-store-uri {DATABASE}",
     ]
     assert ended.summary == {
@@ -192,6 +195,8 @@ def test_the_page_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     drawn = Image.open(f"{storage}/{name}/contact_sheet.png")
     assert drawn.format == "PNG"
     np.testing.assert_array_equal(np.asarray(drawn), np.asarray(contact_sheet(ended.records)))
+    drawn = Image.open(f"{storage}/{name}/curves.png")
+    np.testing.assert_array_equal(np.asarray(drawn), np.asarray(curves(ended.records)))
 
 
 @pytest.mark.parametrize(
@@ -312,9 +317,11 @@ def test_stopped_before_its_time_it_can_go_on(
     assert said(lines, "best: ") == "trial 0000, loss 0.5"  # so far
     assert ended.records.events[-1]["event"] == "epoch" and ended.notified == []
     first = Image.open(ended.records.storage.where("contact_sheet.png"))
+    curve = ended.records.storage.read("curves.png")
     ended.trial("0001", 0.4, settings={"lr": 0.02})
     assert said(ended.end(capsys)[1], "best: ") == "trial 0001, loss 0.4" and ended.summary["trials"] == 2
     assert Image.open(ended.records.storage.where("contact_sheet.png")).height > first.height  # drawn anew
+    assert ended.records.storage.read("curves.png") != curve
 
 
 def test_a_sheet_that_cannot_be_drawn_and_an_end_that_cannot_be_written_cost_nothing_else(
@@ -325,10 +332,16 @@ def test_a_sheet_that_cannot_be_drawn_and_an_end_that_cannot_be_written_cost_not
 
     ended = Ended(tmp_path)
     ended.trial("0000", 0.5)
-    monkeypatch.setattr(module, "contact_sheet", fails)
-    code, lines = ended.end(capsys)
-    assert code == 0 and said(lines, "contact sheet: ") == "could not be drawn: no font"
-    assert "contact_sheet.png" not in ended.records.storage.names()
+    for picture, file, draw in (
+        ("curves", "curves.png", "curves"),
+        ("contact sheet", "contact_sheet.png", "contact_sheet"),
+    ):
+        monkeypatch.setattr(module, draw, fails)
+        ended.records.storage.delete(file)
+        code, lines = ended.end(capsys)
+        assert code == 0 and said(lines, f"{picture}: ") == "could not be drawn: no font"
+        assert file not in ended.records.storage.names()
+        ended.notified[:-1] = []
     assert said(lines, "best: ") == "trial 0000, loss 0.5" and ended.summary["best"] == "0000"
     assert ended.notified == [len(ended.records.events)]
     monkeypatch.setattr(ended.records, "append", fails)
@@ -390,7 +403,7 @@ def test_where_mlflow_shows_it_or_how_it_gets_the_rest(
     ended.drain.close = close
     told = [line.format(ended.storage.url, ended.records.name) for line in expected]
     code, lines = ended.end(capsys, uri=uri)
-    assert code == 0 and lines[lines.index(next(line for line in lines if line.startswith("contact"))) + 1 :] == told
+    assert code == 0 and lines[lines.index(next(line for line in lines if line.startswith("curves"))) + 1 :] == told
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")  # as a user of `uv run` would type it
     by_uv = [line.replace("mlflow ui", "uv run mlflow ui").replace("  genlab", "  uv run genlab") for line in told]
     assert ended.end(capsys, uri=uri)[1][-len(told) :] == by_uv

@@ -62,7 +62,7 @@ def test_networks_are_those_of_the_state_of_the_best_and_the_last_epoch(machine:
     torch.testing.assert_close(trial.load(task=Hill)["features"].weight, same, rtol=0, atol=0)
     with pytest.raises(GenlabError, match=r"epoch 2 of trial 0000 were not kept; those of these epochs are: 1, 4"):
         trial.load(task=Hill, epoch=2)
-    with pytest.raises(GenlabError, match="import that task's class and pass it as"):
+    with pytest.raises(GenlabError, match="import that task's class and pass it, as"):
         trial.load()
     with pytest.raises(GenlabError, match="there is no number 1"):
         trial.load(task=Hill, replica=1)

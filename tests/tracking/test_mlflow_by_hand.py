@@ -222,6 +222,7 @@ def test_runs_begin_and_end_as_their_trials_do(database: str, tmp_path: Path) ->
     words = [back[name][0] for name in ("0004", "0005", "confirm-0000-0", "hand-1")]
     assert words == ["KILLED", "RUNNING", "FINISHED", "RUNNING"]
     sweep.storage.write("contact_sheet.png", b"the page")
+    sweep.storage.write("curves.png", b"the curves")
     sender.publish(sweep.event("end", summary=SUMMARY))
     there = There(database)
     assert there.ends()["hand-1"] == ("FINISHED", 1_760_000_015_500)
@@ -270,9 +271,10 @@ def test_runs_begin_and_end_as_their_trials_do(database: str, tmp_path: Path) ->
     assert there.files("0003") == ["config.json", "traceback.txt"] and there.text("0003", "traceback.txt") == TRACE
     config = {"seed": 7, "epochs": 2, "lr": 0.1, "loss": "hinge", "sizes": [1, 2], "flip": True, "none": None}
     assert json.loads(there.text("0000", "config.json")) == config
-    names = ["contact_sheet.png", "data.json", "manifest.json", "prepared.json", "summary.json"]
+    names = ["contact_sheet.png", "curves.png", "data.json", "manifest.json", "prepared.json", "summary.json"]
     assert there.files("hand-1") == names
     assert there.text("hand-1", "contact_sheet.png") == "the page"
+    assert there.text("hand-1", "curves.png") == "the curves"
     assert json.loads(there.text("hand-1", "data.json")) == {"mnist": {"n": 60}}
     assert json.loads(there.text("hand-1", "prepared.json")) == {"judge": {"accuracy": 0.75}}
     assert json.loads(there.text("hand-1", "summary.json")) == SUMMARY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from genlab.data.sources import cifar10, digits, image_folder, mnist
+from genlab.data.sources import celeba, cifar10, digits, image_folder, mnist
 from genlab.data.sources.source import Source
 
 __all__ = ["Source", "find"]
@@ -19,6 +19,8 @@ def find(name: str, split: str, image_size: int, data_root: str | os.PathLike[st
         return digits.find(split, image_size)
     if name == "cifar10":
         return cifar10.find(split, image_size, data_root)
+    if name == "celeba":
+        return celeba.find(split, image_size, data_root)
     if name in mnist.FOLDERS:
         return mnist.find(name, split, image_size, data_root)
     return image_folder.find(name, split, image_size, data_root)

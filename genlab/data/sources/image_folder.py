@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 
-from genlab.data.cache import Pixels, Rows
+from genlab.data.cache import Pixels
 from genlab.data.paths import named_roots
-from genlab.data.sources.source import Source, read_bytes
+from genlab.data.sources.image_files import Paths, decoded
+from genlab.data.sources.source import Source
 from genlab.data.splits import stratified
 from genlab.errors import DataError
 from genlab.randomness import derive
@@ -22,7 +19,6 @@ from genlab.randomness import derive
 _EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _FOLDERS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
 _FEWEST = 10
-_PNG_END = b"IEND\xaeB`\x82"
 
 
 class _Listing(NamedTuple):
@@ -37,16 +33,6 @@ class _Listing(NamedTuple):
         return self._replace(files=[self.files[i] for i in items], labels=[self.labels[i] for i in items])
 
 
-class _Paths:
-    """Files as paths, made one at a time: a path takes several times the memory of its name."""
-
-    def __init__(self, folder: Path, files: list[str]) -> None:
-        self._folder, self._files = folder, files
-
-    def __iter__(self) -> Iterator[Path]:
-        return (self._folder / file for file in self._files)
-
-
 def find(name: str, split: str, image_size: int, data_root: str | os.PathLike[str] | None) -> Source:
     """The split's own folder (`train`, `validation` or `val`, `test`) or, where absent, a tenth of the training images.
 
@@ -57,14 +43,11 @@ def find(name: str, split: str, image_size: int, data_root: str | os.PathLike[st
     folder = _folder(name, data_root)
     chosen = _choose(folder, split)
 
-    def read_row(item: int) -> torch.Tensor:
-        return _decode(chosen.folder / chosen.files[item], image_size)
-
     def read() -> Pixels:
-        images = Rows((len(chosen.files), 3, image_size, image_size), read_row)
+        images = decoded(chosen.folder, chosen.files, image_size)
         return Pixels(images, torch.tensor(chosen.labels) if chosen.classes else None, chosen.classes)
 
-    return Source(_Paths(chosen.folder, chosen.files), read, detail=f"{chosen.classes} {chosen.labels}")
+    return Source(Paths(chosen.folder, chosen.files), read, detail=f"{chosen.classes} {chosen.labels}")
 
 
 def _folder(name: str, data_root: str | os.PathLike[str] | None) -> Path:
@@ -148,26 +131,3 @@ def _walk(folder: Path, sub: str) -> list[str]:
         folders[:] = [each for each in folders if not each.startswith(".")]
         found += [(Path(where) / file).relative_to(folder).as_posix() for file in files if _is_image(file)]
     return sorted(found)
-
-
-def _decode(path: Path, size: int) -> torch.Tensor:
-    """uint8 [3,size,size]: the short side resized (bilinear, antialiased) to `size` and the middle cut out."""
-    data = read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "PNG":  # its checksums and its end, which decoding alone does not look at
-                Image.open(io.BytesIO(data)).verify()
-                if _PNG_END not in data:
-                    raise OSError("no end marker")
-            fitted = ImageOps.fit(_rgb(image), (size, size), Image.Resampling.BILINEAR)
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise DataError(f"{path} is not an image, or is truncated or altered ({error})") from error
-    # By numpy, in this thread: torch would call all of its own threads for every image.
-    return torch.from_numpy(np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1)))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Upright, in three channels of eight bits."""
-    if image.mode.startswith("I"):  # 16 bits a pixel, which convert("RGB") would clip instead of scale
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    return ImageOps.exif_transpose(image).convert("RGB")
