@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# before torch is imported, here and in whatever the tests start: layers this small lose more to threads that wait for
+# each other, on a busy machine, than they gain from a second core
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # on a busy machine examples may take long
 settings.register_profile("genlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("genlab")

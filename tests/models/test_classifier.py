@@ -86,16 +86,6 @@ def test_refusals():
         Classifier(**good)(torch.zeros(2, 3, 32, 32))
 
 
-@pytest.fixture
-def one_thread():
-    """Layers this small lose more to waiting threads, on a busy machine, than they gain from a second core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.mark.usefixtures("one_thread")
 def test_reads_more_than_97_percent_of_handwritten_digits_it_has_not_seen():
     datasets = pytest.importorskip("sklearn.datasets")
     digits = datasets.load_digits()

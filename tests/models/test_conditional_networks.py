@@ -140,7 +140,7 @@ def channels(network: nn.Module) -> list[int]:
 
 
 def test_the_networks_of_128_pixels_have_a_layer_more() -> None:
-    """The report's extension: six transposed convolutions, the widest sixteen times the narrowest, as 2048 is of 128."""
+    """The report's extension: six transposed convolutions, the widest 16 times the narrowest, as 2048 is of 128."""
     generator = Generator(nz=10, ngf=2, channels=3, image_size=128)
     assert channels(generator) == [32, 16, 8, 4, 2, 3]
     discriminator = Discriminator(ndf=2, channels=3, image_size=128)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import toys
 from made_sweeps import migrated  # noqa: F401 - a fixture
-from one_process import Elsewhere
+from one_process import Drain, Elsewhere
 from toys import Runner
 
 from genlab.sweep import Sweep
@@ -28,6 +28,12 @@ def results(migrated: Path, tmp_path: Path) -> Path:  # noqa: F811
     folder.mkdir()
     shutil.copy(migrated, folder / "mlflow.db")
     return folder
+
+
+@pytest.fixture
+def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow hears nothing: each sweep would wait for it to start, and to take everything."""
+    monkeypatch.setattr("genlab.tracking.drain.Drain", Drain)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 import toys
 
 from genlab.sweep.worker import LaneSettings, Rank
-from genlab.tasks import FromTask
+from genlab.tasks import FromTask, Task
 from genlab.training import Checkpoint
 
 
@@ -43,7 +43,7 @@ class Needs(toys.Toy):
 
 def rank(
     folder: Path,
-    task: type[toys.Toy] = toys.Toy,
+    task: type[Task] = toys.Toy,
     number: int = 0,
     world_size: int = 1,
     attempt: str = "a",

@@ -125,7 +125,7 @@ def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
     Path(records.storage.where(gone.report.path)).unlink()
     Path(records.storage.where(cut.report.path)).write_bytes(contents[1][:-1])
     Path(records.storage.where(last.state.path)).write_bytes(contents[2][: len(contents[2]) // 2])
-    code, records = run_sweep(sweep, resume=records.name, trials=6)
+    code, records = run_sweep(sweep, resume=records.name, trials=6, lanes=1)
     assert code == 0 and len(records.trials) == 6
     trial = records.trials["0000"]
     for epoch, content in zip((2, 5), contents, strict=False):

@@ -46,12 +46,15 @@ def test_what_the_page_expects_is_looked_for(expected: str, printed: str, well: 
     assert matches(expected, printed) is well
 
 
-def test_the_page_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_does_what_it_says(
+    shared_ray: str, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a Ray and in an MLflow database that are there already, as from the second sweep of a user on."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", shared_ray)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")  # as under `uv run`
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     script, names = Path(SCRIPT), dict[str, object]()
     done: list[str] = []
     for kind, body in BLOCK.findall(PAGE.read_text()):

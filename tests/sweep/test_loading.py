@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +18,7 @@ from one_process import Machine, curve_sweep, machine
 from tiny_tasks import Tiny, TinyConfig
 
 from genlab.errors import GenlabError
-from genlab.sweep import loading
+from genlab.sweep import loading, rehearsal
 from genlab.tasks import ClassifierConfig
 
 __all__ = ["machine"]
@@ -101,21 +104,35 @@ def test_what_cannot_be_pickled_is_refused_with_its_line_and_without_ray(tmp_pat
     assert f"Task cannot be sent to the lanes, since LOCK (own.py:{line}), to which it refers, cannot" in done.stderr
 
 
-@pytest.fixture
-def real(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Tries tasks in a process, as a sweep does; Ray alone is played."""
+def test_a_dry_run_does_one_step_elsewhere_and_leaves_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("genlab.sweep.command.Elsewhere", loading.Elsewhere)
+    sweep = curve_sweep(settings={"level": 5.0})
+    assert machine.run(sweep, dry_run=True, seeds=2) == 0
+    assert "passed, on one worker: loss 8" in capfd.readouterr().out  # the level, and 3 of the first epoch's own
+    assert machine.storage.names() == [] and machine.pools == []
+
+
+class Here(loading.Elsewhere):
+    """Does in this process what another one would do, without the seconds of its start."""
+
+    def __init__(self, code: bytes, order: Any) -> None:
+        said = json.dumps(rehearsal._found(json.loads(json.dumps(order)), code))
+        self.process: Any = SimpleNamespace(stdout=io.BytesIO(said.encode()), wait=lambda: 0, kill=lambda: None)
+
+
+@pytest.fixture
+def rehearsing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Tries tasks as a sweep does; Ray and the other process alone are played."""
+    monkeypatch.setattr("genlab.sweep.command.Elsewhere", Here)
     return machine
 
 
-def test_a_dry_run_does_one_step_elsewhere_and_leaves_nothing(real: Machine, capfd: pytest.CaptureFixture[str]) -> None:
-    sweep = curve_sweep(settings={"level": 5.0})
-    assert real.run(sweep, dry_run=True, seeds=2) == 0
-    assert "passed, on one worker: loss 8" in capfd.readouterr().out  # the level, and 3 of the first epoch's own
-    assert real.storage.names() == [] and real.pools == []
+def test_a_first_step_that_fails_is_told_and_leaves_nothing(rehearsing: Machine) -> None:
     with pytest.raises(GenlabError, match=r"(?s)trial 0 failed in its first step: .*ZeroDivisionError: the curve br"):
-        real.run(curve_sweep(settings={"fail_at": 1}), dry_run=True)
-    assert real.storage.names() == []
+        rehearsing.run(curve_sweep(settings={"fail_at": 1}), dry_run=True)
+    assert rehearsing.storage.names() == []
 
 
 @pytest.mark.parametrize(
@@ -125,10 +142,10 @@ def test_a_dry_run_does_one_step_elsewhere_and_leaves_nothing(real: Machine, cap
         ({"dataset": "image_folder:/absent"}, "/absent"),
     ],
 )
-def test_a_dry_run_reads_the_data(real: Machine, options: dict[str, Any], why: str) -> None:
+def test_a_dry_run_reads_the_data(rehearsing: Machine, options: dict[str, Any], why: str) -> None:
     sweep = curve_sweep(task="classifier", metric=ClassifierConfig().reports()[0], grid=())
     with pytest.raises(GenlabError, match=why):
-        real.run(sweep, dry_run=True, **options)
+        rehearsing.run(sweep, dry_run=True, **options)
 
 
 class Once(Tiny):
@@ -147,11 +164,12 @@ class Once(Tiny):
         return torch.zeros(count)
 
 
-def test_one_step_is_one(real: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_step_is_one(rehearsing: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Once, "made", 0)
     sweep = curve_sweep(task=Once, metric="accuracy", mode="max", grid=())
-    assert real.run(sweep, dry_run=True) == 0
+    assert rehearsing.run(sweep, dry_run=True) == 0
     with pytest.raises(GenlabError, match="did not report precision, but accuracy, "):
-        real.run(dataclasses.replace(sweep, task=Imprecise, metric="precision"), dry_run=True)
+        rehearsing.run(dataclasses.replace(sweep, task=Imprecise, metric="precision"), dry_run=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,17 +1,16 @@
-"""The scripts of docs/tasks.md, taken out of the page: alone, on two workers, resumed, over seeds, confirmed."""
+"""The scripts of docs/tasks.md, taken out of the page: alone, resumed, over seeds, confirmed, one on two workers."""
 
 from __future__ import annotations
 
-import importlib.util
-import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from one_process import Machine, machine
+from page_scripts import SCRIPTS, module
 from PIL import Image
 from toys import Runner
 
@@ -22,26 +21,10 @@ from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 from genlab.training import Trial
 
-PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
-SCRIPTS = {
-    match.group(1): code
-    for code in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    if (match := re.search(r'name="(\w+)"', code))
-}
+__all__ = ["machine"]
+
 IMAGES = {"vae": "samples", "dann": "domains", "robust": "adversarial"}  # what the contact sheet shows
-pytestmark = pytest.mark.parametrize("name", IMAGES)
-
-
-def module(name: str, folder: Path) -> ModuleType:
-    """The script, imported from a file of its own."""
-    path = folder / f"{name}.py"
-    path.write_text(SCRIPTS[name])
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[name] = made
-    spec.loader.exec_module(made)
-    return made
+BY_NAME = pytest.mark.parametrize("name", IMAGES)
 
 
 def check_sheet(records: Records) -> None:
@@ -56,11 +39,13 @@ def reports(records: Records) -> list[EpochReport]:
     return [EpochReport.decode(records.storage.read_named(e.report), "report") for e in last if e is not None]
 
 
+@BY_NAME
 def test_it_is_short(name: str) -> None:
     assert set(SCRIPTS) == set(IMAGES)
     assert len(SCRIPTS[name].splitlines()) <= 90
 
 
+@BY_NAME
 def test_it_learns(name: str, tmp_path: Path) -> None:
     """On one process, to its last epoch, and its networks are loaded from the checkpoint alone."""
     sweep = module(name, tmp_path).SWEEP
@@ -78,19 +63,34 @@ def test_it_learns(name: str, tmp_path: Path) -> None:
     assert loaded.keys() == trial.replicas[0].networks.keys()  # type: ignore[attr-defined]
 
 
-def test_on_two_workers_over_seeds_and_confirmed(run_sweep: Runner, name: str, tmp_path: Path) -> None:
-    """One of them also resumed; all of them are below, as commands."""
+@BY_NAME
+def test_over_seeds_resumed_and_confirmed(machine: Machine, name: str, tmp_path: Path) -> None:
+    """In this process; below, as commands."""
+    sweep = module(name, tmp_path).SWEEP
+    assert machine.run(sweep, seeds=2, confirm=1, scheduler="fifo", epochs=2, trials=1) == 0
+    assert list(machine.records.trials) == ["0000", "confirm-0000"]
+    assert machine.run(sweep, resume=machine.records.name, trials=2) == 0
+    assert len(machine.records.trials) >= 3
+    check(machine.records, name)
+
+
+@pytest.mark.usefixtures("untracked")
+def test_a_lane_of_two_workers_does_what_one_process_does(run_sweep: Runner, tmp_path: Path) -> None:
+    """A script without BatchNorm, for which ranks would have batches of their own. The lane is sent it whole."""
     import ray.cloudpickle
 
-    page: Any = module(name, tmp_path)
+    page: Any = module("vae", tmp_path)
     ray.cloudpickle.register_pickle_by_value(page)
-    options: dict[str, Any] = {"workers": 2, "seeds": 2, "confirm": 1, "scheduler": "fifo", "lanes": 1}
-    code, records = run_sweep(page.SWEEP, **options, epochs=2, trials=1)
-    assert code == 0 and list(records.trials) == ["0000", "confirm-0000"]
-    if name == "dann":
-        code, records = run_sweep(page.SWEEP, resume=records.name, trials=2)
-        assert code == 0 and len(records.trials) >= 3
-    check(records, name)
+    code, records = run_sweep(page.SWEEP, workers=2, seeds=2, confirm=1, epochs=2, trials=1)
+    assert code == 0
+    check(records, "vae")
+    alone = Trial(page.VAETask, build(page.VAEConfig, {"epochs": 2}), Context(), replicas=2)
+    alone.advance()
+    alone.advance()
+    (there,) = [report for report in reports(records) if not report.trial.startswith("confirm-")]
+    for one, two in zip(alone.reports, there.replicas, strict=True):
+        for name in ("elbo", "reconstruction", "kl"):
+            assert two.metrics[name] == pytest.approx(one.metrics[name], rel=1e-4)
 
 
 def check(records: Records, name: str) -> None:
@@ -105,6 +105,7 @@ def check(records: Records, name: str) -> None:
     check_sheet(records)
 
 
+@BY_NAME
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_as_commands(name: str, workers: str, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import numpy as np
+import page_scripts
 import pytest
-import test_page
 from one_process import Machine
 from one_process import machine as machine
 from PIL import Image
@@ -17,23 +17,24 @@ import genlab
 from genlab.report.contact_sheet import CELL, COLUMN_HEAD, EMPTY, GAP, HEAD, LABEL, MARGIN
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
+IN_README = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 SCRIPTS = {
     match[1]: code
-    for code in [*re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE), *test_page.SCRIPTS.values()]
+    for code in (*IN_README, *page_scripts.SCRIPTS.values())
     if (match := re.search(r'name="([\w-]+)"', code))
 }
 
 
 def test_there_are_some_in_each() -> None:
-    assert test_page.SCRIPTS and SCRIPTS.keys() > test_page.SCRIPTS.keys()
+    assert page_scripts.SCRIPTS and SCRIPTS.keys() > page_scripts.SCRIPTS.keys()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_cell_of_a_trained_epoch_holds_a_picture(
     name: str, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(test_page.SCRIPTS, name, SCRIPTS[name])
-    sweep = test_page.module(name, tmp_path).SWEEP
+    monkeypatch.setitem(page_scripts.SCRIPTS, name, SCRIPTS[name])
+    sweep = page_scripts.module(name, tmp_path).SWEEP
     assert machine.run(sweep, trials=2, epochs=2, scheduler="fifo") == 0
     results = genlab.open(machine.records.storage.url)
     assert list(results.trials().epoch) == [2, 2]

@@ -23,8 +23,17 @@ from genlab.training import Loop, prepare, prepared
 SCRIPTS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.py"))
 COMMAND = re.compile(r"^uv run (sweeps/\w+\.py.*)$", re.MULTILINE)
 SMALL: dict[str, Any] = {
-    **{"ngf": 16, "ndf": 16, "nz": 20, "init": "default", "lr_generator": 1e-3, "lr_discriminator": 1e-3},
-    **{"batch_size": 32, "epoch_steps": 50, "evaluation_samples": 200, "judge_steps": 100, "reuse_fakes": True},
+    "ngf": 16,
+    "ndf": 16,
+    "nz": 20,
+    "init": "default",
+    "lr_generator": 1e-3,
+    "lr_discriminator": 1e-3,
+    "batch_size": 32,
+    "epoch_steps": 50,
+    "evaluation_samples": 200,
+    "judge_steps": 100,
+    "reuse_fakes": True,
 }
 """Of a GAN, so that two epochs take a second."""
 LEARN: dict[str, dict[str, Any]] = {

@@ -9,13 +9,13 @@ from genlab.sweep import Sweep, log_uniform, main
 
 
 def sweep(trace: str) -> Sweep:
-    """Nine epochs of a tenth of a second."""
+    """Nine short epochs."""
     return Sweep(
         name="toy",
         task=toys.Toy,
         metric="loss",
         space={"lr": log_uniform(1e-4, 1e-1)},
-        settings={"epochs": 9, "sleep": 0.1, "trace": trace},
+        settings={"epochs": 9, "sleep": 0.02, "trace": trace},
         trials=5,
     )
 

@@ -115,7 +115,6 @@ def test_what_a_loss_leaves_out_is_refused_in_the_first_step(kind: type[PhasedTa
 
 
 def on_two(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
     store = dist.FileStore(os.path.join(folder, "store"), 2)  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     said = {}

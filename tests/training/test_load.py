@@ -34,31 +34,41 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     ),
 }
 CODE = """
-import sys, torch, genlab
-networks = genlab.load(sys.argv[1], replica=1)
-inputs = torch.load(sys.argv[2])
-assert not any(network.training for network in networks.values())
-torch.save({name: networks[name](each).detach() for name, each in inputs.items()}, sys.argv[3])
+import pathlib, sys, torch, genlab
+for folder in pathlib.Path(sys.argv[1]).iterdir():
+    networks = genlab.load(folder / "state.safetensors", replica=1)
+    inputs = torch.load(folder / "inputs.pt")
+    assert not any(network.training for network in networks.values())
+    torch.save({name: networks[name](each).detach() for name, each in inputs.items()}, folder / "outputs.pt")
 """
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_loaded_networks_give_bitwise_what_the_trained_ones_do(case: str, tmp_path: Path) -> None:
-    kind, config, shapes = CASES[case]
-    trial = Trial(kind, config, Context(), replicas=2)
-    trial.advance()
-    (tmp_path / "state.safetensors").write_bytes(trial.checkpoint().encode())
-    inputs = {name: torch.rand(shape) for name, shape in shapes.items()}
-    torch.save(inputs, tmp_path / "inputs.pt")
-    paths = [str(tmp_path / name) for name in ("state.safetensors", "inputs.pt", "outputs.pt")]
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """By case what each network said here after its training, and what it says loaded by a process of its own."""
+    root = tmp_path_factory.mktemp("loaded")
+    trained = {}
+    for case, (kind, config, shapes) in CASES.items():
+        trial = Trial(kind, config, Context(), replicas=2)
+        trial.advance()
+        folder = root / case
+        folder.mkdir()
+        (folder / "state.safetensors").write_bytes(trial.checkpoint().encode())
+        inputs = {name: torch.rand(shape) for name, shape in shapes.items()}
+        torch.save(inputs, folder / "inputs.pt")
+        networks = trial.replicas[1].networks  # type: ignore[attr-defined]
+        trained[case] = {name: network.eval()(inputs[name]) for name, network in networks.items()}
     # no folder of this machine holds a data set: its cache is an empty one that cannot be written to
     nowhere = {"GENLAB_CACHE": "/proc/nowhere", "PATH": "", "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    subprocess.run([sys.executable, "-c", CODE, *paths], check=True, env=nowhere)
-    outputs = torch.load(paths[2])
-    trained = trial.replicas[1].networks  # type: ignore[attr-defined]
-    assert outputs.keys() == trained.keys()
-    for name, network in trained.items():
-        assert torch.equal(outputs[name], network.eval()(inputs[name]))
+    subprocess.run([sys.executable, "-c", CODE, str(root)], check=True, env=nowhere)
+    return {case: (trained[case], torch.load(root / case / "outputs.pt")) for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loaded_networks_give_bitwise_what_the_trained_ones_do(case: str, outputs: dict[str, Any]) -> None:
+    trained, loaded = outputs[case]
+    assert trained.keys() == loaded.keys() == CASES[case][2].keys()
+    assert all(torch.equal(trained[name], loaded[name]) for name in trained)
 
 
 def test_a_script_defined_task_is_passed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import page_scripts
 import pytest
 import tiny_tasks
 import torch
@@ -17,10 +18,12 @@ from tiny_tasks import Attacked, Conditional, PseudoLabels, Tiny, TinyConfig, Tw
 from torch import nn
 
 from genlab.errors import GenlabError
-from genlab.tasks import ClassifierConfig, Context, GANConfig, PhasedTask, build
+from genlab.tasks import ClassifierConfig, Context, DAEConfig, GANConfig, PhasedTask, VAEConfig, build
 from genlab.tasks.classifier import ClassifierTask
+from genlab.tasks.dae import DAETask
 from genlab.tasks.gan import GAN
-from genlab.training import Loop
+from genlab.tasks.vae import VAETask
+from genlab.training import Loop, Trial
 from genlab.training.loop import SPEED
 
 
@@ -100,6 +103,7 @@ class OfImages(Tiny):
 
 GAN_SETTINGS = SMALL | {"epoch_steps": 1, "batch_size": 32, "discriminator_steps": 2, "init": "default"}
 CLASSIFIER_SETTINGS = {"epoch_steps": 1, "batch_size": 32, "width": 8}
+VAE_SETTINGS = CLASSIFIER_SETTINGS | {"nz": 4, "augment": "crop_flip"}
 JUDGED = build(GANConfig, SMALL | {"init": "default", "evaluation_samples": 75})  # an odd number
 TASKS: dict[str, tuple[type[PhasedTask], Any]] = {
     "gan": (Plain, build(GANConfig, GAN_SETTINGS)),
@@ -109,13 +113,16 @@ TASKS: dict[str, tuple[type[PhasedTask], Any]] = {
     "instance": (Plain, build(GANConfig, GAN_SETTINGS | {"normalization": "instance", "augment": "flip"})),
     "classifier": (PlainClassifier, build(ClassifierConfig, CLASSIFIER_SETTINGS | {"augment": "crop_flip"})),
     "rotations": (PlainClassifier, build(ClassifierConfig, CLASSIFIER_SETTINGS | {"target": "rotation"})),
+    "vae": (VAETask, build(VAEConfig, VAE_SETTINGS)),
+    "convolutional vae": (VAETask, build(VAEConfig, VAE_SETTINGS | {"architecture": "convolutional"})),
+    "dae": (DAETask, build(DAEConfig, CLASSIFIER_SETTINGS)),
     "conditional": (Conditional, build(TinyConfig, {"epoch_steps": 1})),
     "transform": (Attacked, build(TinyConfig, {"epoch_steps": 1})),
     "two streams": (TwoDomains, build(TinyConfig, {"epoch_steps": 1})),
 }
 
 
-def found_by(context: Context) -> dict[str, Any]:
+def found_by(context: Context, folder: Path) -> dict[str, Any]:
     """Everything that the tests below compare."""
     found: dict[str, Any] = {}
     for name, (kind, config) in TASKS.items():
@@ -169,6 +176,13 @@ def found_by(context: Context) -> dict[str, Any]:
         "labels": subset.labels,
         "batch": loop.batches["first"].global_batch,
     }
+    found["scripts"] = {}
+    for name in page_scripts.SCRIPTS:
+        sweep = page_scripts.module(name, folder).SWEEP
+        config = build(sweep.task.Config, {**sweep.settings, "epochs": 1, "epoch_steps": 3})
+        (report,) = Trial(sweep.task, config, context).advance()
+        metrics = {n: value for n, value in report.metrics.items() if n not in SPEED}
+        found["scripts"][name] = metrics, list(report.steps), list(report.images)
     strided = (torch.arange(12) + 100 * context.rank).view(3, 4)[:, ::2]  # does not lie in memory as it reads
     asked: list[int] = []
     found["collectives of other kinds"] = {
@@ -195,11 +209,12 @@ def found_by(context: Context) -> dict[str, Any]:
 
 
 def on_a_rank(rank: int, world_size: int, folder: str) -> None:
-    torch.set_num_threads(1)
     if world_size > 1:
         store = dist.FileStore(os.path.join(folder, "store"), world_size)  # type: ignore[attr-defined]
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world_size)
-    torch.save(found_by(Context(rank, world_size)), os.path.join(folder, f"{world_size}-{rank}.pt"))
+    own = Path(folder) / f"{world_size}-{rank}"
+    own.mkdir()
+    torch.save(found_by(Context(rank, world_size), own), own.with_suffix(".pt"))
     if world_size > 1:
         dist.barrier()  # a rank that leaves early would break off what the other still hears
         dist.destroy_process_group()
@@ -209,9 +224,7 @@ def on_a_rank(rank: int, world_size: int, folder: str) -> None:
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
     """By one process, and by each of two ranks."""
     folder: Path = tmp_path_factory.mktemp("ranks")
-    threads = torch.get_num_threads()
     on_a_rank(0, 1, str(folder))
-    torch.set_num_threads(threads)
     mp.spawn(on_a_rank, (2, str(folder)), nprocs=2)  # type: ignore[attr-defined]
     alone, *ranks = [torch.load(folder / name, weights_only=False) for name in ("1-0.pt", "2-0.pt", "2-1.pt")]
     return alone, *ranks
@@ -274,6 +287,13 @@ def test_all_networks_end_an_epoch_alike_on_all_ranks(found: tuple[Any, Any, Any
     _, one, other = (each["state"] for each in found)
     assert {name.split("/")[1] for name in one if "running_mean" in name} == {"generator", "discriminator"}
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("name", page_scripts.SCRIPTS)
+def test_the_scripts_of_the_page_train_on_two_ranks(found: tuple[Any, Any, Any], name: str) -> None:
+    """Both report the same, and what one process does: the numbers themselves follow from each rank's own BatchNorm."""
+    alone, *ranks = (each["scripts"][name] for each in found)
+    assert ranks[0] == ranks[1] and alone[0].keys() == ranks[0][0].keys() and alone[1:] == ranks[0][1:]
 
 
 def test_dropout_differs_from_rank_to_rank(found: tuple[Any, Any, Any]) -> None:
