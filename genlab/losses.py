@@ -1,8 +1,9 @@
-"""Adversarial losses: pure functions of discriminator logits, each a mean over samples that is to be minimised.
+"""Losses as pure functions: adversarial ones, and the two terms of a VAE's lower bound, the ELBO.
 
-Below, D(x) is the discriminator's logit, σ the logistic function and E a mean; σ(D) is the probability "real". Real
-and fake logits are averaged on their own, so their numbers may differ. All of them stay finite, and their gradients
-too, at any finite logit.
+Adversarial losses are functions of discriminator logits, each a mean over samples that is to be minimised. D(x) is the
+discriminator's logit, σ the logistic function and E a mean; σ(D) is the probability "real". Real and fake logits are
+averaged on their own, so their numbers may differ. All of them stay finite, and their gradients too, at any finite
+logit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 
 class AdversarialLoss(NamedTuple):
@@ -75,3 +76,26 @@ ADVERSARIAL: dict[str, AdversarialLoss] = {
     "hinge": hinge,
 }
 """The losses by the names that settings use."""
+
+
+def bernoulli_log_likelihood(logits: Tensor, images: Tensor) -> Tensor:
+    """Σ x·log σ(l) + (1 - x)·log(1 - σ(l)) over the pixels of each image, in nats, [N]: the ELBO's reconstruction term
+    (Kingma & Welling 2014, arXiv:1312.6114, appendix C.1), the negative of binary cross-entropy.
+
+    A pixel between 0 and 1 counts as the chance that a black-and-white one is white: the result is the mean
+    log-likelihood of images that are drawn so. Its largest value, at σ(l) = x, is minus the entropy of the pixels.
+
+    Args:
+        logits: [N, ...], of p(x|z).
+        images: [N, ...] in [0, 1].
+    """
+    return -binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(1)
+
+
+def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, exp(log_variance)) ‖ N(0, I)) = ½ Σ (mean² + exp(log_variance) - 1 - log_variance), in nats, [N].
+
+    Kingma & Welling 2014, appendix B, where its negative stands: the ELBO is the reconstruction term minus this. Never
+    below 0, and 0 at mean 0 and log variance 0 alone. Both arguments are [N, nz].
+    """
+    return (mean.square() + log_variance.expm1() - log_variance).sum(1) / 2

@@ -3,7 +3,7 @@
 uv run sweeps/dcgan.py
 uv run sweeps/dcgan.py --dataset mnist --set epoch_steps=none --trials 24
 
-The list of --grid is a report's study of one thing at a time, around batches of 128, nz 100, width 32 and rates of 2e-4:
+The list of --grid is a report's study of one thing at a time, around batches of 128, nz 100, width 32, rates of 2e-4:
 
 uv run sweeps/dcgan.py --dataset mnist --set epoch_steps=none --grid --seeds 3
 uv run sweeps/dcgan.py --dataset cifar10 --set epoch_steps=none --grid --set discriminator_steps=1,2,3,4,5

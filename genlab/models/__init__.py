@@ -1,5 +1,6 @@
 """Networks, as plain torch modules."""
 
+from genlab.models.autoencoders import VAE, DenoisingAutoencoder, reparameterize
 from genlab.models.classifier import Classifier
 from genlab.models.dcgan import (
     IMAGE_SIZES,
@@ -22,13 +23,16 @@ __all__ = [
     "INITS",
     "NOISES",
     "NORMALIZATIONS",
+    "VAE",
     "Classifier",
+    "DenoisingAutoencoder",
     "Discriminator",
     "FullyConnectedDiscriminator",
     "FullyConnectedGenerator",
     "Generator",
     "initialize",
     "linear_path",
+    "reparameterize",
     "sample_latent",
     "spherical_path",
 ]

@@ -272,7 +272,9 @@ def _grid(
     listed = [dict(zip(choices, values, strict=True)) for values in product(*(c.choices for c in choices.values()))]
     given = listed if choices else sweep.grid
     if not given:
-        raise GenlabError(f"the sweep {sweep.name!r} has no grid: give it one, or name choices by --set KEY=VALUE,VALUE")
+        raise GenlabError(
+            f"the sweep {sweep.name!r} has no grid: give it one, or name choices by --set KEY=VALUE,VALUE"
+        )
     swept = list(dict.fromkeys(name for settings in given for name in settings))
     common = as_dict(build(kind, base))
     rows = []

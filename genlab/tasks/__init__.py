@@ -15,11 +15,13 @@ from genlab.tasks.base import (
 from genlab.tasks.classifier_config import ClassifierConfig
 from genlab.tasks.config import Config, PhasedConfig
 from genlab.tasks.context import Context
+from genlab.tasks.dae_config import DAEConfig
 from genlab.tasks.fields import build
 from genlab.tasks.gan_config import GANConfig
 from genlab.tasks.optimizers import SGD, Adam
 from genlab.tasks.prepared import FromCheckpoint, FromTask, FromWeights, Prepared
 from genlab.tasks.registry import config_class, configs, implementation, task_name
+from genlab.tasks.vae_config import VAEConfig
 
 __all__ = [
     "SGD",
@@ -28,6 +30,7 @@ __all__ = [
     "Config",
     "Context",
     "CustomTask",
+    "DAEConfig",
     "FromCheckpoint",
     "FromTask",
     "FromWeights",
@@ -43,6 +46,7 @@ __all__ = [
     "State",
     "Stream",
     "Task",
+    "VAEConfig",
     "build",
     "config_class",
     "configs",

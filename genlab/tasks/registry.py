@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from genlab.tasks.base import Task
     from genlab.tasks.config import Config
 
-MODULES = {"gan": "gan_config:GANConfig", "classifier": "classifier_config:ClassifierConfig"}
+MODULES = {
+    "gan": "gan_config:GANConfig",
+    "vae": "vae_config:VAEConfig",
+    "dae": "dae_config:DAEConfig",
+    "classifier": "classifier_config:ClassifierConfig",
+}
 
 
 @cache

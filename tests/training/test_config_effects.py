@@ -14,12 +14,15 @@ from test_loop import watch_phases
 from test_ranks import Judged
 from torch import Tensor
 
-from genlab.tasks import ClassifierConfig, Config, Context, GANConfig, Inputs, PhasedTask, build
+from genlab.tasks import ClassifierConfig, Config, Context, DAEConfig, GANConfig, Inputs, PhasedTask, VAEConfig, build
 from genlab.tasks.classifier import ClassifierTask
+from genlab.tasks.dae import DAETask
+from genlab.tasks.vae import VAETask
 from genlab.training import Loop
 from genlab.training.loop import below
 
-G, D, C = "generator", "discriminator", "classifier"  # their weights and their optimizers' states
+# networks: their weights and their optimizers' states
+G, D, C, VAE, DAE = "generator", "discriminator", "classifier", "vae", "dae"
 REAL, LATENT, SIZES = "images of the first batch", "first latents", "sizes of what is compared"
 LEARNED = {G, D}
 
@@ -31,6 +34,8 @@ TASKS: dict[str, tuple[type[PhasedTask], type[Config], dict[str, Any]]] = {
         {"ngf": 4, "ndf": 4, "nz": 4, "batch_size": 8, "epoch_steps": 1, "evaluation_samples": 64, "init": "default"},
     ),
     "classifier": (ClassifierTask, ClassifierConfig, {"width": 4, "features": 8, "batch_size": 8, "epoch_steps": 1}),
+    "vae": (VAETask, VAEConfig, {"width": 8, "nz": 4, "batch_size": 8, "epoch_steps": 1}),
+    "dae": (DAETask, DAEConfig, {"width": 8, "nz": 4, "batch_size": 8, "epoch_steps": 1}),
 }
 EVERYTHING = {REAL, LATENT} | LEARNED
 EFFECTS: dict[str, dict[str, tuple[Any, set[str]]]] = {
@@ -76,6 +81,36 @@ EFFECTS: dict[str, dict[str, tuple[Any, set[str]]]] = {
         "beta1": (0.25, {C}),
         "beta2": (0.9, {C}),
         "epoch_steps": (2, {C}),
+        "epochs": (9, set()),
+    },
+    "vae": {
+        "dataset": ("image_folder", {REAL, VAE}),
+        "image_size": (64, {REAL, VAE}),
+        "augment": ("crop_flip", {REAL, VAE}),
+        "batch_size": (12, {REAL, VAE}),
+        "seed": (1, {REAL, VAE}),
+        "architecture": ("convolutional", {VAE}),
+        "width": (6, {VAE}),
+        "nz": (5, {VAE}),
+        "lr": (1e-2, {VAE}),
+        "beta1": (0.5, {VAE}),
+        "beta2": (0.9, {VAE}),
+        "epoch_steps": (2, {VAE}),
+        "epochs": (9, set()),
+    },
+    "dae": {
+        "dataset": ("image_folder", {REAL, DAE}),
+        "image_size": (64, {REAL, DAE}),
+        "augment": ("crop_flip", {REAL, DAE}),
+        "batch_size": (12, {REAL, DAE}),
+        "seed": (1, {REAL, DAE}),
+        "noise_std": (0.3, {DAE}),
+        "width": (6, {DAE}),
+        "nz": (5, {DAE}),
+        "lr": (1e-2, {DAE}),
+        "beta1": (0.5, {DAE}),
+        "beta2": (0.9, {DAE}),
+        "epoch_steps": (2, {DAE}),
         "epochs": (9, set()),
     },
 }
