@@ -15,10 +15,9 @@ SWEEP = Sweep(
     task="dae",
     metric="error/denoised",
     mode="min",
-    settings={"epochs": 30},  # an epoch of the digits has 19 steps
+    settings={"epochs": 30},  # an epoch of the digits has 18 steps
     space={
         "lr": log_uniform(2e-4, 5e-3),
-        "batch_size": choice(32, 64, 128),
         "width": choice(200, 400, 800),
         "nz": choice(16, 32, 64, 128),
     },

@@ -16,11 +16,10 @@ SWEEP = Sweep(
     task="vae",
     metric="elbo",
     mode="max",
-    settings={"epochs": 30},  # an epoch of the digits has 19 steps
+    settings={"epochs": 30},  # an epoch of the digits has 18 steps
     space={
         "nz": integer(2, 40),
         "lr": log_uniform(2e-4, 5e-3),
-        "batch_size": choice(32, 64, 128),
         "architecture": choice("fully_connected", "convolutional"),
     },
     grid=[

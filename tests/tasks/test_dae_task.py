@@ -12,6 +12,7 @@ from test_gan_task import painted
 from torch import Tensor, nn
 
 import genlab
+from genlab.randomness import generator as seeded
 from genlab.tasks import Context, DAEConfig, build
 from genlab.tasks.dae import DAETask, add_noise
 from genlab.tasks.images import to_uint8
@@ -54,6 +55,8 @@ def test_errors_are_those_of_all_images_of_the_split(split: str) -> None:
     *noisy, shown = network.seen
     noisy, clean = torch.cat(noisy), Context().load("digits", split).select(torch.arange(300))
     assert noisy.shape == clean.shape and 0 == noisy.min() < noisy.max() == 1
+    noise = one.sample("noise", 256, seeded(0, "evaluation"))[torch.arange(300) % 256]  # each image has its own
+    torch.testing.assert_close(noisy, (clean + 0.3 * noise).clamp(0, 1))
     assert report.metrics["error/noisy"] == pytest.approx((noisy - clean).square().mean().item(), rel=1e-5)
     assert report.metrics["error/denoised"] == pytest.approx((clean - 0.25).square().mean().item(), rel=1e-5)
     assert report.images["denoised"].shape == (2, 5, 32, 32, 1)
