@@ -1,16 +1,23 @@
 """What the reports say against what came out: records of sweeps, and docs/RESULTS.md from them.
 
+uv run benchmarks/statements.py run vae-mnist dae-mnist --data-root DATA
 uv run benchmarks/statements.py record results/dcgan-20260102-030405 --as dcgan-mnist
 uv run benchmarks/statements.py write
 uv run benchmarks/statements.py check
+
+`run` starts the sweeps of a [runs.NAME], or goes on with those that were cut off, and keeps what they found.
 
 The statements, with the number that decides each, are in `statements.toml` beside this script.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,10 +26,26 @@ import tyro
 from evidence import page
 from evidence.record import as_text, record
 
-from genlab.errors import GenlabError
+import genlab
+from genlab.errors import GenlabError, nearest
+from genlab.tracking.records import Records
+from genlab.tracking.storage import Storage
 
 STATEMENTS = Path(__file__).resolve().with_suffix(".toml")
-DOCS = STATEMENTS.parents[1] / "docs"
+ROOT = STATEMENTS.parents[1]
+DOCS = ROOT / "docs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Run the sweeps of statements.toml, or go on with them; keep what they found and write the page."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """Each of a [runs.NAME] in statements.toml."""
+    storage: str = "results/statements"
+    """Folder for the sweeps: one in it for each command."""
+    data_root: str | None = None
+    """Folder with the data sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +70,31 @@ class Check:
     """Exit with 1 if docs/RESULTS.md is not what `write` would write."""
 
 
-def main(command: Record | Write | Check, docs: Path = DOCS) -> int:
+def main(command: Run | Record | Write | Check, docs: Path = DOCS) -> int:
     """Do it; the exit code.
 
     Raises:
-        GenlabError: a sweep that cannot be recorded, or a record that cannot be read.
+        GenlabError: no such run, a sweep that did not end or cannot be recorded, or a record that cannot be read.
     """
     table: dict[str, Any] = tomllib.loads(STATEMENTS.read_text())
     results, target = docs / "results", docs / "RESULTS.md"
-    if isinstance(command, Record):
-        if command.name not in table["runs"]:
-            raise GenlabError(f"statements.toml has no [runs.{command.name}]: it has {', '.join(table['runs'])}")
-        made = as_text(record(command.folders, command.name, command.partial))
-        results.mkdir(exist_ok=True)
-        (results / f"{command.name}.json").write_text(made)
-        print(f"{results / command.name}.json: {len(made) / 1024:.0f} KB")
-        return 0
+    if isinstance(command, Run | Record):
+        names = command.names if isinstance(command, Run) else (command.name,)
+        for name in names:
+            if name not in table["runs"]:
+                raise GenlabError(f"statements.toml has no [runs.{name}]: {nearest(name, table['runs'])}")
+        for name in names:
+            if isinstance(command, Run):
+                folders, partial = run(name, table["runs"][name]["commands"], command), False
+            else:
+                folders, partial = command.folders, command.partial
+            made = as_text(record(folders, name, partial))
+            results.mkdir(exist_ok=True)
+            (results / f"{name}.json").write_text(made)
+            print(f"{results / name}.json: {len(made) / 1024:.0f} KB")
+        if isinstance(command, Record):
+            return 0
+        command = Write()
     text = page.text(table, page.read(results), results)
     if isinstance(command, Write):
         target.write_text(text)
@@ -73,8 +105,31 @@ def main(command: Record | Write | Check, docs: Path = DOCS) -> int:
     return 1
 
 
+def run(name: str, commands: Sequence[str], options: Run) -> list[str]:
+    """Run the sweeps of one name to their ends; their folders. What has ended already is left as it is.
+
+    Raises:
+        GenlabError: a sweep stopped before its end.
+    """
+    folders = []
+    for number, command in enumerate(commands):
+        storage = os.path.abspath(f"{options.storage}/{name}-{number}")
+        script, *words = shlex.split(command)[2:]  # after `uv run`
+        swept = Records.sweeps(Storage(storage))
+        if swept:
+            words = ["--resume"]
+        elif options.data_root is not None:
+            words += ["--data-root", options.data_root]
+        if not swept or genlab.open(f"{storage}/{swept[-1]}").state != "ended":
+            code = subprocess.run([sys.executable, script, *words, "--storage", storage], cwd=ROOT).returncode
+            if code:
+                raise GenlabError(f"{name} stopped with exit code {code}: the same command goes on with it")
+        folders.append(f"{storage}/{Records.sweeps(Storage(storage))[-1]}")
+    return folders
+
+
 if __name__ == "__main__":
     try:
-        sys.exit(main(tyro.cli(Record | Write | Check)))  # pyright: ignore[reportArgumentType]
+        sys.exit(main(tyro.cli(Run | Record | Write | Check)))  # pyright: ignore[reportArgumentType]
     except GenlabError as error:
         sys.exit(f"statements: {error}")

@@ -15,7 +15,7 @@ SWEEP = Sweep(
     task="gan",
     metric="kid",
     mode="min",
-    settings={"conditional": "both", "epochs": 5, "epoch_steps": 75, "batch_size": 128, "reuse_fakes": True},
+    settings={"conditional": "both", "epochs": 5, "epoch_steps": 50, "batch_size": 128, "reuse_fakes": True},
     space={
         "conditional": choice("both", "none", "generator"),
         "lr_generator": log_uniform(2e-4, 2e-3),
@@ -25,7 +25,7 @@ SWEEP = Sweep(
         "ndf": choice(16, 32),
     },
     grid=[{"conditional": told} for told in ("none", "generator")],
-    trials=8,
+    trials=10,
     images="by_class",
 )
 

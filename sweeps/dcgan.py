@@ -6,7 +6,7 @@ uv run sweeps/dcgan.py --dataset mnist --set epoch_steps=none --trials 24
 The list of --grid is a report's study of one thing at a time, around batches of 128, nz 100, width 32, rates of 2e-4:
 
 uv run sweeps/dcgan.py --dataset mnist --set epoch_steps=none --grid --seeds 3
-uv run sweeps/dcgan.py --dataset cifar10 --set epoch_steps=none --grid --set discriminator_steps=1,2,3,4,5
+uv run sweeps/dcgan.py --dataset cifar10 --set epoch_steps=390 --grid --set discriminator_steps=1,2,3,4,5
 uv run sweeps/dcgan.py --dataset cifar10 --set epoch_steps=none --grid --set image_size=32,64
 """
 
@@ -19,8 +19,8 @@ SWEEP = Sweep(
     task="gan",
     metric="kid",
     mode="min",
-    # epochs of 75 steps, since the digits have so few images
-    settings={"epochs": 5, "epoch_steps": 75, "batch_size": 128, "reuse_fakes": True},
+    # epochs of 50 steps, since the digits have so few images
+    settings={"epochs": 5, "epoch_steps": 50, "batch_size": 128, "reuse_fakes": True},
     space={
         "lr_generator": log_uniform(SLOW, 2e-3),
         "lr_discriminator": log_uniform(SLOW, 2e-3),
@@ -45,7 +45,7 @@ SWEEP = Sweep(
         {"beta1": 0.9},
         {"epochs": 30},
     ],
-    trials=8,
+    trials=10,
 )
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SWEEP = Sweep(
     task="gan",
     metric="kid",
     mode="min",
-    settings={"image_size": 64, "epochs": 5, "epoch_steps": 50, "reuse_fakes": True},
+    settings={"image_size": 64, "epochs": 4, "epoch_steps": 30, "reuse_fakes": True},
     space={
         "loss": choice("non_saturating", "least_squares"),
         "lr_generator": log_uniform(2e-4, 2e-3),
@@ -33,7 +33,7 @@ SWEEP = Sweep(
         "spectral_norm": choice("none", "discriminator"),
     },
     grid=[{"loss": loss, **how} for loss in ("non_saturating", "least_squares") for how in ({}, *SPECTRAL)],
-    trials=6,
+    trials=10,
 )
 
 if __name__ == "__main__":

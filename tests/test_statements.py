@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ import statements  # noqa: E402
 from evidence import measures, page, record, verdicts  # noqa: E402
 
 TABLE = tomllib.loads(statements.STATEMENTS.read_text())
-RUNS = {"one": {"base": {"nz": 100, "epochs": 3}, "what": "a run", "command": "uv run sweeps/made.py"}}
+RUNS = {"one": {"base": {"nz": 100, "epochs": 3}, "what": "a run", "commands": ["uv run sweeps/made.py"]}}
 SEEN = SetDescription("digits", "train", (9, 1, 32, 32), ("even", "odd"), "0" * 16).as_json()
 KEYS = {"id", "group", "says", "note", "compare", "claim", "not_comparable", "a", "b", *verdicts.OF_A_SIDE}
 
@@ -374,3 +375,40 @@ def test_the_page_is_what_the_records_say() -> None:
     assert statements.main(statements.Check()) == 0
     text = (statements.DOCS / "RESULTS.md").read_text()
     assert all(f"### {path.stem}\n" in text for path in (statements.DOCS / "results").glob("*.json"))
+
+
+def test_a_run_begins_goes_on_and_is_left_alone_once_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command goes on with a sweep that stopped before its end, and records it then."""
+    asked: list[list[str]] = []
+    made: dict[str, MadeSweep] = {}
+
+    def started(command: list[str], cwd: Path) -> Any:
+        asked.append(command[1:])
+        assert cwd == BENCHMARKS.parent
+        folder = Path(command[-1])
+        if "--resume" not in command:
+            made[folder.name] = MadeSweep(folder)
+            made[folder.name].whole_trial("0000", dataset="mnist")
+        else:
+            made[folder.name].end()
+        return SimpleNamespace(returncode=0 if "--resume" in command else 130)
+
+    monkeypatch.setattr("statements.subprocess.run", started)
+    docs, storage = tmp_path / "docs", str(tmp_path / "sweeps")
+    docs.mkdir()
+    order = statements.Run(names=("vae-mnist",), storage=storage, data_root="/data")
+    with pytest.raises(GenlabError, match="vae-mnist stopped with exit code 130"):
+        statements.main(order, docs)
+    assert not (docs / "results").exists()
+    assert statements.main(order, docs) == 0
+    assert statements.main(order, docs) == 0
+    script, *words = TABLE["runs"]["vae-mnist"]["commands"][0].split()[2:]
+    there = ["--storage", f"{storage}/vae-mnist-0"]
+    assert asked == [[script, *words, "--data-root", "/data", *there], [script, "--resume", *there]]
+    kept = json.loads((docs / "results" / "vae-mnist.json").read_text())
+    assert kept["name"] == "vae-mnist" and not kept["partial"]
+    assert (docs / "RESULTS.md").exists()
+    with pytest.raises(GenlabError, match="did you mean vae-mnist"):
+        statements.main(statements.Run(names=("vae-mnsit",), storage=storage), docs)

@@ -173,7 +173,7 @@ def number(value: float) -> str:
 
 def _commands(name: str, run: Mapping[str, Any], record: Mapping[str, Any] | None) -> str:
     if record is None:
-        return f"{name}, {run['what']}: not run yet; `{run['command']}`"
+        return f"{name}, {run['what']}: not run yet; {', '.join(f'`{command}`' for command in run['commands'])}"
     commands = ", ".join(f"`{sweep['command']}`" for sweep in record["sweeps"])
     return f"{name}, {run['what']}: {commands}{' (not ended)' if record['partial'] else ''}"
 
