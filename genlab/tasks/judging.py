@@ -16,18 +16,6 @@ from genlab.tasks.context import Context
 from genlab.tasks.images import quantize
 
 FEWEST = 6  # the nearest five neighbours of an image must be other ones
-DISTANCES = (
-    "frechet_distance",
-    "kid",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-    "diversity",
-    "classes_covered",
-    "class_entropy",
-)
-"""What `Judging.compare` measures."""
 
 
 class Judging:
