@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
 """Of a GAN, so that two epochs take a second."""
 LEARN: dict[str, dict[str, Any]] = {
     "lsgan": SMALL,
-    "fcgan": SMALL | {"ngf": 64, "ndf": 64},
+    "fcgan": SMALL | {"ngf": 128, "ndf": 128, "epoch_steps": 100},
     "cdcgan": SMALL,
     "vae": {},
     "dae": {},
