@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from evidence import page
+from evidence import page, pictures
 from evidence.record import as_text, record
 
 import genlab
@@ -92,6 +92,8 @@ def main(command: Run | Record | Write | Check, docs: Path = DOCS) -> int:
             results.mkdir(exist_ok=True)
             (results / f"{name}.json").write_text(made)
             print(f"{results / name}.json: {len(made) / 1024:.0f} KB")
+            for path in pictures.draw(table, name, folders, results):
+                print(path)
         if isinstance(command, Record):
             return 0
         command = Write()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from made_sweeps import MadeSweep
+from PIL import Image
 
 import genlab
 from genlab.data import SetDescription
@@ -29,7 +30,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import statements  # noqa: E402
-from evidence import measures, page, record, verdicts  # noqa: E402
+from evidence import measures, page, pictures, record, verdicts  # noqa: E402
 
 TABLE = tomllib.loads(statements.STATEMENTS.read_text())
 RUNS = {"one": {"base": {"nz": 100, "epochs": 3}, "what": "a run", "commands": ["uv run sweeps/made.py"]}}
@@ -355,7 +356,8 @@ def test_every_statement_names_what_exists() -> None:
                 assert own.get("take", "mean") in verdicts.REDUCTIONS, one["id"]
                 used.add(own["metric"])
     assert used == set(TABLE["metrics"])
-    assert {picture["group"] for picture in TABLE["pictures"]} <= set(TABLE["groups"])
+    for picture in TABLE["pictures"]:
+        assert picture["group"] in TABLE["groups"] and picture["run"] in TABLE["runs"], picture["file"]
 
 
 def test_every_run_has_fields_that_its_task_has() -> None:
@@ -412,3 +414,28 @@ def test_a_run_begins_goes_on_and_is_left_alone_once_it_has_ended(
     assert (docs / "RESULTS.md").exists()
     with pytest.raises(GenlabError, match="did you mean vae-mnist"):
         statements.main(statements.Run(names=("vae-mnsit",), storage=storage), docs)
+
+
+def test_pictures_are_drawn_of_the_trial_and_the_epochs_that_they_name(tmp_path: Path) -> None:
+    sweep = MadeSweep(tmp_path / "results")
+    for name, nz in (("0000", 100), ("0001", 10)):
+        sweep.trial(name, nz=nz, dataset="image_folder:/somewhere/faces")
+        for epoch in (1, 2):
+            images = np.full((2, 30, 30, 1), nz + epoch, np.uint8)
+            sweep.epoch(name, epoch, "completed" if epoch == 2 else None, images=images)
+    sweep.end()
+    run = {"base": {"dataset": "image_folder:faces", "nz": 100, "epochs": 3}, "what": "", "commands": []}
+    wanted = {"run": "one", "images": "samples", "group": "g", "caption": ""}
+    listed = [
+        {"file": "both.png", "where": {"nz": 10, "epochs": 3}, "epochs": [1, 2]},
+        {"file": "late.png", "epochs": [3]},  # which was not trained
+        {"file": "none.png", "where": {"nz": 7}, "epochs": [1]},
+        {"file": "other.png", "run": "two", "epochs": [1]},
+    ]
+    table = {"runs": {"one": run}, "pictures": [wanted | picture for picture in listed]}
+    drawn = pictures.draw(table, "one", [sweep.records.storage.url], tmp_path)
+    assert drawn == [tmp_path / "both.png"]
+    pixels = np.asarray(Image.open(drawn[0]))
+    times = 600 // 66  # two images of 30 pixels, 2 apart
+    assert pixels.shape == ((34 + 8 + 34) * times, 66 * times, 3)
+    assert (pixels[5 * times, 5 * times] == 11).all() and (pixels[-5 * times, 5 * times] == 12).all()

@@ -50,7 +50,7 @@ def record(folders: Sequence[str], name: str, partial: bool = False) -> dict[str
                 f"{sweep.name} has not ended, it is {sweep.state}: resume it, or record what there is with --partial"
             )
     trials = [(sweep, sweep.trial(one)) for sweep in sweeps for one in sweep.records.trials]
-    configs = [{key: _portable(value) for key, value in trial.config.items()} for _, trial in trials]
+    configs = [{key: portable(value) for key, value in trial.config.items()} for _, trial in trials]
     fields = dict.fromkeys(key for config in configs for key in config)
     common = {
         key: configs[0][key] for key in fields if all(key in own and own[key] == configs[0][key] for own in configs)
@@ -104,11 +104,11 @@ def _command(typed: str) -> str:
         if word in OF_THIS_MACHINE:
             words[:1] = []
         elif not word.startswith(tuple(f"{option}=" for option in OF_THIS_MACHINE)):
-            kept.append(_portable(word))
+            kept.append(portable(word))
     return f"uv run sweeps/{shlex.join(kept)}" if kept else ""
 
 
-def _portable(value: Any) -> Any:
+def portable(value: Any) -> Any:
     """A setting without the folders of this machine."""
     if isinstance(value, str) and os.path.isabs(value.rpartition(":")[2]):
         kind, colon, path = value.rpartition(":")
