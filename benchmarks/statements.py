@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,33 +78,33 @@ def main(command: Run | Record | Write | Check, docs: Path = DOCS) -> int:
     """
     table: dict[str, Any] = tomllib.loads(STATEMENTS.read_text())
     results, target = docs / "results", docs / "RESULTS.md"
-    if isinstance(command, Run | Record):
-        names = command.names if isinstance(command, Run) else (command.name,)
-        for name in names:
-            if name not in table["runs"]:
-                raise GenlabError(f"statements.toml has no [runs.{name}]: {nearest(name, table['runs'])}")
-        for name in names:
-            if isinstance(command, Run):
-                folders, partial = run(name, table["runs"][name]["commands"], command), False
-            else:
-                folders, partial = command.folders, command.partial
-            made = as_text(record(folders, name, partial))
-            results.mkdir(exist_ok=True)
-            (results / f"{name}.json").write_text(made)
-            print(f"{results / name}.json: {len(made) / 1024:.0f} KB")
-            for path in pictures.draw(table, name, folders, results):
-                print(path)
-        if isinstance(command, Record):
-            return 0
-        command = Write()
+    for name in command.names if isinstance(command, Run) else (command.name,) if isinstance(command, Record) else ():
+        if name not in table["runs"]:
+            raise GenlabError(f"statements.toml has no [runs.{name}]: {nearest(name, table['runs'])}")
+    if isinstance(command, Record):
+        keep(table, command.name, command.folders, command.partial, results)
+        return 0
+    if isinstance(command, Run):
+        for name in command.names:
+            keep(table, name, run(name, table["runs"][name]["commands"], command), False, results)
     text = page.text(table, page.read(results), results)
-    if isinstance(command, Write):
+    if isinstance(command, Run | Write):
         target.write_text(text)
         return 0
     if target.exists() and target.read_text() == text:
         return 0
     print(f"{target} is not what the records say: uv run benchmarks/statements.py write", file=sys.stderr)
     return 1
+
+
+def keep(table: Mapping[str, Any], name: str, folders: Sequence[str], partial: bool, results: Path) -> None:
+    """Write the record of a run and its pictures into the folder `results`, and say so."""
+    made = as_text(record(folders, name, partial))
+    results.mkdir(exist_ok=True)
+    (results / f"{name}.json").write_text(made)
+    print(f"{results / name}.json: {len(made) / 1024:.0f} KB")
+    for path in pictures.draw(table, name, folders, results):
+        print(path)
 
 
 def run(name: str, commands: Sequence[str], options: Run) -> list[str]:

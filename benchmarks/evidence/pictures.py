@@ -18,7 +18,7 @@ WIDTH = 600  # pixels that a picture of small images is enlarged to, about
 GAP = 8  # pixels between the pictures of two epochs, before that
 
 
-def draw(table: Mapping[str, Any], run: str, folders: Sequence[str], results: Path, replica: int = 0) -> list[Path]:
+def draw(table: Mapping[str, Any], run: str, folders: Sequence[str], results: Path) -> list[Path]:
     """Write the [[pictures]] of a run: those whose trial is in the sweeps and has come so far.
 
     Args:
@@ -38,15 +38,15 @@ def draw(table: Mapping[str, Any], run: str, folders: Sequence[str], results: Pa
         if not found or not all(epoch in found[0].record.epochs for epoch in epochs):
             continue
         path = results / picture["file"]
-        _above_one_another(found[0], picture["images"], epochs, replica).save(path)
+        _above_one_another(found[0], picture["images"], epochs).save(path)
         written.append(path)
     return written
 
 
-def _above_one_another(trial: TrialResults, key: str, epochs: Sequence[int], replica: int) -> Image.Image:
+def _above_one_another(trial: TrialResults, key: str, epochs: Sequence[int]) -> Image.Image:
     parts: list[np.ndarray] = []
     for epoch in epochs:
-        shown = grid(trial.images(key, epoch, replica))
+        shown = grid(trial.images(key, epoch))
         parts += [np.full((GAP, shown.shape[1], 3), 255, np.uint8), shown] if parts else [shown]
     picture = Image.fromarray(np.concatenate(parts))
     times = max(1, WIDTH // picture.width)

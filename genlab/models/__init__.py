@@ -1,9 +1,9 @@
 """Networks, as plain torch modules."""
 
 from genlab.models.autoencoders import VAE, DenoisingAutoencoder, reparameterize
+from genlab.models.checks import IMAGE_SIZES
 from genlab.models.classifier import Classifier
 from genlab.models.dcgan import (
-    IMAGE_SIZES,
     INITS,
     NORMALIZATIONS,
     Discriminator,

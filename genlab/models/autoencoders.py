@@ -11,7 +11,7 @@ import math
 
 from torch import Tensor, nn
 
-from genlab.models.dcgan import check_image_size
+from genlab.models.checks import check_image_size, check_images, check_positive
 
 ARCHITECTURES = ("fully_connected", "convolutional")
 """Of a VAE's encoder and decoder."""
@@ -34,7 +34,8 @@ class VAE(nn.Module):
         super().__init__()
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture is {architecture!r}; valid values: {', '.join(ARCHITECTURES)}")
-        _check(image_size, channels=channels, width=width, nz=nz)
+        check_image_size(image_size)
+        check_positive(channels=channels, width=width, nz=nz)
         self.image_shape, self.nz = (channels, image_size, image_size), nz
         if architecture == "fully_connected":
             pixels = math.prod(self.image_shape)
@@ -53,7 +54,7 @@ class VAE(nn.Module):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), [N, nz] each."""
-        _check_images(images, self.image_shape)
+        check_images(images, self.image_shape, "autoencoder")
         mean, log_variance = self.encoder(images).chunk(2, 1)
         return mean, log_variance
 
@@ -86,29 +87,17 @@ class DenoisingAutoencoder(nn.Module):
 
     def __init__(self, *, channels: int, image_size: int, width: int, nz: int) -> None:
         super().__init__()
-        _check(image_size, channels=channels, width=width, nz=nz)
+        check_image_size(image_size)
+        check_positive(channels=channels, width=width, nz=nz)
         self.image_shape = (channels, image_size, image_size)
         pixels = math.prod(self.image_shape)
         self.encoder = nn.Sequential(nn.Flatten(), *_linear(pixels, width, nz), nn.ReLU())
         self.decoder = nn.Sequential(*_linear(nz, width, pixels), nn.Unflatten(1, self.image_shape))
 
     def forward(self, images: Tensor) -> Tensor:
-        _check_images(images, self.image_shape)
+        check_images(images, self.image_shape, "autoencoder")
         return self.decoder(self.encoder(images))
 
 
 def _linear(inputs: int, hidden: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs)
-
-
-def _check(image_size: int, **positive: int) -> None:
-    check_image_size(image_size)
-    for name, value in positive.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
-
-
-def _check_images(images: Tensor, shape: tuple[int, ...]) -> None:
-    if images.ndim != 4 or images.shape[1:] != shape:
-        expected = ", ".join(map(str, shape))
-        raise ValueError(f"images have shape {list(images.shape)}; this autoencoder takes [N, {expected}]")

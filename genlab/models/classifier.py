@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from genlab.models.dcgan import check_image_size
+from genlab.models.checks import check_image_size, check_images
 
 
 class Classifier(nn.Module):
@@ -54,9 +54,7 @@ class Classifier(nn.Module):
         all of them about the same variance on the training data, so that no few outweigh the rest. Use `eval()` mode:
         otherwise an image's features depend on its batch.
         """
-        if images.ndim != 4 or images.shape[1:] != self.image_shape:
-            expected = ", ".join(map(str, self.image_shape))
-            raise ValueError(f"images have shape {list(images.shape)}; this classifier takes [N, {expected}]")
+        check_images(images, self.image_shape, "classifier")
         return self.body(images * 2 - 1)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from genlab.models.checks import check_image_size, check_images, check_noise, check_positive
 from genlab.models.conditioning import with_labels
 from genlab.models.spectral_norm import spectral_norm as spectrally_normalize
-
-IMAGE_SIZES = (32, 64, 128)
-"""Sides, in pixels, that the networks are made for."""
 
 INITS = ("dcgan", "default")
 """`dcgan`: N(0, 0.02), see `initialize`; `default`: what torch gives each layer."""
@@ -21,12 +19,7 @@ NORMALIZATIONS = ("batch", "none", "instance")
 
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-
-
-def check_image_size(image_size: int) -> None:
-    """Raises ValueError, naming the valid sizes, unless `image_size` is one of `IMAGE_SIZES`."""
-    if image_size not in IMAGE_SIZES:
-        raise ValueError(f"image_size is {image_size!r}; valid values: {', '.join(map(str, IMAGE_SIZES))}")
+"""Whose weights are initialized, and spectrally normalized: those with a kernel or a matrix."""
 
 
 def check_arguments(init: str, image_size: int, **positive: int) -> None:
@@ -34,9 +27,7 @@ def check_arguments(init: str, image_size: int, **positive: int) -> None:
     check_image_size(image_size)
     if init not in INITS:
         raise ValueError(f"init is {init!r}; valid values: {', '.join(INITS)}")
-    for name, value in positive.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
+    check_positive(**positive)
 
 
 def _widths(narrowest: int, image_size: int) -> list[int]:
@@ -117,8 +108,7 @@ class Generator(nn.Module):
         self.layers = finish(nn.Sequential(*layers), init, spectral_norm)
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        if noise.ndim != 2 or noise.shape[1] != self.nz:
-            raise ValueError(f"noise has shape {list(noise.shape)}; this generator takes [N, {self.nz}]")
+        check_noise(noise, self.nz)
         return self.layers(with_labels(noise, labels, self.classes)[:, :, None, None])
 
 
@@ -174,8 +164,5 @@ class Discriminator(nn.Module):
         self.layers = finish(nn.Sequential(*layers), init, spectral_norm)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        # A larger image would give a map of logits, and flattening would take it for a larger batch.
-        if images.ndim != 4 or images.shape[1:] != self.image_shape:
-            expected = ", ".join(map(str, self.image_shape))
-            raise ValueError(f"images have shape {list(images.shape)}; this discriminator takes [N, {expected}]")
+        check_images(images, self.image_shape, "discriminator")
         return self.layers(with_labels(images, labels, self.classes)).flatten()

@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor, nn
 
+from genlab.models.checks import check_images, check_noise
 from genlab.models.conditioning import with_labels
 from genlab.models.dcgan import check_arguments, finish
 
@@ -46,8 +47,7 @@ class FullyConnectedGenerator(nn.Module):
         self.layers = finish(nn.Sequential(*layers), init, spectral_norm)
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        if noise.ndim != 2 or noise.shape[1] != self.nz:
-            raise ValueError(f"noise has shape {list(noise.shape)}; this generator takes [N, {self.nz}]")
+        check_noise(noise, self.nz)
         return self.layers(with_labels(noise, labels, self.classes))
 
 
@@ -90,7 +90,5 @@ class FullyConnectedDiscriminator(nn.Module):
         self.layers = finish(nn.Sequential(*layers), init, spectral_norm)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        if images.ndim != 4 or images.shape[1:] != self.image_shape:
-            expected = ", ".join(map(str, self.image_shape))
-            raise ValueError(f"images have shape {list(images.shape)}; this discriminator takes [N, {expected}]")
+        check_images(images, self.image_shape, "discriminator")
         return self.layers(with_labels(images.flatten(1), labels, self.classes)).flatten()

@@ -110,9 +110,9 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     kind, task = refusals.kinds(sweep)
     fixed, choices = _parse_set(kind, options)
     base = {**sweep.settings, **fixed}
-    space = {**sweep.space, **({} if options.get("grid") else choices)}
-    given = {*fixed, *choices} if options.get("grid") else fixed
-    space = _ordered({name: distribution for name, distribution in space.items() if name not in given}, sweep)
+    space = {**sweep.space, **choices}
+    taken = {*fixed, *(choices if options.get("grid") else ())}  # a grid's choices are its rows
+    space = _ordered({name: distribution for name, distribution in space.items() if name not in taken}, sweep)
     config = build(kind, base)
     if options.get("grid") and options.get("scheduler") == "asha":
         raise GenlabError("--grid compares all of its settings at the end: --scheduler asha would stop some early")

@@ -141,12 +141,10 @@ class GAN(GenerativeTask):
         on_real = self.context.map_shards(len(chosen), verdict_on_real)
         features, on_fake = self.context.map_shards(len(latents), seen_in_fakes).tensor_split([-1], dim=1)
         metrics = {
-            **judging.compare(judge, features, split),
+            **judging.compare(judge, features, split, labels),
             "evaluation/score/real": score(on_real, c.loss),
             "evaluation/score/fake": score(on_fake, c.loss),
         }
-        if labels is not None and (seen := judging.classes_seen(judge, features)) is not None:
-            metrics["accuracy/conditional"] = (seen == labels).float().mean()
         shown = {"samples": torch.arange(SHOWN), "worst_batch": least_diverse(features, SHOWN)}
         images = {key: to_uint8(drawn(items)[0]) for key, items in shown.items()}
         images |= self._by_class(networks, latents[:COLUMNS]) | self.interpolation(networks, epoch)

@@ -52,14 +52,14 @@ class Judging:
         """Numbers of the real images of `split` that are compared, int64 [n]: the same in every epoch."""
         return torch.randperm(len(self._load(split)), generator=seeded(0, "reference"))[: self._most]
 
-    def compare(self, judge: Any, features: Tensor, split: str) -> dict[str, Any]:
+    def compare(self, judge: Any, features: Tensor, split: str, asked: Tensor | None = None) -> dict[str, Any]:
         """How far generated images, given by their `features` [N, D], are from real ones of `split`.
 
         The kernel distance (KID) is unbiased and takes all generated and as many real images at most. The Fréchet
         distance, precision, recall, density, coverage and diversity depend on how many images a set has: they compare
         the first `sizes/compared` of both, as many as the smaller set has. Between two data sets they can be compared
         where that number and the judge are the same. Where the judge tells the data's classes apart, also which of them
-        it sees, and how evenly.
+        it sees, and how evenly, and how many images are of the class in `asked`, int64 [N].
         """
         real = self._real(judge, split)
         compared = min(len(real), len(features))
@@ -74,17 +74,14 @@ class Judging:
             "sizes/compared": compared,
             "sizes/features": features.shape[1],
         }
-        if (seen := self.classes_seen(judge, features)) is not None:
-            covered, entropy = class_coverage(seen, judge.head[-1].out_features)
+        classes = len(self._load(split).classes)
+        if classes > 1 and judge.head[-1].out_features == classes:  # not a judge of other classes
+            seen = judge.head(features).argmax(1)
+            covered, entropy = class_coverage(seen, classes)
             metrics |= {"classes_covered": covered, "class_entropy": entropy}
+            if asked is not None:
+                metrics["accuracy/conditional"] = (seen == asked).float().mean()
         return metrics
-
-    def classes_seen(self, judge: Any, features: Tensor) -> Tensor | None:
-        """The class that the judge sees in each image, int64 [N]; None for a judge of other classes than the data's."""
-        classes = len(self._load("train").classes)
-        if classes < 2 or judge.head[-1].out_features != classes:
-            return None
-        return judge.head(features).argmax(1)
 
     def _real(self, judge: Any, split: str) -> Reference:
         """The judge's features of real images: computed once."""
