@@ -184,7 +184,7 @@ def _run(name: str, run: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     for sweep in record["sweeps"]:
         commit = (sweep["commit"] or "unknown")[:12] + (", with changes" if sweep["dirty"] else "")
         versions = ", ".join(f"{key} {value}" for key, value in sweep["versions"].items())
-        hours = f", {number(sweep['hours'])} h" if sweep["hours"] is not None else ""
+        hours = f", {number(sweep['hours'])} hours of a lane"
         accurate = [number(one["accuracy/clean"]) for one in sweep["prepared"] if one.get("accuracy/clean") is not None]
         judges = f"; accuracy of the judge {', '.join(accurate)}" if accurate else ""
         told = f"commit {commit}; {versions}; data {_data(sweep)}{judges}"

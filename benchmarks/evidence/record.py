@@ -84,7 +84,7 @@ def _sweep(sweep: SweepResults) -> dict[str, Any]:
         "dirty": {"true": True, "false": False}.get(str(environment.get("git_dirty"))),
         "versions": {key: environment[key] for key in VERSIONS if key in environment},
         "date": time.strftime("%Y-%m-%d", time.gmtime(began)) if math.isfinite(began) else None,
-        "hours": _short((events[-1]["time"] - began) / 3600) if events and math.isfinite(began) else None,
+        "hours": _short(_seconds(sweep) / 3600),
         "data": sweep.records.data() or {},
         "prepared": [
             {key: _short(value) for key, value in metrics.items()}
@@ -94,6 +94,17 @@ def _sweep(sweep: SweepResults) -> dict[str, Any]:
         "metric": sweep.metric,
         "mode": sweep.mode,
     }
+
+
+def _seconds(sweep: SweepResults) -> float:
+    """Of all epochs of all seeds, one after the other: what the lanes worked, whatever ran beside and between."""
+    replicas = [
+        replica
+        for one in sweep.records.trials
+        for epoch in sweep.trial(one).record.epochs
+        for replica in sweep.trial(one).report(epoch).replicas
+    ]
+    return sum(replica.metrics.get("epoch_seconds", 0.0) for replica in replicas)
 
 
 def _command(typed: str) -> str:

@@ -54,11 +54,13 @@ def _projected(vectors: np.ndarray) -> list[tuple[str, np.ndarray]]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    pca = PCA(2, svd_solver="full").fit(vectors)
+    with np.errstate(invalid="ignore"):  # of vectors that are all the same: 0 / 0
+        pca = PCA(2, svd_solver="full").fit(vectors)
     share = pca.explained_variance_ratio_.sum()
     perplexity = min(PERPLEXITY, (len(vectors) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="random", random_state=0).fit_transform(vectors)
-    return [(f"PCA, {share:.0%} of the variance", pca.transform(vectors)), ("t-SNE", tsne)]
+    title = f"PCA, {share:.0%} of the variance" if share >= 0 else "PCA: all vectors are the same"
+    return [(title, pca.transform(vectors)), ("t-SNE", tsne)]
 
 
 def _scatter(axes: Axes, points: np.ndarray, labels: np.ndarray | None, classes: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -75,3 +76,10 @@ def test_few_vectors_are_shown_and_fewer_refused() -> None:
     for vectors in (groups()[0][:1], groups()[0][:, :1]):
         with pytest.raises(ValueError, match=r"\[N, D\]"):
             embedding(vectors)
+
+
+def test_vectors_that_are_all_the_same_have_no_share_of_a_variance() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = embedding(np.ones((9, 3)))
+    assert figure.axes[0].get_title() == "PCA: all vectors are the same"
