@@ -36,7 +36,7 @@ from optuna.trial import TrialState
 from surfaces import closed_form, recorded
 from surfaces.surface import Surface
 
-from genlab.sweep.client import OBJECTIVE, PLACEHOLDER
+from genlab.lanes.client import OBJECTIVE, PLACEHOLDER
 from genlab.sweep.plan import Plan, make
 from genlab.sweep.search import Search, scheduler, suggest
 from genlab.tasks.fields import as_dict

@@ -28,7 +28,7 @@ def genlab_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def shared_ray(genlab_cache: Path) -> Iterator[str]:
     """The address of the one Ray that all tests share; this process is connected to it."""
-    from genlab.sweep.cluster import settle, start
+    from genlab.lanes.cluster import settle, start
 
     os.environ.update({"RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": "local"})
     settle()

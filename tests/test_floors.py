@@ -19,8 +19,8 @@ FLOORS = {
     **dict.fromkeys(("attacks", "defenses", "adaptation", "visualize"), 2),
     "tasks": 3,
     "training": 4,
-    **dict.fromkeys(("sweep", "results"), 5),
-    "sampling": 6,
+    **dict.fromkeys(("lanes", "results"), 5),
+    **dict.fromkeys(("sweep", "sampling"), 6),
     "cli": 7,
 }
 BESIDE = {"tracking", "report"}  # anyone above the tasks may use them; they know nothing of what trains, nor of Ray
@@ -67,10 +67,12 @@ def test_imports_go_down(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_ray_and_mlflow_have_their_rooms(path: Path) -> None:
+def test_ray_optuna_and_mlflow_have_their_rooms(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
-    if room(path) != "sweep":
+    if room(path) not in ("lanes", "sweep"):
         assert "ray" not in roots
+    if room(path) != "sweep":
+        assert "optuna" not in roots
     if room(path) != "tracking":
         assert "mlflow" not in roots
 

@@ -12,7 +12,7 @@ import ray.train  # noqa: F401 - as in a lane's process
 import torch
 from sides.memory import peak_mib
 
-from genlab.sweep.worker import LaneSettings, Rank
+from genlab.lanes.worker import LaneSettings, Rank
 from genlab.tasks import implementation
 from genlab.tasks.registry import config_class
 

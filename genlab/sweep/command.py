@@ -14,9 +14,9 @@ import time
 from typing import Any, NoReturn
 
 from genlab.errors import GenlabError
+from genlab.lanes.loading import Elsewhere, pickled
 from genlab.sweep import plan as planning
 from genlab.sweep.environment import calling, environment
-from genlab.sweep.loading import Elsewhere, pickled
 from genlab.sweep.options import LATEST, Options, parse
 from genlab.sweep.plan import Plan
 from genlab.sweep.preview import describe
@@ -110,7 +110,7 @@ def _on_ray(
     script: str | None,
 ) -> int:
     """Run the plan on a Ray, or describe it; the exit code."""
-    from genlab.sweep.cluster import connect, room
+    from genlab.lanes.cluster import connect, room
 
     own_ray = connect(options.address)
     try:

@@ -14,13 +14,13 @@ import ray
 from ray.exceptions import RaySystemError
 
 from genlab.errors import GenlabError, StorageError, place
-from genlab.sweep.cluster import Room
-from genlab.sweep.lanes import LanePool
-from genlab.sweep.loading import pickled
+from genlab.lanes.cluster import Room
+from genlab.lanes.loading import pickled
+from genlab.lanes.pool import LanePool
+from genlab.lanes.worker import LaneSettings
 from genlab.sweep.plan import Plan
 from genlab.sweep.repair import repair
 from genlab.sweep.view import View
-from genlab.sweep.worker import LaneSettings
 from genlab.tasks.fields import as_dict
 from genlab.tracking.drain import Drain
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank

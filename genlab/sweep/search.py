@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from genlab.sweep.client import OBJECTIVE
+from genlab.lanes.client import OBJECTIVE
 from genlab.sweep.plan import Plan
 from genlab.sweep.proposals import STARTUP, propose, startup
 from genlab.sweep.space import Space

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from genlab.sweep.client import Client
+from genlab.lanes.client import Client
 
 if TYPE_CHECKING:
     from genlab.sweep.run import Run

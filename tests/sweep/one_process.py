@@ -16,12 +16,12 @@ import ray
 import ray.cloudpickle
 import torch
 
+from genlab.lanes.client import Client
+from genlab.lanes.cluster import Room
+from genlab.lanes.worker import Rank
 from genlab.sweep import Sweep
-from genlab.sweep.client import Client
-from genlab.sweep.cluster import Room
 from genlab.sweep.command import execute
 from genlab.sweep.options import Options
-from genlab.sweep.worker import Rank
 from genlab.tasks import Config, Context, CustomTask, Replica, Report, State, implementation
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
@@ -258,8 +258,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         return False
 
     monkeypatch.setattr("genlab.sweep.command.Elsewhere", partial(Elsewhere, made))
-    monkeypatch.setattr("genlab.sweep.cluster.connect", connect)
-    monkeypatch.setattr("genlab.sweep.cluster.room", made.room)
+    monkeypatch.setattr("genlab.lanes.cluster.connect", connect)
+    monkeypatch.setattr("genlab.lanes.cluster.room", made.room)
     monkeypatch.setattr("genlab.sweep.run.LanePool", made.lanes)
     monkeypatch.setattr("genlab.sweep.tuning.fit", made.fit)
     monkeypatch.setattr("genlab.tracking.drain.Drain", made.drain)

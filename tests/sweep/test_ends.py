@@ -253,13 +253,13 @@ def test_a_sweep_leaves_a_ray_that_it_joined_and_no_other(machine: Machine, monk
     left: list[str] = []
     monkeypatch.setattr("ray.shutdown", lambda: left.append("left"))
     assert machine.run(curve_sweep(), grid=True) == 0 and left == []
-    monkeypatch.setattr("genlab.sweep.cluster.connect", lambda address: True)
+    monkeypatch.setattr("genlab.lanes.cluster.connect", lambda address: True)
     assert machine.run(curve_sweep(), grid=True) == 0 and left == ["left"]
 
     def no_room(*asked: Any) -> None:
         raise GenlabError("there is no room")
 
-    monkeypatch.setattr("genlab.sweep.cluster.room", no_room)
+    monkeypatch.setattr("genlab.lanes.cluster.room", no_room)
     sweeps = Records.sweeps(machine.storage)
     with pytest.raises(GenlabError):
         machine.run(curve_sweep(), grid=True)
@@ -295,7 +295,7 @@ def test_exit_codes_of_a_script(
     def interrupted(address: str | None) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("genlab.sweep.cluster.connect", interrupted)
+    monkeypatch.setattr("genlab.lanes.cluster.connect", interrupted)
     assert typed(monkeypatch, *storage) == 130
     assert "interrupted before anything was trained" in capsys.readouterr().err
 
@@ -310,7 +310,7 @@ def test_sigterm_while_ray_starts_is_an_interruption_and_so_are_two(
             signal.raise_signal(signal.SIGTERM)
         return False
 
-    monkeypatch.setattr("genlab.sweep.cluster.connect", terminated)
+    monkeypatch.setattr("genlab.lanes.cluster.connect", terminated)
     assert typed(monkeypatch, "--storage", machine.storage.url) == 130
     assert "interrupted before anything was trained" in capsys.readouterr().err
 
@@ -321,7 +321,7 @@ def test_an_error_of_the_program_itself_is_not_taken_for_a_refusal(
     def broken(address: str | None) -> bool:
         raise ValueError("a fault of ours")
 
-    monkeypatch.setattr("genlab.sweep.cluster.connect", broken)
+    monkeypatch.setattr("genlab.lanes.cluster.connect", broken)
     monkeypatch.setattr(sys, "argv", ["curve.py", "--storage", machine.storage.url])
     with pytest.raises(ValueError, match="a fault of ours"):
         command.main(curve_sweep())

@@ -179,17 +179,17 @@ def test_what_another_driver_did_until_just_now_is_known(machine: Machine, monke
 
     def meanwhile(trials: int) -> Any:
         def act(*asked: Any) -> Any:
-            monkeypatch.setattr("genlab.sweep.cluster.room", room)
+            monkeypatch.setattr("genlab.lanes.cluster.room", room)
             assert machine.run(search(), resume="latest", trials=trials) == 0
             return room(*asked)
 
         return act
 
-    monkeypatch.setattr("genlab.sweep.cluster.room", meanwhile(3))
+    monkeypatch.setattr("genlab.lanes.cluster.room", meanwhile(3))
     assert machine.run(search(), resume="latest", trials=4) == 0
     assert [e["n"] for e in machine.records.events] == list(range(1, len(machine.records.events) + 1))
     assert len(machine.records.trials) == 4
-    monkeypatch.setattr("genlab.sweep.cluster.room", meanwhile(6))
+    monkeypatch.setattr("genlab.lanes.cluster.room", meanwhile(6))
     with pytest.raises(GenlabError, match="has 6 trials already"):
         machine.run(search(), resume="latest", trials=5)
     assert not sign_of(machine).exists() and len(machine.records.trials) == 6

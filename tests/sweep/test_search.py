@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 from toys import toy_sweep
 from tune_stand_in import END, play, search
 
+from genlab.lanes.client import OBJECTIVE
 from genlab.sweep import choice, log_uniform
-from genlab.sweep.client import OBJECTIVE
 from genlab.sweep.plan import make
 from genlab.sweep.search import Asha
 from genlab.tracking.records import Records

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from toys import toy_sweep
 from tune_stand_in import Curve, begin, commit, from_the_setting, play, search
 
-from genlab.sweep.client import OBJECTIVE
+from genlab.lanes.client import OBJECTIVE
 from genlab.sweep.plan import Plan, make
 from genlab.sweep.search import Asha, Confirmation, Search, scheduler
 from genlab.tracking.records import Records

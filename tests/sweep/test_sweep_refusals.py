@@ -182,7 +182,7 @@ FUTURE = "from __future__ import annotations"
 SEND = """
     import sys
     from genlab.sweep import plan
-    from genlab.sweep.loading import pickled
+    from genlab.lanes.loading import pickled
     made = plan.make(SWEEP, {}, __file__)
     sys.stdout.buffer.write(pickled(made.kind, made.task))
 """

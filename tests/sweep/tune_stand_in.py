@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from genlab.sweep.client import OBJECTIVE
+from genlab.lanes.client import OBJECTIVE
 from genlab.sweep.plan import Plan
 from genlab.sweep.search import Search
 from genlab.tracking.records import Records, TrialRecord

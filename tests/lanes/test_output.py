@@ -18,8 +18,8 @@ from one_process import Curve, CurveReplica, Machine, at, curve_sweep, machine
 from one_rank import preparation, rank, request
 from test_lane_loop import Told
 
-from genlab.sweep import output as module
-from genlab.sweep.output import BURST, LONGEST, RATE, Output
+from genlab.lanes import output as module
+from genlab.lanes.output import BURST, LONGEST, RATE, Output
 from genlab.tasks import Report
 
 __all__ = ["machine"]

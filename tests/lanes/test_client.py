@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from genlab.sweep import client
-from genlab.sweep.client import OBJECTIVE, Client
+from genlab.lanes import client
+from genlab.lanes.client import OBJECTIVE, Client
 
 BEGUN = {
     "trial": "0003",

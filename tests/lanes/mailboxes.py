@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from genlab.sweep import mailbox
-from genlab.sweep.mailbox import Mailbox
+from genlab.lanes import mailbox
+from genlab.lanes.mailbox import Mailbox
 
 OK = {"kind": "ok", "value": 1}
 PEER_GONE = {"kind": "error", "value": "connection closed by peer", "collateral": True}

@@ -18,7 +18,7 @@ from one_process import Machine, curve_sweep, machine
 from tiny_tasks import Tiny, TinyConfig
 
 from genlab.errors import GenlabError
-from genlab.sweep import loading, rehearsal
+from genlab.lanes import loading, rehearsal
 from genlab.tasks import ClassifierConfig
 
 __all__ = ["machine"]

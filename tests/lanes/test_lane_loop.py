@@ -22,10 +22,10 @@ import torch.distributed as dist
 import toys
 
 from genlab.errors import GenlabError, StorageError
-from genlab.sweep import worker
-from genlab.sweep.loading import pickled
-from genlab.sweep.mailbox import RESTART, Mailbox
-from genlab.sweep.worker import LaneSettings
+from genlab.lanes import worker
+from genlab.lanes.loading import pickled
+from genlab.lanes.mailbox import RESTART, Mailbox
+from genlab.lanes.worker import LaneSettings
 from genlab.tasks import ClassifierConfig, implementation
 
 

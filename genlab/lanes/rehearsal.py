@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from genlab.errors import told
-from genlab.sweep.loading import loaded, missing
+from genlab.lanes.loading import loaded, missing
 from genlab.tasks import build
 
 
@@ -57,7 +57,7 @@ def _one_step(order: dict[str, Any], kind: Any, task: Any) -> dict[str, Any]:
     removed. What had to be prepared stays, for the sweep."""
     import torch
 
-    from genlab.sweep.worker import LaneSettings, Rank
+    from genlab.lanes.worker import LaneSettings, Rank
     from genlab.tracking.storage import Storage
 
     settings = LaneSettings(

@@ -120,7 +120,7 @@ def _import_ahead() -> None:
     """Load what lanes and Tune need."""
     import ray.tune.execution.class_cache as tune_actors
 
-    importlib.import_module("genlab.sweep.trainer")
+    importlib.import_module("genlab.lanes.trainer")
     tune_actors.DEFAULT_ENV_VARS.clear()  # a process with a runtime environment starts twice as slowly
     with _absent("mlflow"):
         importlib.import_module("ray.air.integrations.mlflow")  # Tune does, to count callbacks

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError, StorageError, last_line, told
-from genlab.sweep.loading import loaded
-from genlab.sweep.output import Output
+from genlab.lanes.loading import loaded
+from genlab.lanes.output import Output
 from genlab.tasks import Config, Task
 from genlab.tracking.storage import FileName, Storage
 

@@ -14,7 +14,7 @@ import toy_script
 from made_sweeps import free_port, wait_for
 
 from genlab.errors import GenlabError
-from genlab.sweep.cluster import GROWING, PRESENT, connect, share_out
+from genlab.lanes.cluster import GROWING, PRESENT, connect, share_out
 
 
 def cpus(*sizes: float) -> list[dict[str, float]]:

@@ -12,8 +12,8 @@ from typing import Any
 import ray
 
 from genlab.errors import last_line
-from genlab.sweep.mailbox import Mailbox
-from genlab.sweep.worker import LaneSettings
+from genlab.lanes.mailbox import Mailbox
+from genlab.lanes.worker import LaneSettings
 
 QUICK = 20.0  # seconds: a run that ends sooner, without ever joining, did not come up
 GIVE_UP = 4  # runs in a row that do not come up
@@ -81,7 +81,7 @@ class LanePool:
 
     def _train(self, lane: int) -> None:
         """One Ray Train run, as long as it lasts."""
-        from genlab.sweep.trainer import LaneTrainer  # imports much
+        from genlab.lanes.trainer import LaneTrainer  # imports much
 
         settings = dataclasses.replace(self.settings, lane=lane)
         name = f"lane-{lane}-{self.runs}"

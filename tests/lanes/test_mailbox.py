@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mailboxes import BOOM, OK, PEER_GONE, after, answer, ask, at_once, request, run, started, take, taking
 
-from genlab.sweep.mailbox import RESTART, Mailbox
+from genlab.lanes.mailbox import RESTART, Mailbox
 
 
 def test_a_request_is_served_and_answered() -> None:

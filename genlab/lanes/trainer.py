@@ -20,7 +20,7 @@ from ray.train.v2._internal.execution.worker_group.worker import RayTrainWorker
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from genlab.sweep.worker import LaneSettings, lane_loop
+from genlab.lanes.worker import LaneSettings, lane_loop
 
 # Ray Data's actors, and an actor that removes a placement group as the pool's supervisor does: processes for each lane
 UNUSED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import toys
 
-from genlab.sweep.worker import LaneSettings, Rank
+from genlab.lanes.worker import LaneSettings, Rank
 from genlab.tasks import FromTask, Task
 from genlab.training import Checkpoint
 

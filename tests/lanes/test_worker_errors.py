@@ -71,7 +71,7 @@ class Lonely(toys.Toy):
 
 SCRIPT = """
 import sys, threading, torch
-from genlab.sweep.loading import pickled
+from genlab.lanes.loading import pickled
 from genlab.tasks import Config, CustomTask
 
 class Mine(CustomTask):

@@ -19,7 +19,7 @@ from genlab.errors import GenlabError
 from genlab.tasks import Config, Task, implementation
 
 # what pickle says of a name that only the script has: there `__main__` is that process's own
-MISSING = re.compile(r"Can't get attribute '([^']+)' on <module '(?:__main__|genlab\.sweep\.rehearsal)'")
+MISSING = re.compile(r"Can't get attribute '([^']+)' on <module '(?:__main__|genlab\.lanes\.rehearsal)'")
 
 
 def pickled(kind: type[Config], task: type[Task] | None) -> bytes:
@@ -136,10 +136,10 @@ class Elsewhere:
         """
         Args:
             code: what `pickled` made.
-            order: for `genlab.sweep.rehearsal`; JSON.
+            order: for `genlab.lanes.rehearsal`; JSON.
         """
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "genlab.sweep.rehearsal"],
+            [sys.executable, "-m", "genlab.lanes.rehearsal"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is the driver's

@@ -19,7 +19,7 @@ from ray._private.node import Node
 from ray._private.state import state
 
 from genlab.errors import GenlabError
-from genlab.sweep import cluster
+from genlab.lanes import cluster
 
 UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ray.train.v2._internal.execution.controller import TrainController
 
-from genlab.sweep import lanes, trainer
-from genlab.sweep.worker import LaneSettings
+from genlab.lanes import pool, trainer
+from genlab.lanes.worker import LaneSettings
 
 WHERE: dict[str, Any] = {"storage": "s", "folder": "f", "data_root": None, "environment": {}}
 SETTINGS = LaneSettings(lane=9, mailbox=None, code=b"", script=None, threads=1, epoch_deadline=1.0, **WHERE)
@@ -20,8 +20,8 @@ SETTINGS = LaneSettings(lane=9, mailbox=None, code=b"", script=None, threads=1, 
 def test_the_mailbox_takes_no_cpu_comes_back_and_lets_all_wait_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
     actor = SimpleNamespace(options=lambda **options: (asked.update(options), SimpleNamespace(remote=lambda: None))[1])
-    monkeypatch.setattr(lanes, "ray", SimpleNamespace(remote=lambda kind: actor))
-    lanes.LanePool(0, 1, {"CPU": 1}, SETTINGS, 180.0).close()
+    monkeypatch.setattr(pool, "ray", SimpleNamespace(remote=lambda kind: actor))
+    pool.LanePool(0, 1, {"CPU": 1}, SETTINGS, 180.0).close()
     assert asked.pop("max_concurrency") >= 1000  # each rank and each trial asks by a call that waits
     assert asked == {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 

@@ -19,7 +19,7 @@ from mailboxes import (
     taking,
 )
 
-from genlab.sweep.mailbox import RESTART
+from genlab.lanes.mailbox import RESTART
 
 # ---- at once
 

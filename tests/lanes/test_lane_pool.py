@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from made_sweeps import wait_for
 
-from genlab.sweep import lanes
-from genlab.sweep.lanes import LanePool
-from genlab.sweep.worker import LaneSettings
+from genlab.lanes import pool as module
+from genlab.lanes.pool import LanePool
+from genlab.lanes.worker import LaneSettings
 
 NO_NODE = RuntimeError("the run failed\nthe node is gone")
 FEW = {"CPU": 2.0}
@@ -75,8 +75,8 @@ Made = Callable[..., LanePool]
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Made:
     def make(cluster: Cluster, count: int = 1, train: Any = None) -> LanePool:
-        monkeypatch.setattr(lanes, "ray", cluster)
-        monkeypatch.setattr(lanes, "time", cluster)
+        monkeypatch.setattr(module, "ray", cluster)
+        monkeypatch.setattr(module, "time", cluster)
         if train is not False:
             monkeypatch.setattr(LanePool, "_train", train or (lambda self, lane: cluster.train(self, lane)))
         return LanePool(count, 2, FEW, lane_settings(), deadline=180.0)
@@ -138,7 +138,7 @@ def test_each_run_has_a_name_of_its_own_and_knows_its_lane(pool: Made, monkeypat
             if len(runs) >= 5 and {lane for _, lane, _ in runs} == {0, 1}:
                 enough.set()
 
-    monkeypatch.setitem(sys.modules, "genlab.sweep.trainer", SimpleNamespace(LaneTrainer=Trainer))
+    monkeypatch.setitem(sys.modules, "genlab.lanes.trainer", SimpleNamespace(LaneTrainer=Trainer))
     cluster = Cluster()
     cluster.group = ["group"]
     made = pool(cluster, count=2, train=False)
@@ -224,7 +224,7 @@ def test_closing_ends_a_lane_that_is_in_the_middle_of_an_epoch(pool: Made) -> No
 def test_closing_waits_for_no_lane_that_does_not_end_nor_for_a_mailbox_that_is_gone(
     pool: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "END", 0.1)
+    monkeypatch.setattr(module, "END", 0.1)
     cluster = Cluster()
     home = threading.Event()
     cluster.mailbox.close = SimpleNamespace(remote=lambda: TimeoutError())
