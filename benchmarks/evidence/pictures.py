@@ -11,7 +11,7 @@ from evidence.record import portable
 from PIL import Image
 
 import genlab
-from genlab.report.grids import grid
+from genlab.grids import grid
 from genlab.results import TrialResults
 
 WIDTH = 600  # pixels that a picture of small images is enlarged to, about

@@ -54,7 +54,7 @@ def _picture(path: str, n: int | None, interpolate: bool, per_class: bool, seed:
     """uint8 [H, W, 3]."""
     import numpy as np
 
-    from genlab.report.grids import grid, labelled_rows
+    from genlab.grids import grid, labelled_rows
     from genlab.sampling import Sampler, find_checkpoint
 
     checkpoint = find_checkpoint(path)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from genlab.report import CONTACT_SHEET, CURVES
 from genlab.report.contact_sheet import differences, spread
 from genlab.results import UNFINISHED, SweepResults, TrialResults, locate
 from genlab.results import open as open_sweep
 from genlab.tasks.registry import MODULES
+from genlab.tracking.records import CONTACT_SHEET, CURVES
 
 if TYPE_CHECKING:
     from rich.console import Console

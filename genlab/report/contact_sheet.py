@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from genlab.errors import GenlabError, last_line, nearest
-from genlab.report.grids import PAD, can_be_shown, grid
+from genlab.grids import PAD, can_be_shown, grid
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import Records, TrialRecord, rank
 

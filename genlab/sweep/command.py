@@ -213,7 +213,8 @@ def _manifest(plan: Plan, script: str | None) -> dict[str, Any]:
 
 
 def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str | None, news: dict[str, Any]) -> int:
-    from genlab.sweep.run import Run, Stop
+    from genlab.sweep.driver import Driver, Stop
+    from genlab.sweep.run import Run
     from genlab.sweep.summary import summarize
     from genlab.sweep.view import View
     from genlab.tracking.drain import Drain
@@ -229,7 +230,7 @@ def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str
     with _signals(run):
         with view:
             try:
-                run.execute(space, plan.options.get("data_root"), news)
+                Driver(run).execute(space, plan.options.get("data_root"), news)
             except Stop as stop:
                 stopped = str(stop)
             except GenlabError:

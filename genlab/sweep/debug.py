@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from genlab.errors import GenlabError, told
+from genlab.grids import grid
 from genlab.lanes.loading import Elsewhere
-from genlab.report.grids import grid
 from genlab.sweep.plan import Plan
 from genlab.sweep.view import new_console, show
 from genlab.tracking.storage import Storage

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 
 from genlab.errors import last_line
+from genlab.sweep.run import Run
 from genlab.tracking.records import EpochRecord, TrialRecord
-
-if TYPE_CHECKING:
-    from genlab.sweep.run import Run
 
 
 def repair(run: Run) -> None:

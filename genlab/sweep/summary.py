@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from genlab.errors import GenlabError
-from genlab.report import CONTACT_SHEET, CURVES
 from genlab.report.contact_sheet import contact_sheet
 from genlab.report.curves import curves
 from genlab.sweep.closing import ahead_line, best_lines, failed_lines
@@ -20,7 +19,7 @@ from genlab.sweep.view import View, show
 from genlab.tracking.drain import Drain
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.outcome import Outcome, outcome
-from genlab.tracking.records import CONFIRMS, Records, TrialRecord
+from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES, Records, TrialRecord
 from genlab.tracking.server import is_http, shown
 from genlab.tracking.storage import Storage
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray import tune
 
 from genlab.lanes.client import Client
-
-if TYPE_CHECKING:
-    from genlab.sweep.run import Run
+from genlab.sweep.run import Run
 
 ACTOR_DEATHS = 3  # of one trial's actor, which holds nothing: another one takes its place
 

@@ -23,7 +23,7 @@ class ReplicaReport:
         metrics: values by name; non-finite ones are allowed.
         steps: a value a step by name, float32 [steps].
         images: by key, in the order of their importance; uint8 [H, W, C], [N, H, W, C] or [R, K, H, W, C], as
-            `genlab.report.grids` shows them.
+            `genlab.grids` shows them.
     """
 
     metrics: Mapping[str, float]

@@ -13,11 +13,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genlab.errors import CorruptFile, last_line
-from genlab.report import CONTACT_SHEET, CURVES
-from genlab.report.grids import grid
+from genlab.grids import grid
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.points import epoch_points, report_points
-from genlab.tracking.records import CONFIRMS, Event
+from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES, Event
 from genlab.tracking.runs import MISSING, PARAM, SENT, Run, Runs
 from genlab.tracking.server import EventRefused, Refused, fault, page, shown
 from genlab.tracking.storage import FileName, Storage

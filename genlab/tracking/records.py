@@ -36,6 +36,7 @@ from genlab.tracking.storage import FileName, Storage
 FORMAT = 2
 CONFIRMS = "confirm-"  # before the name of the trial whose setting is trained again
 HEARTBEAT = 5.0  # seconds between two beats
+CONTACT_SHEET, CURVES = "contact_sheet.png", "curves.png"  # in a sweep's folder, once it has ended
 STALE = 30.0  # seconds after which a driver on another machine is taken for dead
 
 Event = dict[str, Any]

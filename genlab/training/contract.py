@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genlab.errors import GenlabError
-from genlab.report.grids import can_be_shown
+from genlab.grids import can_be_shown
 from genlab.tasks import Inputs, Phase, PhasedTask, Replica, Report, State
 from genlab.tasks.returned import described, method, where
 from genlab.tracking.points import legal

@@ -17,7 +17,7 @@ import genlab
 from genlab import cli, sampling
 from genlab.data import SetDescription
 from genlab.errors import GenlabError
-from genlab.report.grids import grid
+from genlab.grids import grid
 from genlab.sampling import Sampler
 from genlab.tasks import Context, GANConfig, PhasedTask, State, build, task_name
 from genlab.tasks.classifier import ClassifierTask

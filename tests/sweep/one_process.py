@@ -118,13 +118,15 @@ class Pool:
         self.settings = dataclasses.replace(settings, mailbox=self.mailbox)
         kind, task = ray.cloudpickle.loads(self.settings.code)
         self.rank = RankHere(self.settings, kind, task or implementation(kind), 0, 1, "cpu", f"a{len(machine.pools)}")
-        self.serving = threading.Lock()
+        self.serving, self.ready = threading.Lock(), threading.Event()
         self.files: dict[str, str] = {}
         self.notes: list[str] = []
         self.cut_by: str | None = None
         self.asked: list[dict[str, Any]] = []
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        while request["trial"] != "prepare" and not self.ready.wait(0.05) and self.cut_by is None:
+            continue
         with self.serving:
             self.asked.append(request)
             if (answer := self.machine.before(request)) is not None:
@@ -135,6 +137,7 @@ class Pool:
 
     def go(self, files: dict[str, str]) -> None:
         self.files = files
+        self.ready.set()
 
     def cut(self, why: str) -> None:
         self.cut_by = why
@@ -223,7 +226,6 @@ class Machine:
 
     def fit(self, run: Any, searcher: Any, scheduler: Any, count: int) -> None:
         """What Tune does, one trial after the other."""
-        run.wait_until_prepared()
         self.fits.append((searcher, scheduler, count))
         for number in range(count):
             config = searcher.suggest(f"tune-{number}")
@@ -260,7 +262,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr("genlab.sweep.command.Elsewhere", partial(Elsewhere, made))
     monkeypatch.setattr("genlab.lanes.cluster.connect", connect)
     monkeypatch.setattr("genlab.lanes.cluster.room", made.room)
-    monkeypatch.setattr("genlab.sweep.run.LanePool", made.lanes)
+    monkeypatch.setattr("genlab.sweep.driver.LanePool", made.lanes)
     monkeypatch.setattr("genlab.sweep.tuning.fit", made.fit)
     monkeypatch.setattr("genlab.tracking.drain.Drain", made.drain)
     monkeypatch.setattr(ray, "get", lambda answer, **_: answer)

@@ -15,7 +15,7 @@ from one_process import DATA, Machine, at, curve_sweep, machine
 
 from genlab.errors import GenlabError
 from genlab.sweep import uniform
-from genlab.sweep.run import Run
+from genlab.sweep.driver import Driver
 from genlab.tracking.records import STALE, Records
 
 __all__ = ["machine"]
@@ -43,8 +43,8 @@ def test_changed_data_are_refused_on_resume_and_nothing_has_changed(
     damaged(machine)
     before = files(Path(machine.storage.url))
     monkeypatch.setitem(DATA, "train", "other digits")
-    waiting, wait = threading.Event(), Run.wait_until_prepared
-    monkeypatch.setattr(Run, "wait_until_prepared", lambda self: (waiting.set(), wait(self)))
+    waiting, wait = threading.Event(), Driver.wait_until_prepared
+    monkeypatch.setattr(Driver, "wait_until_prepared", lambda self: (waiting.set(), wait(self)))
     # it takes until somebody waits for it: who did not wait would be ahead
     machine.before = at("prepare", 0, lambda: None if waiting.wait(60) else {"kind": "error", "value": "nobody waits"})
     with pytest.raises(GenlabError, match=r"not those that the sweep began with \(train\).*other digits"):

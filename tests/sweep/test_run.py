@@ -14,6 +14,7 @@ from ray.exceptions import GetTimeoutError, RaySystemError
 
 from genlab.errors import StorageError
 from genlab.sweep import uniform
+from genlab.sweep.driver import Driver
 from genlab.sweep.plan import make
 from genlab.sweep.run import Run
 from genlab.sweep.search import Asha, Confirmation, Search
@@ -260,7 +261,7 @@ def test_states_that_nothing_needs_leave_the_storage(tmp_path: Path) -> None:
     named = [run.records.storage.write(f"trials/0000/{name}", b"x").path for name in ("gone", "kept")]
     for path in ("trials/0000/never-there", named[0], None):
         run.doomed.put(path)
-    run._sweep_away()
+    Driver(run)._sweep_away()
     assert run.records.storage.names("trials/0000") == ["kept"]
 
 
@@ -274,7 +275,7 @@ def test_a_file_that_cannot_be_deleted_waits_for_a_resume(tmp_path: Path, monkey
     monkeypatch.setattr(run.records.storage, "delete", fail)
     for path in ("a", "b", None):
         run.doomed.put(path)
-    run._sweep_away()
+    Driver(run)._sweep_away()
     assert tried == ["a", "b"]
 
 
@@ -321,8 +322,8 @@ def test_tune_gets_what_was_cut_off_and_as_many_new_trials_as_are_missing(tmp_pa
     ended = add(run, "0001")
     run.commit("0001", result(3))
     cut = add(run, "confirm-0001")
-    run._fit(search=True)  # 0000 goes on, four are new
-    run._fit(search=False)
+    Driver(run)._fit(search=True)  # 0000 goes on, four are new
+    Driver(run)._fit(search=False)
     (searcher, scheduler, count), (confirming, none, confirmations) = fits
     assert isinstance(searcher, Search) and count == 5 and searcher.unfinished == [run.records.trials["0000"]]
     assert isinstance(scheduler, Asha) and any("0001" in rung for rung in scheduler.rungs().values())
@@ -339,11 +340,11 @@ def test_where_nothing_is_left_to_do_tune_is_not_started(tmp_path: Path, fits: l
     run.commit("0000", result(3))
     add(run, "0001")
     run.commit("0001", result(3))  # more than asked for now
-    run._fit(search=True)
-    run._fit(search=False)
+    Driver(run)._fit(search=True)
+    Driver(run)._fit(search=False)
     run.plan = make(curve_sweep(**SEARCH), {"trials": 9}, None)
     run.stop("interrupted")
-    run._fit(search=True)
+    Driver(run)._fit(search=True)
     assert fits == []
 
 
@@ -359,18 +360,18 @@ def test_the_best_settings_that_trained_to_the_end_are_confirmed_on_fresh_seeds(
         kind = {"0004": "error", "0005": "diverged"}.get(name, "ok")
         told = result(2 if name == "0002" else 3, objective, kind, done=True)
         run.commit(record.name, told if kind != "error" else {**told, "value": "it broke"})
-    run._confirm()
+    Driver(run)._confirm()
     confirming = [trial for trial in run.records.trials.values() if trial.confirms]
     assert [trial.name for trial in confirming] == [f"confirm-{name}" for name in best]
     for trial, name in zip(confirming, best, strict=True):
         origin = run.records.trials[name]
         assert trial.settings == origin.settings and trial.distributions == origin.distributions
         assert trial.config == {**origin.config, "seed": 9}  # the search had 7 and 8
-    run._confirm()  # as after a resume
+    Driver(run)._confirm()  # as after a resume
     assert [[trial.name for trial in searcher.trials] for searcher, _, _ in fits] == [[t.name for t in confirming]] * 2
     for trial in confirming:
         run.commit(trial.name, result(3, extreme))
-    run._confirm()
+    Driver(run)._confirm()
     assert len(run.records.trials) == 8 and len(fits) == 2
 
 
@@ -379,7 +380,7 @@ def test_nothing_is_confirmed_unasked_or_after_a_stop(tmp_path: Path, fits: list
         run = new_run(tmp_path, "min", **options)
         run.commit("0000", result(3))
         run.why = why
-        run._confirm()
+        Driver(run)._confirm()
         assert len(run.records.trials) == 1 and fits == []
 
 
@@ -387,8 +388,8 @@ def look(**more: Any) -> dict[str, Any]:
     return {"notes": [], "cut": None, "ready": True, **more}
 
 
-def watch(run: Any, looks: list[Any]) -> list[Any]:
-    """What the mailbox is told while the run sees these."""
+def watch(run: Any, looks: list[Any], files: Any = None) -> list[Any]:
+    """What the mailbox is told while the driver sees these. `files` are what is prepared; None: not yet."""
     left = iter(looks)
     asked = []
 
@@ -402,20 +403,29 @@ def watch(run: Any, looks: list[Any]) -> list[Any]:
     mailbox = run.pool.mailbox if run.pool else Actor()
     mailbox.told = asked
     run.pool = SimpleNamespace(look=see, mailbox=mailbox, problem=None)
-    rounds = iter([False] * len(looks) + [True])
-    run.ended = SimpleNamespace(wait=lambda seconds: next(rounds))
-    run._watch()
+    watching(run, rounds=len(looks), files=files)
     return asked
+
+
+def watching(run: Any, rounds: int, files: Any = None) -> None:
+    """The driver looks so often."""
+    driver: Any = Driver(run)
+    if files is not None:
+        driver.files = files
+        driver.prepared.set()
+    left = iter([False] * rounds + [True])
+    driver.ended = SimpleNamespace(wait=lambda seconds: next(left))
+    driver._watch()
 
 
 def test_a_mailbox_that_was_started_again_is_told_what_it_must_know(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    run.files = {"judge": "prepared/judge.safetensors"}
+    files = {"judge": "prepared/judge.safetensors"}
     assert watch(run, [look(ready=False)]) == [("look",)]  # nothing is prepared yet
-    run.prepared.set()
-    assert watch(run, [look(), look(ready=False)]) == [("look",), ("look",), ("go", run.files)]
+    assert watch(run, [look(), look(ready=False)], files) == [("look",), ("look",), ("go", files)]
     run.why = "interrupted"
-    assert watch(run, [look(cut="interrupted"), look(ready=False)]) == [("look",), ("look",), ("cut", "interrupted")]
+    seen = [look(cut="interrupted"), look(ready=False)]
+    assert watch(run, seen, files) == [("look",), ("look",), ("cut", "interrupted")]
 
 
 def test_what_lanes_say_is_shown_and_a_cut_that_they_made_stops_the_sweep(tmp_path: Path) -> None:
@@ -428,9 +438,7 @@ def test_lanes_that_do_not_come_up_stop_the_sweep(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     mailbox = Actor()
     run.pool = SimpleNamespace(look=look, mailbox=mailbox, problem="no lane came up in 180 s")
-    rounds = iter([False, True])
-    run.ended = SimpleNamespace(wait=lambda seconds: next(rounds))
-    run._watch()
+    watching(run, rounds=1)
     assert run.why == "no lane came up in 180 s" and mailbox.told[0] == ("cut", run.why)
 
 
@@ -460,12 +468,14 @@ def test_all_that_trials_need_is_prepared_before_them(tmp_path: Path, monkeypatc
         "metrics": {"judge": {"accuracy": 0.9}},
     }
     run.pool.mailbox = Actor(SimpleNamespace(ask=lambda request: {"kind": "ok", "value": value}))
-    run._prepare()
+    driver = Driver(run)
+    driver._prepare()
     (_, request), *rest = run.pool.mailbox.told
     assert request["trial"] == "prepare"
     assert request["script"] == hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     assert [config["level"] for config in request["configs"]] == [1.0, 2.0]
-    assert rest == [("go", {"judge": "prepared/judge"})] and run.files == value["files"] and run.prepared.is_set()
+    assert rest == [("go", {"judge": "prepared/judge"})]
+    assert driver.files == value["files"] and driver.prepared.is_set()
     event = run.records.events[-1]
     assert event["event"] == "data"
     assert (event["description"], event["prepared"]) == (value["data"], value["metrics"])

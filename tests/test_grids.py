@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genlab.report.grids import can_be_shown, grid, labelled_rows
+from genlab.grids import can_be_shown, grid, labelled_rows
 
 
 def test_a_set_is_put_side_by_side() -> None:
