@@ -7,8 +7,9 @@ import json
 import math
 from typing import Any
 
-import ray
 from ray import tune
+
+from genlab.lanes.calls import MailboxSilent, ask
 
 OBJECTIVE = "objective"
 PLACEHOLDER = 0.0  # Tune wants a number in every result; where `kind` is not `ok`, nobody reads it
@@ -48,8 +49,7 @@ class Client(tune.Trainable):
             "epoch": epoch,
             "test": self.trial["test"] and epoch == epochs,
         }
-        answer: Any = ray.get(self.mailbox.ask.remote(request))
-        kind, value = answer["kind"], answer["value"]
+        kind, value = self._answer(request)
         result = {"kind": kind, "value": value, "epoch": epoch, "epochs": epochs, OBJECTIVE: PLACEHOLDER, "done": True}
         if kind != "ok":
             return result
@@ -67,6 +67,14 @@ class Client(tune.Trainable):
             return {**result, "kind": "diverged"}
         self.epoch, self.state = epoch, value["state"]
         return {**result, OBJECTIVE: objective, "done": epoch >= epochs}
+
+    def _answer(self, request: dict[str, Any]) -> tuple[str, Any]:
+        """Kind and value. Where nobody answers, the trial is not to blame: it is cut off, as the sweep is."""
+        try:
+            (answer,) = ask(self.mailbox, [request])
+        except MailboxSilent as silent:
+            return "cut", str(silent)
+        return answer["kind"], answer["value"]
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Where the last state lies; a new session may begin there."""

@@ -10,14 +10,20 @@ import time
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from genlab.errors import last_line
 from genlab.lanes.mailbox import Mailbox
 from genlab.lanes.worker import LaneSettings
 
-QUICK = 20.0  # seconds: a run that ends sooner, without ever joining, did not come up
-GIVE_UP = 4  # runs in a row that do not come up
+GIVE_UP = 4  # runs in a row that serve nothing: such a lane is lost, though it is tried on and on
+PAUSES = (0.5, 60.0)  # seconds before such a run is started again: at first, then twice as long each time; at most
 END = 10.0  # seconds at most that a run takes to notice that it was killed
+
+
+def pause_after(failures: int) -> float:
+    """Seconds before a run is started that follows on so many, in a row, that served nothing."""
+    return min(PAUSES[1], PAUSES[0] * 2 ** (failures - 1)) if failures else 0.0
 
 
 class LanePool:
@@ -33,8 +39,11 @@ class LanePool:
             deadline: seconds after which "no lane is up" ends the sweep.
         """
         self.lanes, self.workers, self.resources, self.deadline = lanes, workers, resources, deadline
+        # beside the driver, which it must not outlive: another node may be taken away at any time
+        here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options: dict[str, Any] = {
             "num_cpus": 0,
+            "scheduling_strategy": here,
             "max_concurrency": 10_000,
             "max_restarts": -1,
             "max_task_retries": -1,
@@ -44,6 +53,7 @@ class LanePool:
         self.scratch = tempfile.TemporaryDirectory(prefix="genlab-lanes-", ignore_cleanup_errors=True)
         self.closing = threading.Event()
         self.problem: str | None = None
+        self.lost: dict[int, str] = {}  # lanes that do not come up, and why
         self.last_up = time.monotonic()
         self.runs = 0
         self.trainers: dict[int, Any] = {}
@@ -57,7 +67,7 @@ class LanePool:
     def _supervise(self, lane: int) -> None:
         failures = 0
         while not self.closing.is_set():
-            began, up = time.monotonic(), False
+            served = False
             error: Exception | None = None
             try:
                 self.runs += 1
@@ -68,16 +78,14 @@ class LanePool:
                 return
             with contextlib.suppress(Exception):
                 # a controller that died leaves its placement group behind
-                group: Any = ray.get(self.mailbox.gone.remote(lane), timeout=30)
-                up = group is not None
+                gone: Any = ray.get(self.mailbox.gone.remote(lane), timeout=30)
+                group, served = gone
                 if group is not None and group[0] is not None:
                     ray.util.remove_placement_group(group[0])
-            failures = 0 if up or time.monotonic() - began > QUICK else failures + 1
+            failures = 0 if served else failures + 1
             if failures >= GIVE_UP:
-                why = last_line(str(error)) if error else "its run ends at once"
-                self.problem = self.problem or f"{why}: lane {lane} does not come up"
-                return
-            time.sleep(0.5 * failures)
+                self.lost[lane] = last_line(str(error)) if error else "its run ends at once"
+            self.closing.wait(pause_after(failures))
 
     def _train(self, lane: int) -> None:
         """One Ray Train run, as long as it lasts."""
@@ -89,11 +97,17 @@ class LanePool:
         self.trainers[lane].fit()
 
     def look(self, timeout: float = 60.0) -> dict[str, Any]:
-        """The mailbox's view; notes a `problem` once no lane has been up for the deadline, or none can ever be."""
+        """The mailbox's view, with the lanes that are `lost`; notes a `problem` once no lane has been up for the
+        deadline, or none can ever be."""
         seen: Any = ray.get(self.mailbox.look.remote(), timeout=timeout)
         now = time.monotonic()
+        for lane in seen["serving"]:
+            self.lost.pop(lane, None)
         if any(seen["lanes"].values()):
             self.last_up = now
+        elif 0 < self.lanes == len(self.lost):
+            which = "the lane does" if self.lanes == 1 else f"all {self.lanes} lanes do"
+            self.problem = self.problem or f"{next(reversed(self.lost.values()))}: {which} not come up"
         elif seen["final"]:
             self.problem = self.problem or f"{last_line(seen['final'])}; no lane came up"
         elif now - self.last_up > self.deadline:
@@ -102,7 +116,7 @@ class LanePool:
                 f"{why}no lane came up in {self.deadline:.0f} s: each needs {self.workers} x {self.resources}; "
                 f"free are {ray.available_resources()}"
             )
-        return seen
+        return {**seen, "lost": dict(self.lost)}
 
     def close(self, timeout: float = 3.0) -> None:
         """Send the workers home and wait for their runs to end; after `timeout` seconds end them."""

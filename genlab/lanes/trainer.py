@@ -24,6 +24,7 @@ from genlab.lanes.worker import LaneSettings, lane_loop
 
 # Ray Data's actors, and an actor that removes a placement group as the pool's supervisor does: processes for each lane
 UNUSED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
+RESTARTS = 3  # of a lane's workers in one run, at once; after those the pool starts another run, ever more slowly
 SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 
 
@@ -78,7 +79,7 @@ class LaneTrainer(DataParallelTrainer):
             scaling_config=ScalingConfig(
                 num_workers=workers, resources_per_worker=resources, use_gpu=resources.get("GPU", 0) > 0
             ),
-            run_config=RunConfig(name=name, storage_path=scratch, failure_config=FailureConfig(max_failures=-1)),
+            run_config=RunConfig(name=name, storage_path=scratch, failure_config=FailureConfig(max_failures=RESTARTS)),
         )
 
     def _initialize_and_run_controller(self, **parts: Any) -> Any:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError, StorageError, last_line, told
+from genlab.lanes.calls import call
 from genlab.lanes.loading import loaded
 from genlab.lanes.output import Output
 from genlab.tasks import Config, Task
@@ -61,6 +62,7 @@ def lane_loop(arguments: dict[str, Any]) -> None:
     """What Ray Train runs on every rank of a lane."""
     import ray
     import ray.train
+    from ray.exceptions import ActorDiedError
 
     settings: LaneSettings = arguments["settings"]
     context = ray.train.get_context()
@@ -69,44 +71,45 @@ def lane_loop(arguments: dict[str, Any]) -> None:
     with _told(settings, rank):
         rank_worker = _start(settings, rank, world_size)
         if rank == 0:
-            group = ray.util.get_current_placement_group()
-            ray.get(mailbox.join.remote(settings.lane, rank_worker.attempt, world_size, [group]))
-            threading.Thread(target=_beat, args=(settings, rank_worker.attempt), daemon=True, name="beat").start()
-    last = outcome = None
+            group = [ray.util.get_current_placement_group()]
+            call(mailbox.join, settings.lane, rank_worker.attempt, world_size, group, socket.gethostname())
+            beat = threading.Thread(target=_beat, args=(settings, rank_worker.attempt, group), daemon=True, name="beat")
+            beat.start()
+    me = (settings.lane, rank_worker.attempt, rank, world_size)
+    done = outcome = None
     while True:
-        request: Any = ray.get(
-            mailbox.exchange.remote(
-                settings.lane, rank_worker.attempt, rank, world_size, rank_worker.session, last, outcome
-            )
-        )
+        try:
+            request: Any = call(mailbox.exchange, *me, rank_worker.session, done, outcome)
+        except ActorDiedError:  # the driver ended it: nobody will ask for anything again
+            return
         if request is None:
             return
+        if "again" in request:  # the outcome is handed in again: a mailbox that died may have taken it along
+            continue
         if "restart" in request:
             raise RuntimeError(f"rank {rank} of lane {settings.lane}: the others did not end the epoch; starting again")
         with _told(settings, rank):
-            last, outcome = request["id"], rank_worker.serve(request)
+            done, outcome = (request["id"], request["ticket"]), rank_worker.serve(request)
 
 
 @contextlib.contextmanager
 def _told(settings: LaneSettings, rank: int) -> Iterator[None]:
     """The mailbox hears why this process ends."""
-    import ray
-
     try:
         yield
     except Exception as error:
         # what a person must put right fails alike in every group; anything else may pass
         final = isinstance(error, GenlabError) and not isinstance(error, StorageError)
         text = told(error, settings.working_folder)
-        ray.get(settings.mailbox.failed.remote(settings.lane, rank, text, final))
+        call(settings.mailbox.failed, settings.lane, rank, text, final)
         raise
 
 
-def _beat(settings: LaneSettings, attempt: str) -> None:
+def _beat(settings: LaneSettings, attempt: str, group: Any) -> None:
     """Tell the mailbox that the lane lives, also while it trains for long."""
     while True:
         time.sleep(BEAT)
-        settings.mailbox.beat.remote(settings.lane, attempt)
+        settings.mailbox.beat.remote(settings.lane, attempt, group)
 
 
 def _start(settings: LaneSettings, rank: int, world_size: int) -> Rank:

@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import RaySystemError
 
 from genlab.errors import GenlabError, StorageError
+from genlab.lanes.calls import ask, call
 from genlab.lanes.cluster import Room
 from genlab.lanes.loading import pickled
 from genlab.lanes.pool import LanePool
@@ -36,6 +37,7 @@ class Driver:
         self.refused: str | None = None  # it could not even begin
         self.prepared = threading.Event()
         self.files: dict[str, str] = {}  # what is prepared, by the key of its source
+        self.lost: dict[int, str] = {}  # lanes that do not come up, and why
         self.ended = threading.Event()
 
     def execute(self, room: Room, data_root: str | None, news: Mapping[str, Any]) -> None:
@@ -104,12 +106,12 @@ class Driver:
             "configs": [as_dict(config) for config in run.plan.to_prepare()],
         }
         try:
-            answer: Any = ray.get(run.pool.mailbox.ask.remote(request))
+            (answer,) = ask(run.pool.mailbox, [request])
             kind, value = answer["kind"], answer["value"]
             if kind == "ok":
                 self._check_data(value)
                 self.files = value["files"]
-                ray.get(run.pool.mailbox.go.remote(self.files))
+                call(run.pool.mailbox.go, self.files)
                 self.prepared.set()
                 return
             if kind in ("error", "lost"):
@@ -159,9 +161,16 @@ class Driver:
                     return
 
     def _hear(self, seen: Mapping[str, Any]) -> None:
-        """Show what lanes have to say, and what tasks printed there."""
+        """Show what lanes have to say, what tasks printed there, and which lanes do not come up."""
+        view, lost = self.run.view, dict(seen["lost"])
         for note in seen["notes"]:
-            self.run.view.say(note)
+            view.say(note)
+        for lane in sorted(lost.keys() - self.lost.keys()):
+            view.say(f"lane {lane} does not come up: {lost[lane]}; the others go on, and it is tried again")
+        for lane in sorted(self.lost.keys() - lost.keys()):
+            view.say(f"lane {lane} is up again")
+        self.lost = lost
+        view.lanes_up(sum(map(bool, seen["lanes"].values())), self.run.pool.lanes, lost)
 
     def _sweep_away(self) -> None:
         """Delete states that nothing needs any more."""

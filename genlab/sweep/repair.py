@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import ray
-
 from genlab.errors import last_line
+from genlab.lanes.calls import ask, call
 from genlab.sweep.run import Run
 from genlab.tracking.records import EpochRecord, TrialRecord
 
@@ -21,7 +20,7 @@ def repair(run: Run) -> None:
         return
     run.view.say(f"{len(damaged)} epochs have damaged files: training them again")
     mailbox = run.pool.mailbox
-    answers: Any = ray.get([mailbox.ask.remote(_request(run, record, epoch)) for record, epoch in damaged])
+    answers = ask(mailbox, [_request(run, record, epoch) for record, epoch in damaged])
     for (record, epoch), answer in zip(damaged, answers, strict=True):
         if answer["kind"] != "ok":
             why = last_line(str(answer["value"]))
@@ -30,7 +29,7 @@ def repair(run: Run) -> None:
         value = answer["value"]
         run.append("repair", trial=record.name, epoch=epoch.epoch, report=value["report"], state=value["state"])
         run.spare_states(record)
-        ray.get(mailbox.forget.remote(record.name))
+        call(mailbox.forget, record.name)
 
 
 def _inspect(run: Run) -> Iterator[tuple[TrialRecord, EpochRecord]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -29,6 +30,7 @@ class View:
         self.console = new_console()
         self.first: tuple[float, int] | None = None  # when the first epoch came, and how many there were then
         self.live: Live | None = None
+        self.lanes = ""  # how many are up of how many
 
     def __enter__(self) -> View:
         if self.console.is_terminal:
@@ -44,6 +46,11 @@ class View:
     def say(self, text: str) -> None:
         """Lines above the table."""
         self.console.print(text, soft_wrap=True)
+
+    def lanes_up(self, up: int, wanted: int, lost: Mapping[int, str]) -> None:
+        """How many lanes are there; `lost` are those that do not come up, by number, and why."""
+        why = f" ({'; '.join(f'lane {number}: {reason}' for number, reason in sorted(lost.items()))})" if lost else ""
+        self.lanes = f"{up}/{wanted} lanes{why}"
 
     def advanced(self, record: TrialRecord) -> None:
         """A trial ended an epoch and goes on. The table shows it by itself."""
@@ -94,7 +101,9 @@ class View:
 
     def _table(self) -> Table:
         metric = self.plan.sweep.metric
-        table = Table(title=f"{self.records.name}  {self._count()} trials  {self._left()}", title_justify="left")
+        table = Table(
+            title=f"{self.records.name}  {self._count()} trials  {self.lanes}  {self._left()}", title_justify="left"
+        )
         for column in ("trial", "epoch", metric, "", "settings"):
             table.add_column(column, justify="right" if column in ("epoch", metric) else "left", overflow="ellipsis")
         trials = list(self.records.trials.values())

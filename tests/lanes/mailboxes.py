@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from genlab.lanes import mailbox
-from genlab.lanes.mailbox import Mailbox
+from genlab.lanes.mailbox import AGAIN, ASK_AGAIN, Mailbox
 
 OK = {"kind": "ok", "value": 1}
 PEER_GONE = {"kind": "error", "value": "connection closed by peer", "collateral": True}
@@ -47,15 +47,17 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
-    loop = Loop()
+    loop, broken = Loop(), list[Any]()
+    loop.set_exception_handler(lambda loop, context: broken.append(context.get("exception")))
     with mock.patch.object(mailbox, "time", SimpleNamespace(monotonic=loop.time)), contextlib.closing(loop):
         try:
             loop.run_until_complete(asyncio.wait_for(scenario, 10_000))
         finally:
-            while left := [task for task in asyncio.all_tasks(loop) if task.get_name() == CALL]:
+            while left := asyncio.all_tasks(loop):
                 for task in left:  # one that was just woken passes a cancellation by
                     task.cancel()
                 loop.run_until_complete(asyncio.wait(left, timeout=1))
+    assert not any(broken), f"what the mailbox does later raised {broken}"
 
 
 async def after(seconds: float) -> None:
@@ -81,12 +83,26 @@ def request(trial: str = "0000", epoch: int = 1) -> dict[str, Any]:
 
 def ask(box: Mailbox, trial: str = "0000", epoch: int = 1) -> asyncio.Task[Any]:
     """A trial asks and waits."""
-    return asyncio.create_task(box.ask(request(trial, epoch)), name=CALL)
+
+    async def asking() -> Any:
+        while (got := await box.ask(request(trial, epoch))) == ASK_AGAIN:
+            continue
+        return got
+
+    return asyncio.create_task(asking(), name=CALL)
+
+
+async def exchanging(box: Mailbox, *me: Any, session: str | None, done: Any, outcome: Any) -> Any:
+    """As a worker does: it calls again as long as there is nothing."""
+    while (got := await box.exchange(*me, session, done, outcome)) == AGAIN:
+        continue
+    return got
 
 
 def taking(box: Mailbox, number: int = 0, attempt: str = "a", rank: int = 0, world_size: int = 1) -> asyncio.Task[Any]:
     """A worker's first exchange, which waits for a request."""
-    return asyncio.create_task(box.exchange(number, attempt, rank, world_size, None, None, None), name=CALL)
+    waiting = exchanging(box, number, attempt, rank, world_size, session=None, done=None, outcome=None)
+    return asyncio.create_task(waiting, name=CALL)
 
 
 async def take(box: Mailbox, number: int = 0, attempt: str = "a", rank: int = 0, world_size: int = 1) -> Any:
@@ -96,10 +112,10 @@ async def take(box: Mailbox, number: int = 0, attempt: str = "a", rank: int = 0,
 
 def answer(box: Mailbox, taken: Any, outcome: Any = OK, **where: Any) -> asyncio.Task[Any]:
     """A worker hands in an outcome and waits for more."""
-    where_from = {"number": 0, "attempt": "a", "rank": 0, "world_size": 1} | where
+    me = ({"number": 0, "attempt": "a", "rank": 0, "world_size": 1} | where).values()
     session = taken["session"] if outcome["kind"] == "ok" else None  # what it holds then
-    done = box.exchange(**where_from, session=session, last=taken["id"], outcome=outcome)
-    return asyncio.create_task(done, name=CALL)
+    done = (taken["id"], taken.get("ticket", "of a former mailbox"))
+    return asyncio.create_task(exchanging(box, *me, session=session, done=done, outcome=outcome), name=CALL)
 
 
 async def beats(box: Mailbox, seconds: int, **lanes: str) -> None:
@@ -107,4 +123,4 @@ async def beats(box: Mailbox, seconds: int, **lanes: str) -> None:
     for _ in range(seconds // 5):
         await after(5)
         for name, attempt in lanes.items():
-            await box.beat(int(name.removeprefix("lane_")), attempt)
+            await box.beat(int(name.removeprefix("lane_")), attempt, None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from genlab.lanes import client
+from genlab.lanes import calls
 from genlab.lanes.client import OBJECTIVE, Client
 
 BEGUN = {
@@ -45,7 +45,7 @@ def trained(metrics: dict[str, float], epoch: int = 1, diverged: bool = False) -
 
 @pytest.fixture
 def lanes(monkeypatch: pytest.MonkeyPatch) -> Lanes:
-    monkeypatch.setattr(client.ray, "get", lambda answer: answer)
+    monkeypatch.setattr(calls.ray, "get", lambda answers, timeout: answers)
     return Lanes()
 
 

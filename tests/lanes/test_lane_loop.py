@@ -20,11 +20,13 @@ import ray.train.collective
 import torch
 import torch.distributed as dist
 import toys
+from ray.exceptions import ActorDiedError, GetTimeoutError
 
 from genlab.errors import GenlabError, StorageError
 from genlab.lanes import worker
+from genlab.lanes.calls import MailboxSilent
 from genlab.lanes.loading import pickled
-from genlab.lanes.mailbox import RESTART, Mailbox
+from genlab.lanes.mailbox import AGAIN, RESTART, Mailbox
 from genlab.lanes.worker import LaneSettings
 from genlab.tasks import ClassifierConfig, implementation
 
@@ -72,12 +74,12 @@ def loop(monkeypatch: pytest.MonkeyPatch, mailbox: Told, rank: int = 0, start: A
     begun: list[str] = []
     beating = threading.Event()
 
-    def beat(settings: LaneSettings, attempt: str) -> None:
+    def beat(settings: LaneSettings, attempt: str, group: Any) -> None:
         begun.append(attempt)
         beating.set()
 
     told = SimpleNamespace(get_world_rank=lambda: rank, get_world_size=lambda: 2)
-    monkeypatch.setattr(ray, "get", lambda answered: answered)
+    monkeypatch.setattr(ray, "get", lambda answered, timeout: answered)
     monkeypatch.setattr(ray.train, "get_context", lambda: told)
     monkeypatch.setattr(ray.util, "get_current_placement_group", lambda: "placement group")
     monkeypatch.setattr(worker, "_beat", beat)
@@ -91,19 +93,22 @@ def loop(monkeypatch: pytest.MonkeyPatch, mailbox: Told, rank: int = 0, start: A
 
 
 def test_rank_0_joins_beats_and_hands_in_each_outcome_with_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    mailbox = Told({"id": "first"}, {"id": "second"}, None)
+    """Again and again, until there is something else to do: a mailbox may have died with it."""
+    mailbox = Told({"id": "first", "ticket": "t1"}, AGAIN, {"id": "second", "ticket": "t2"}, None)
     assert loop(monkeypatch, mailbox) == ["a"]
     who = ("exchange", 3, "a", 0, 2)
+    first = (*who, "session of first", ("first", "t1"), {"kind": "ok", "value": "first"})
     assert mailbox.told == [
-        ("join", 3, "a", 2, ["placement group"]),
+        ("join", 3, "a", 2, ["placement group"], socket.gethostname()),
         (*who, None, None, None),
-        (*who, "session of first", "first", {"kind": "ok", "value": "first"}),
-        (*who, "session of second", "second", {"kind": "ok", "value": "second"}),
+        first,
+        first,
+        (*who, "session of second", ("second", "t2"), {"kind": "ok", "value": "second"}),
     ]
 
 
 def test_other_ranks_serve_without_joining(monkeypatch: pytest.MonkeyPatch) -> None:
-    mailbox = Told({"id": "first"}, None)
+    mailbox = Told({"id": "first", "ticket": "t1"}, None)
     assert loop(monkeypatch, mailbox, rank=1) == []
     assert [told[:5] for told in mailbox.told] == [("exchange", 3, "a", 1, 2)] * 2
 
@@ -116,11 +121,33 @@ def test_a_group_that_must_start_again_ends_by_an_error(monkeypatch: pytest.Monk
     assert [told[0] for told in mailbox.told] == ["exchange"]
 
 
+def test_a_lane_whose_mailbox_was_ended_ends_and_one_whose_mailbox_is_silent_starts_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a process that had Ray before, the sweep's driver ends the mailbox and leaves the rest to it."""
+    for raised, ends in ((ActorDiedError(), None), (GetTimeoutError(), MailboxSilent)):
+
+        def get(answered: Any, timeout: float, raised: Exception = raised) -> Any:
+            raise raised
+
+        mailbox = Told({"id": "first", "ticket": "t1"})
+        monkeypatch.setattr(worker, "_start", lambda *arguments: Serves())
+        told = SimpleNamespace(get_world_rank=lambda: 1, get_world_size=lambda: 2)
+        monkeypatch.setattr(ray.train, "get_context", lambda told=told: told)
+        monkeypatch.setattr(ray, "get", get)
+        if ends is None:
+            worker.lane_loop({"settings": settings(mailbox)})
+        else:
+            with pytest.raises(ends, match="has not answered for 300 s"):
+                worker.lane_loop({"settings": settings(mailbox)})
+        assert [one[0] for one in mailbox.told] == ["exchange"]
+
+
 def test_the_mailbox_hears_why_a_worker_could_not_start_or_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*arguments: Any) -> Any:
         raise ImportError("no module named mine")
 
-    starts, serves = Told(), Told({"id": "breaks"})
+    starts, serves = Told(), Told({"id": "breaks", "ticket": "t1"})
     with pytest.raises(ImportError):
         loop(monkeypatch, starts, start=start)
     with pytest.raises(torch.AcceleratorError):
@@ -167,8 +194,8 @@ def test_a_lane_gives_signs_of_life_again_and_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(worker, "time", SimpleNamespace(sleep=sleep))
     mailbox = Told()
     with pytest.raises(InterruptedError):
-        worker._beat(settings(mailbox), "a")
-    assert mailbox.told == [("beat", 3, "a")] * 4
+        worker._beat(settings(mailbox), "a", ["group"])
+    assert mailbox.told == [("beat", 3, "a", ["group"])] * 4
     assert 0 < max(pauses) <= Mailbox().silence / 6
 
 

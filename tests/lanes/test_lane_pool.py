@@ -20,20 +20,24 @@ NO_NODE = RuntimeError("the run failed\nthe node is gone")
 FEW = {"CPU": 2.0}
 
 
-class Cluster:
-    """In Ray's and the clock's place. Each run of a lane takes some seconds and ends by an error, and the mailbox then
-    knows of a placement group, if the lane had come up."""
+def looked(lanes: dict[int, Any], **more: Any) -> dict[str, Any]:
+    """What the mailbox says."""
+    return {"lanes": lanes, "serving": [], "error": None, "final": None} | more
 
-    def __init__(self, *runs: tuple[float, Any]) -> None:
+
+class Cluster:
+    """In Ray's and the clock's place. Each run of a lane ends by an error, and the mailbox then knows of a placement
+    group, if the lane had come up, and whether it served anything."""
+
+    def __init__(self, *runs: Any) -> None:
         self.runs = list(runs)
         self.now = 5000.0
-        self.pauses: list[float] = []
         self.happened: list[Any] = []
-        self.seen: dict[str, Any] = {"lanes": {}, "error": None, "final": None}
-        self.group: Any = None
+        self.seen = looked({})
+        self.gone: Any = (None, False)
         self.util = SimpleNamespace(remove_placement_group=lambda group: self.happened.append(("removed", group)))
         self.mailbox = SimpleNamespace(
-            gone=SimpleNamespace(remote=lambda lane: self.group),
+            gone=SimpleNamespace(remote=lambda lane: self.gone),
             look=SimpleNamespace(remote=lambda: self.seen),
             close=SimpleNamespace(remote=lambda: self.happened.append("closed")),
         )
@@ -56,16 +60,15 @@ class Cluster:
     def monotonic(self) -> float:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(get_node_id=lambda: "ab" * 28)
 
     def train(self, pool: LanePool, lane: int) -> None:
         """One run; after the last one the sweep is over."""
         if not self.runs:
             pool.closing.set()
             return
-        seconds, self.group = self.runs.pop(0)
-        self.now += seconds
+        self.gone = self.runs.pop(0)
         raise NO_NODE
 
 
@@ -77,6 +80,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Made:
     def make(cluster: Cluster, count: int = 1, train: Any = None) -> LanePool:
         monkeypatch.setattr(module, "ray", cluster)
         monkeypatch.setattr(module, "time", cluster)
+        monkeypatch.setattr(module, "PAUSES", (0.0, 0.0))
         if train is not False:
             monkeypatch.setattr(LanePool, "_train", train or (lambda self, lane: cluster.train(self, lane)))
         return LanePool(count, 2, FEW, lane_settings(), deadline=180.0)
@@ -95,30 +99,60 @@ def ended(pool: LanePool) -> None:
         assert not thread.is_alive()
 
 
-def test_a_lane_that_does_not_come_up_four_times_in_a_row_is_a_problem(pool: Made) -> None:
-    cluster = Cluster(*[(1.0, None)] * 6)
+NOTHING, SERVED = (None, False), (None, True)
+
+
+def test_a_lane_whose_runs_serve_nothing_four_times_in_a_row_is_lost_but_tried_on(pool: Made) -> None:
+    cluster = Cluster(*[NOTHING] * 6)
     made = pool(cluster)
     ended(made)
-    assert made.problem == "the node is gone: lane 0 does not come up"
-    assert len(cluster.runs) == 2 and min(cluster.pauses) > 0
+    assert made.lost == {0: "the node is gone"} and cluster.runs == []
+    made.look()
+    assert made.problem == "the node is gone: the lane does not come up"
     made.close()
 
 
-@pytest.mark.parametrize(
-    "between", [(1.0, ["group"]), (1.0, [None]), (25.0, None)], ids=["it was up", "without a group", "it took long"]
-)
+def test_a_lost_lane_is_nothing_to_the_others_until_all_are_lost(pool: Made) -> None:
+    cluster = Cluster()
+    made = pool(cluster, count=0)
+    made.lanes, made.lost = 2, {1: "no GPU"}
+    assert made.look()["lost"] == {1: "no GPU"} and made.problem is None  # the other one is on its way
+    made.lost = {1: "no GPU", 0: "no memory"}
+    cluster.seen = looked({0: "a"})
+    assert made.look()["lanes"] == {0: "a"} and made.problem is None  # it has just come up, for the fifth time
+    cluster.seen = looked({0: "a"}, serving=[0])
+    assert made.look()["lost"] == {1: "no GPU"}
+    made.lost[0] = "no memory"
+    cluster.seen = looked({})
+    made.look()
+    assert made.problem == "no memory: all 2 lanes do not come up"
+    made.close()
+
+
+@pytest.mark.parametrize("between", [(["group"], True), ([None], True), SERVED], ids=["its group", "none", "unknown"])
 def test_failures_are_counted_in_a_row(pool: Made, between: Any) -> None:
-    cluster = Cluster(*[(1.0, None)] * 3, between, *[(1.0, None)] * 3)
+    cluster = Cluster(*[NOTHING] * 3, between, *[NOTHING] * 3)
     made = pool(cluster)
     ended(made)
-    assert made.problem is None and not cluster.runs
+    assert made.lost == {} and not cluster.runs
     # what a dead controller left is removed, once
-    assert cluster.happened == ([("removed", "group")] if between[1] == ["group"] else [])
+    assert cluster.happened == ([("removed", "group")] if between[0] == ["group"] else [])
     made.close()
+
+
+def test_a_lane_that_comes_up_and_dies_before_it_served_anything_has_not_come_up(pool: Made) -> None:
+    made = pool(Cluster(*[(["group"], False)] * 4))
+    ended(made)
+    assert made.lost == {0: "the node is gone"}
+
+
+def test_runs_that_fail_are_started_ever_more_slowly() -> None:
+    assert [module.pause_after(failures) for failures in range(5)] == [0.0, 0.5, 1.0, 2.0, 4.0]
+    assert module.pause_after(50) == 60.0
 
 
 def test_a_mailbox_that_does_not_answer_keeps_no_lane_down(pool: Made) -> None:
-    cluster = Cluster((1.0, TimeoutError()), (1.0, None))
+    cluster = Cluster(TimeoutError(), NOTHING)
     made = pool(cluster)
     ended(made)
     assert made.problem is None and not cluster.runs
@@ -140,7 +174,7 @@ def test_each_run_has_a_name_of_its_own_and_knows_its_lane(pool: Made, monkeypat
 
     monkeypatch.setitem(sys.modules, "genlab.lanes.trainer", SimpleNamespace(LaneTrainer=Trainer))
     cluster = Cluster()
-    cluster.group = ["group"]
+    cluster.gone = (["group"], True)
     made = pool(cluster, count=2, train=False)
     assert enough.wait(60)
     made.close()
@@ -154,15 +188,15 @@ def test_no_lane_up_for_the_deadline_is_a_problem_that_stays(pool: Made) -> None
     made = pool(cluster, count=0)
     for seconds, seen in ((175.0, {}), (10.0, {0: None, 1: "a"}), (175.0, {})):  # up in between
         cluster.now += seconds
-        cluster.seen = {"lanes": seen, "error": None, "final": None}
-        assert made.look() is cluster.seen and made.problem is None
+        cluster.seen = looked(seen)
+        assert made.look() == {**cluster.seen, "lost": {}} and made.problem is None
     cluster.now += 10.0
-    cluster.seen = {"lanes": {}, "error": "Traceback\nMemoryError: none left", "final": None}
+    cluster.seen = looked({}, error="Traceback\nMemoryError: none left")
     made.look()
     problem = made.problem or ""
     needed = "no lane came up in 180 s: each needs 2 x {'CPU': 2.0}; free are {'CPU': 1.0}"
     assert problem == f"MemoryError: none left; {needed}"
-    cluster.seen = {"lanes": {}, "error": "another one", "final": "a third one"}
+    cluster.seen = looked({}, error="another one", final="a third one")
     made.look()
     assert made.problem == problem
     made.close()
@@ -172,10 +206,10 @@ def test_an_error_that_no_start_gets_past_is_a_problem_at_once_unless_another_la
     cluster = Cluster()
     made = pool(cluster, count=0)
     cannot = {"error": "its GPU is gone", "final": "a lane cannot load the task: NameError: x"}
-    cluster.seen = {"lanes": {1: "a"}, **cannot}
+    cluster.seen = looked({1: "a"}, **cannot)
     made.look()
     assert made.problem is None
-    cluster.seen = {"lanes": {1: None}, **cannot}
+    cluster.seen = looked({1: None}, **cannot)
     made.look()
     assert made.problem == "a lane cannot load the task: NameError: x; no lane came up"
     made.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mailboxes import BOOM, OK, PEER_GONE, after, answer, ask, at_once, request, run, started, take, taking
+from mailboxes import BOOM, OK, PEER_GONE, after, answer, ask, at_once, beats, request, run, started, take, taking
 
 from genlab.lanes.mailbox import RESTART, Mailbox
 
@@ -15,7 +15,7 @@ def test_a_request_is_served_and_answered() -> None:
         box = await started()
         asked = ask(box)
         taken = await take(box)
-        assert taken == {**request(), "prepared": {"judge": "file"}}
+        assert taken == {**request(), "prepared": {"judge": "file"}, "ticket": taken["ticket"]}
         waiting = answer(box, taken)
         assert await at_once(asked) == OK
         await box.close()
@@ -101,13 +101,37 @@ def test_the_first_answer_stays_and_who_came_second_is_free() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_late_answer_wedges_no_lane(begun: bool) -> None:
+    """A lane is silent, its request goes to another, which has begun it or not; then the first one does answer."""
+
+    async def scenario() -> None:
+        box = await started()
+        asked = ask(box)
+        slow = await take(box, number=0)
+        other: Any = taking(box, number=1)
+        await after(0.5)
+        if not begun:  # it is between two calls when it is given the request
+            other.cancel()
+        await beats(box, 65, lane_1="a")
+        second = await at_once(other) if begun else None
+        answer(box, slow, {"kind": "ok", "value": "late"}, number=0)
+        assert (await at_once(asked))["value"] == "late"
+        await box.forget("0000")
+        ask(box, "0001")
+        waiting = answer(box, second, number=1) if begun else taking(box, number=1)
+        assert (await at_once(waiting))["trial"] == "0001"
+
+    run(scenario())
+
+
 def test_a_new_worker_group_takes_the_request_over() -> None:
     async def scenario() -> None:
         box = await started()
         asked = ask(box)
         dead = await take(box, attempt="a")
         alive = await take(box, attempt="b")
-        assert dead == alive
+        assert {**dead, "ticket": ""} == {**alive, "ticket": ""} and dead["ticket"] != alive["ticket"]
         answer(box, alive, attempt="b")
         assert await asked == OK
         assert await take(box, attempt="a") == RESTART
@@ -267,6 +291,207 @@ def test_a_failed_trial_holds_no_lane() -> None:
     run(scenario())
 
 
+def test_what_raised_is_tried_once_more_on_another_lane() -> None:
+    """It fails only there: its trial goes on, and a lane to which that happens three times in a row is set aside."""
+
+    async def scenario() -> None:
+        box = await started()
+        for number in (0, 1):
+            await box.join(number, "a", 1, None, f"host-{number}")
+        sound = taking(box, number=1)
+        bad: Any = None
+        for name in ("0000", "0001", "0002"):
+            asked = ask(box, name)
+            bad = await at_once(bad) if bad is not None else await take(box, number=0)
+            if name == "0000":
+                assert not sound.done()
+            bad = answer(box, bad, {**BOOM, "value": "Traceback\nOSError: no such folder"}, number=0)
+            sound = answer(box, await at_once(sound), number=1)
+            assert await at_once(asked) == OK
+            await box.forget(name)
+        notes = (await box.look())["notes"]
+        told = "failed on lane 0 on host-0 and went on elsewhere: OSError: no such folder"
+        assert notes[:3] == [f"trial {name} {told}" for name in ("0000", "0001", "0002")]
+        assert notes[3] == "lane 0 on host-0 is set aside: 3 trials in a row failed only there"
+        ask(box, "0003")
+        assert (await at_once(sound))["trial"] == "0003"
+        later = ask(box, "0004")
+        await after(50)
+        assert not bad.done() and not later.done()  # it waits for the lane that can
+        await box.join(0, "a", 1, None, "host-2")  # another machine
+        assert (await at_once(bad))["trial"] == "0004"
+
+    run(scenario())
+
+
+def test_a_lane_that_others_share_the_error_with_is_a_sound_one() -> None:
+    """The trial's own error comes on the second lane as well, and is told then."""
+
+    async def scenario() -> None:
+        box = await started()
+        lanes: list[Any] = [taking(box, number=0), taking(box, number=1)]
+        for name in ("0000", "0001", "0002", "0003"):
+            asked = ask(box, name)
+            for _ in range(2):
+                await after(0.5)
+                (number,) = [n for n in (0, 1) if lanes[n].done()]
+                outcome = {**BOOM, "value": f"boom of {number}"}
+                lanes[number] = answer(box, lanes[number].result(), outcome, number=number)
+            assert (await at_once(asked)) == {"kind": "error", "value": f"boom of {number}"}
+        assert (await box.look())["notes"] == []
+        assert [lane.aside for lane in box.lanes.values()] == [None, None]
+
+    run(scenario())
+
+
+def test_a_lane_that_is_alone_judges_alone() -> None:
+    async def scenario() -> None:
+        box = await started()
+        taking(box, number=1).cancel()
+        await box.failed(1, 0, "could not start", False)
+        asked = ask(box)
+        answer(box, await take(box), BOOM)
+        assert await at_once(asked) == {"kind": "error", "value": "boom"}
+
+    run(scenario())
+
+
+def test_a_lane_gets_no_fourth_trial_while_three_that_failed_there_are_tried_elsewhere() -> None:
+    """The other lane is busy for long. What failed there is taken up nonetheless."""
+
+    async def scenario() -> None:
+        box = await started()
+        busy = taking(box, number=1)
+        await after(0.5)
+        ask(box, "long")
+        await at_once(busy)
+        waiting = taking(box, number=0)
+        for i in range(4):
+            ask(box, f"{i:04d}")
+        for i in range(3):
+            taken = await at_once(waiting)
+            assert taken["trial"] == f"{i:04d}"
+            waiting = answer(box, taken, BOOM, number=0)
+        await beats(box, 50, lane_1="a")
+        assert not waiting.done()
+        served = answer(box, busy.result(), number=1)
+        await after(0.125)
+        await box.forget("long")
+        taken = await at_once(served)
+        assert taken["trial"] == "0000"  # in their order
+        answer(box, taken, BOOM, number=1)
+        assert (await at_once(waiting))["trial"] == "0003"
+
+    run(scenario())
+
+
+def test_an_epoch_that_kills_whoever_trains_it_visits_three_groups_wherever_they_are() -> None:
+    async def scenario() -> None:
+        box = await started()
+        asked = ask(box)
+        for number in range(3):
+            assert (await take(box, number=number))["trial"] == "0000"
+            await box.failed(number, 0, f"Traceback\nlane {number} was killed", False)
+        spared = taking(box, number=3)
+        got = await at_once(asked)
+        assert got["kind"] == "lost" and got["value"].endswith("the last error: lane 2 was killed")
+        await after(50)
+        assert not spared.done()
+
+    run(scenario())
+
+
+def test_lanes_that_owe_each_other_a_judgement_give_it() -> None:
+    async def scenario() -> None:
+        box = await started(strikes=1)
+        names, lanes = ("0000", "0001"), [taking(box, number=0), taking(box, number=1)]
+        asked = [ask(box, name) for name in names]
+        for tried in (names, names[::-1]):
+            taken = [await at_once(lane) for lane in lanes]
+            assert tuple(one["trial"] for one in taken) == tried
+            lanes = [answer(box, one, BOOM, number=number) for number, one in enumerate(taken)]
+        assert [(await at_once(one))["kind"] for one in asked] == ["error", "error"]
+
+    run(scenario())
+
+
+def test_an_outcome_that_is_handed_in_again_and_again_changes_nothing() -> None:
+    """Its lane stays the one that holds the session, beside one that was never used."""
+
+    async def scenario() -> None:
+        box = await started()
+        ask(box)
+        waiting = answer(box, await take(box, number=1), number=1)
+        taking(box, number=0)
+        await after(50)
+        ask(box, epoch=2)
+        assert (await at_once(waiting))["epoch"] == 2
+
+    run(scenario())
+
+
+def test_what_a_former_group_hands_in_late_does_not_hold_the_lane() -> None:
+    async def scenario() -> None:
+        box = await started()
+        ask(box)
+        former = [await take(box, attempt="a", rank=rank, world_size=2) for rank in (0, 1)]
+        ranks = [await take(box, attempt="b", rank=rank, world_size=2) for rank in (0, 1)]
+        waiting = [answer(box, one, attempt="b", rank=rank, world_size=2) for rank, one in enumerate(ranks)]
+        await after(0.5)
+        await box.forget("0000")
+        answer(box, former[1], attempt="a", rank=1, world_size=2)
+        await after(0.5)
+        ask(box, "0001")
+        assert [(await at_once(one))["trial"] for one in waiting] == ["0001", "0001"]
+
+    run(scenario())
+
+
+def test_a_part_of_what_a_former_mailbox_gave_holds_no_lane() -> None:
+    """Rank 0 was between two requests when the mailbox died, rank 1 still at work on the one before."""
+
+    async def scenario() -> None:
+        box = await started()
+        ask(box, "0001")
+        ranks = [await take(box, rank=0, world_size=2)]
+        ranks.append(await at_once(answer(box, request("0000"), rank=1, world_size=2)))
+        assert [one["trial"] for one in ranks] == ["0001", "0001"]
+        waiting = [answer(box, one, rank=rank, world_size=2) for rank, one in enumerate(ranks)]
+        await after(0.5)
+        await box.forget("0001")
+        ask(box, "0002")
+        assert [(await at_once(one))["trial"] for one in waiting] == ["0002", "0002"]
+
+    run(scenario())
+
+
+def test_a_mailbox_that_was_started_again_hears_of_a_placement_group_by_a_sign_of_life() -> None:
+    async def scenario() -> None:
+        box = await started()
+        await box.beat(0, "a", ["placement group"])
+        assert await box.gone(0) == (["placement group"], False)
+
+    run(scenario())
+
+
+def test_ranks_of_which_some_were_answered_by_a_mailbox_before_this_one_end_together_or_start_again() -> None:
+    async def scenario() -> None:
+        box = await started()
+        idle = taking(box, rank=0, world_size=2)  # it never heard of the request that rank 1 did
+        await after(0.5)
+        done = answer(box, request("0007"), rank=1, world_size=2)
+        assert [await at_once(one) for one in (idle, done)] == [RESTART, RESTART]
+        asked = ask(box)  # which the next mailbox gives to rank 0, where rank 1 has it from the last
+        taken = await take(box, attempt="b", rank=0, world_size=2)
+        former = answer(box, request(), attempt="b", rank=1, world_size=2)
+        await after(5)
+        assert not former.done() and not asked.done()
+        answer(box, taken, attempt="b", rank=0, world_size=2)
+        assert await at_once(asked) == OK
+
+    run(scenario())
+
+
 def test_a_mailbox_that_was_started_again_hears_an_outcome_before_the_question() -> None:
     async def scenario() -> None:
         box = await started()
@@ -293,7 +518,8 @@ def test_forgotten_trials_free_their_lanes_and_leave_nothing() -> None:
         await after(0.5)
         await box.forget("0000")
         assert (await at_once(waiting["0000"]))["trial"] == "0001"
-        assert list(box.answers) == [request("confirm-0000")["id"]] and len(box.requests) == 2
+        assert list(box.answers) == [request("confirm-0000")["id"]] and list(box.open) == [request("0001")["id"]]
+        assert set(box.of_trial) == {"confirm-0000", "0001"}
         ask(box, "0002")
         await after(50)
         assert not asked.done() and not waiting["confirm-0000"].done()  # another trial, which goes on
@@ -348,13 +574,13 @@ def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
         assert seen["error"] == "no memory left on the GPU"
         assert seen["notes"] == ["lane 0 starts again: no memory left on the GPU", "downloading"]
         assert (await box.look())["notes"] == []
-        await box.join(0, "b", 2, None)
+        await box.join(0, "b", 2, None, "host")
         assert (await box.look())["lanes"] == {0: "b"}
         taking(box, attempt="c", rank=1, world_size=2)
         await after(0.5)
         assert (await box.look())["lanes"] == {}  # b is no more, c not there yet
-        await box.join(0, "c", 2, None)
-        await box.beat(0, "a")  # on its way when its group died
+        await box.join(0, "c", 2, None, "host")
+        await box.beat(0, "a", None)  # on its way when its group died
         assert (await box.look())["lanes"] == {0: "c"}
 
     run(scenario())
@@ -381,17 +607,19 @@ def test_an_error_at_every_start_is_said_once_and_known_as_final_if_it_must_come
     run(scenario())
 
 
-def test_a_run_that_ended_leaves_its_placement_group_once_and_its_request_to_the_next() -> None:
+def test_a_run_that_ended_leaves_its_placement_group_once_and_its_request_to_any_lane() -> None:
     async def scenario() -> None:
         box = await started()
         asked = ask(box)
-        await box.join(0, "a", 1, ["placement group"])
+        await box.join(0, "a", 1, ["placement group"], "host")
         await take(box)
         other: Any = taking(box, number=1, attempt="c")
-        assert await box.gone(0) == ["placement group"]
+        assert await box.gone(0) == (["placement group"], False)
         assert (await box.look())["lanes"] == {}
-        assert await box.gone(0) is None  # the run after it did not come up
-        answer(box, await take(box, attempt="b"), attempt="b")
-        assert await at_once(asked) == OK and not other.done()
+        answer(box, await at_once(other), number=1, attempt="c")  # whoever is there takes it up
+        assert await at_once(asked) == OK
+        assert await box.gone(0) == (None, False)  # the run after it did not come up
+        assert await box.gone(1) == (None, True)
+        assert await box.gone(1) == (None, False)
 
     run(scenario())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from mailboxes import (
     BOOM,
+    CALL,
     OK,
     PEER_GONE,
     after,
@@ -219,7 +222,7 @@ def test_a_lane_that_must_start_again_or_never_did_gets_no_new_trial() -> None:
     run(scenario())
 
 
-def test_a_session_waits_for_its_lane_that_is_about_to_come_back() -> None:
+def test_a_session_does_not_wait_for_its_lane_beside_a_free_one() -> None:
     async def scenario() -> None:
         box = await started()
         ask(box)
@@ -228,9 +231,10 @@ def test_a_session_waits_for_its_lane_that_is_about_to_come_back() -> None:
         await after(0.5)
         await box.failed(0, 0, "killed", False)
         ask(box, epoch=2)
+        assert (await at_once(other))["epoch"] == 2
+        back = taking(box, number=0, attempt="b")
         await after(20)
-        assert not other.done()
-        assert (await take(box, number=0, attempt="b"))["epoch"] == 2
+        assert not back.done()
 
     run(scenario())
 
@@ -243,15 +247,15 @@ def test_what_a_silent_lane_works_on_goes_to_another_after_a_minute() -> None:
         box = await started()
         asked = ask(box)
         dead = await take(box, number=0, attempt="a")
-        await box.join(0, "a", 1, None)
+        await box.join(0, "a", 1, None, "host")
         other = taking(box, number=1, attempt="b")
         await beats(box, 55, lane_1="b")
         await after(4.5)
         assert not other.done() and set((await box.look())["lanes"]) == {0, 1}
         await after(2)
-        assert other.done() and other.result() == dead
+        assert other.done() and other.result()["id"] == dead["id"]
         assert (await box.look())["lanes"] == {1: "b"}
-        answer(box, dead, number=1, attempt="b")
+        answer(box, other.result(), number=1, attempt="b")
         assert await at_once(asked) == OK
         assert await take(box, number=0, attempt="a") == RESTART  # it was alive after all, and begins anew
 
@@ -263,7 +267,7 @@ def test_a_lane_that_gives_signs_of_life_may_work_as_long_as_it_takes() -> None:
         box = await started()
         asked = ask(box)
         taken = await take(box, number=0)
-        await box.join(0, "a", 1, None)
+        await box.join(0, "a", 1, None, "host")
         other = taking(box, number=1)
         await beats(box, 1000, lane_0="a")
         assert 0 in (await box.look())["lanes"] and not other.done()
@@ -280,12 +284,30 @@ def test_a_trial_whose_lane_fell_silent_between_epochs_goes_on_in_another() -> N
     async def scenario() -> None:
         box = await started()
         ask(box)
-        silent = answer(box, await take(box, number=0), number=0)
+        taken = await take(box, number=0)
+        silent = answer(box, taken, number=0)
         other = taking(box, number=1)
+        await after(0.5)
+        silent.cancel()
         await after(61)
         ask(box, epoch=2)
         assert (await at_once(other))["epoch"] == 2
-        assert await at_once(silent) == RESTART  # should it be there after all
+        assert await take(box, number=0) == RESTART  # should it be there after all
+
+    run(scenario())
+
+
+def test_a_lane_that_fell_silent_gets_nothing_more() -> None:
+    async def scenario() -> None:
+        box = await started()
+        silent = taking(box, number=0)
+        await after(0.5)
+        silent.cancel()
+        await after(65)
+        sound = taking(box, number=1)
+        await after(0.5)
+        ask(box)
+        assert (await at_once(sound))["trial"] == "0000"
 
     run(scenario())
 
@@ -311,15 +333,18 @@ def test_a_mailbox_that_was_started_again_knows_lanes_by_their_signs_of_life() -
 
     async def scenario() -> None:
         box = await started()
-        await box.beat(0, "a")
+        await box.beat(0, "a", None)
         assert (await box.look())["lanes"] == {0: "a"}
         waiting = answer(box, request(), rank=1, world_size=2)
-        await box.beat(0, "a")
+        await box.beat(0, "a", None)
         assert (await box.look())["lanes"] == {0: "a"}
         await after(5)
         asked = ask(box)
         answer(box, request(), {"kind": "ok", "value": "rank 0's"}, rank=0, world_size=2)
         assert (await at_once(asked))["value"] == "rank 0's" and not waiting.done()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            if task.get_name() == CALL:
+                task.cancel()
         await after(61)
         assert (await box.look())["lanes"] == {}
 
@@ -331,7 +356,7 @@ def test_a_mailbox_that_was_started_again_gives_a_lane_at_work_nothing_more() ->
 
     async def scenario() -> None:
         box = await started()
-        await box.beat(0, "a")
+        await box.beat(0, "a", None)
         ask(box)
         await after(5)
         assert (await take(box, number=1))["trial"] == "0000"

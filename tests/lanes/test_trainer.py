@@ -20,9 +20,13 @@ SETTINGS = LaneSettings(lane=9, mailbox=None, code=b"", script=None, threads=1, 
 def test_the_mailbox_takes_no_cpu_comes_back_and_lets_all_wait_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
     actor = SimpleNamespace(options=lambda **options: (asked.update(options), SimpleNamespace(remote=lambda: None))[1])
-    monkeypatch.setattr(pool, "ray", SimpleNamespace(remote=lambda kind: actor))
+    context = SimpleNamespace(get_node_id=lambda: "ab" * 28)
+    stand_in = SimpleNamespace(remote=lambda kind: actor, get_runtime_context=lambda: context)
+    monkeypatch.setattr(pool, "ray", stand_in)
     pool.LanePool(0, 1, {"CPU": 1}, SETTINGS, 180.0).close()
     assert asked.pop("max_concurrency") >= 1000  # each rank and each trial asks by a call that waits
+    where = asked.pop("scheduling_strategy")
+    assert (where.node_id, where.soft) == ("ab" * 28, False)  # the driver's: other nodes may be taken away
     assert asked == {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 
 
@@ -61,4 +65,4 @@ def test_a_lane_asks_for_its_workers_and_for_gpus_where_it_has_some(
     made: Any = trainer.LaneTrainer("lane-0-1", SETTINGS, 3, resources, str(tmp_path))
     scaling, run = made.scaling_config, made.run_config
     assert (scaling.num_workers, scaling.use_gpu, scaling.resources_per_worker) == (3, gpu, resources)
-    assert (run.name, run.failure_config.max_failures) == ("lane-0-1", -1)  # a dead worker is replaced, always
+    assert (run.name, run.failure_config.max_failures) == ("lane-0-1", 3)  # then it is the pool's turn

@@ -147,7 +147,7 @@ class Pool:
 
     def look(self, timeout: float = 60.0) -> dict[str, Any]:
         notes, self.notes = self.notes, []
-        return {"notes": notes, "cut": self.cut_by, "ready": True, "lanes": {0: "a"}, "error": None}
+        return {"notes": notes, "cut": self.cut_by, "ready": True, "lanes": {0: "a"}, "lost": {}, "error": None}
 
     def close(self) -> None:
         self.closed = True

@@ -40,6 +40,9 @@ class Watcher:
     def say(self, text: str) -> None:
         self.told.append(text)
 
+    def lanes_up(self, up: int, wanted: int, lost: Any) -> None:
+        self.lanes = (up, wanted, lost)
+
     def notify(self, n: int) -> None:
         self.told.append(n)
 
@@ -385,7 +388,7 @@ def test_nothing_is_confirmed_unasked_or_after_a_stop(tmp_path: Path, fits: list
 
 
 def look(**more: Any) -> dict[str, Any]:
-    return {"notes": [], "cut": None, "ready": True, **more}
+    return {"notes": [], "cut": None, "ready": True, "lanes": {0: "a"}, "lost": {}, **more}
 
 
 def watch(run: Any, looks: list[Any], files: Any = None) -> list[Any]:
@@ -402,7 +405,7 @@ def watch(run: Any, looks: list[Any], files: Any = None) -> list[Any]:
 
     mailbox = run.pool.mailbox if run.pool else Actor()
     mailbox.told = asked
-    run.pool = SimpleNamespace(look=see, mailbox=mailbox, problem=None)
+    run.pool = SimpleNamespace(look=see, mailbox=mailbox, problem=None, lanes=2)
     watching(run, rounds=len(looks), files=files)
     return asked
 
@@ -434,10 +437,20 @@ def test_what_lanes_say_is_shown_and_a_cut_that_they_made_stops_the_sweep(tmp_pa
     assert run.view.told == ["one", "two"] and run.why == "the disk is full"
 
 
+def test_a_lane_that_does_not_come_up_is_told_once_and_again_when_it_does(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    watch(run, [look(lost={1: "no GPU"}), look(lost={1: "no GPU"}), look(lanes={0: "a", 1: "b"})])
+    assert run.view.told == [
+        "lane 1 does not come up: no GPU; the others go on, and it is tried again",
+        "lane 1 is up again",
+    ]
+    assert run.view.lanes == (2, 2, {})
+
+
 def test_lanes_that_do_not_come_up_stop_the_sweep(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     mailbox = Actor()
-    run.pool = SimpleNamespace(look=look, mailbox=mailbox, problem="no lane came up in 180 s")
+    run.pool = SimpleNamespace(look=look, mailbox=mailbox, problem="no lane came up in 180 s", lanes=2)
     watching(run, rounds=1)
     assert run.why == "no lane came up in 180 s" and mailbox.told[0] == ("cut", run.why)
 
@@ -460,7 +473,7 @@ def test_a_mailbox_that_is_slow_is_asked_again_a_ray_that_is_gone_stops_the_swee
 def test_all_that_trials_need_is_prepared_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configs = [CurveConfig(level=1.0), CurveConfig(level=2.0)]
     monkeypatch.setattr("genlab.sweep.plan.to_prepare", lambda *_: configs)
-    monkeypatch.setattr(ray, "get", lambda answer: answer)
+    monkeypatch.setattr(ray, "get", lambda answer, timeout: answer)
     run = new_run(tmp_path)
     value = {
         "data": {"train": ["digits"]},
