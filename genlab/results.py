@@ -19,8 +19,9 @@ from genlab.errors import CorruptFile, GenlabError, last_line, nearest
 from genlab.report.contact_sheet import preferred
 from genlab.tasks.fields import as_text
 from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.heartbeat import live_driver
 from genlab.tracking.outcome import Outcome, outcome
-from genlab.tracking.records import CONFIRMS, Records, TrialRecord, live_driver, rank
+from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
 from genlab.tracking.storage import FileName, Storage
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from genlab.sweep.plan import Plan
 from genlab.sweep.preview import describe
 from genlab.sweep.source import changed
 from genlab.sweep.sweep import Sweep
-from genlab.tracking.records import Heartbeat, Records
+from genlab.tracking.heartbeat import Heartbeat
+from genlab.tracking.records import Records
 from genlab.tracking.server import default_tracking_uri
 from genlab.tracking.storage import Storage
 
@@ -130,7 +131,7 @@ def _on_ray(
                 news = _check_same(records, plan, options.accept_code)
                 if new_options := planning.as_json(options.given()):
                     news["options"] = new_options
-            code = _run(plan, records, storage, space, script, news)
+            code = _run(plan, records, storage, space, script, news, heartbeat)
             refused = False
             return code
         finally:
@@ -212,7 +213,15 @@ def _manifest(plan: Plan, script: str | None) -> dict[str, Any]:
     }
 
 
-def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str | None, news: dict[str, Any]) -> int:
+def _run(
+    plan: Plan,
+    records: Records,
+    storage: Storage,
+    space: Any,
+    script: str | None,
+    news: dict[str, Any],
+    heartbeat: Heartbeat,
+) -> int:
     from genlab.sweep.driver import Driver, Stop
     from genlab.sweep.run import Run
     from genlab.sweep.summary import summarize
@@ -223,6 +232,7 @@ def _run(plan: Plan, records: Records, storage: Storage, space: Any, script: str
     drain = Drain(records, tracking_uri)
     view = View(plan, records)
     run = Run(plan, records, storage, drain, view)
+    heartbeat.lost = run.stop
     how = f"{space.lanes} lanes of {plan.workers} x {planning.describe_resources(space.resources)}"
     epochs = plan.epochs_in_words()
     view.say(f"{records.name}: {plan.trials} trials of {epochs} epochs on {how}, records in {records.storage.url}")

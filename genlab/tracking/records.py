@@ -18,26 +18,22 @@ Every event carries its number `n` and `time`, seconds since 1970.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
-
 from genlab.errors import CorruptFile, GenlabError
-from genlab.tracking.storage import FileName, Storage
+from genlab.tracking.storage import AlreadyThere, FileName, Storage
 
 FORMAT = 2
 CONFIRMS = "confirm-"  # before the name of the trial whose setting is trained again
-HEARTBEAT = 5.0  # seconds between two beats
 CONTACT_SHEET, CURVES = "contact_sheet.png", "curves.png"  # in a sweep's folder, once it has ended
-STALE = 30.0  # seconds after which a driver on another machine is taken for dead
 
 Event = dict[str, Any]
 
@@ -151,13 +147,13 @@ class Records:
     def create(storage: Storage, sweep: str, manifest: Mapping[str, Any]) -> Records:
         """A new stamped folder with its manifest."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        name, again = f"{sweep}-{stamp}", 1
-        while storage.exists(name):
-            again += 1
-            name = f"{sweep}-{stamp}-{again}"
-        manifest = {"format": FORMAT, "name": name, "created": time.time(), **manifest}
-        storage.below(name).write("manifest.json", json.dumps(manifest, indent=1).encode())
-        return Records(storage, name, manifest, [])
+        for again in itertools.count(1):
+            name = f"{sweep}-{stamp}-{again}" if again > 1 else f"{sweep}-{stamp}"
+            whole = {"format": FORMAT, "name": name, "created": time.time(), **manifest}
+            with contextlib.suppress(AlreadyThere):  # two sweeps may start in one second
+                storage.below(name).write_new("manifest.json", json.dumps(whole, indent=1).encode())
+                return Records(storage, name, whole, [])
+        raise AssertionError("unreachable")
 
     @staticmethod
     def open(storage: Storage, name: str) -> Records:
@@ -261,62 +257,3 @@ def read_json(folder: Storage, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CorruptFile(f"{folder.where(path)} is damaged: it is no JSON mapping")
     return value
-
-
-def live_driver(folder: Storage) -> dict[str, Any] | None:
-    """What the driver of the sweep in `folder` says of itself, if it has one that lives."""
-    try:
-        driver = read_json(folder, "driver.json")
-    except (FileNotFoundError, CorruptFile):
-        return None
-    beat = driver.get("time")
-    if not isinstance(beat, (int, float)) or time.time() - beat > STALE:
-        return None
-    if driver.get("host") == socket.gethostname():
-        try:
-            if psutil.Process(driver["pid"]).create_time() != driver["started"]:
-                return None
-        except (psutil.Error, KeyError, TypeError, ValueError):
-            return None
-    return driver
-
-
-class Heartbeat:
-    """Tells other drivers that this sweep has one: `driver.json`, written anew every few seconds."""
-
-    def __init__(self, folder: Storage) -> None:
-        """
-        Raises:
-            GenlabError: another driver's heartbeat is fresh.
-        """
-        self.folder = folder
-        if (other := live_driver(folder)) is not None:
-            raise GenlabError(
-                f"{folder.url} has a driver already: process {other.get('pid')} on {other.get('host')}, heard "
-                f"{time.time() - other['time']:.0f} s ago. Stop it first; a dead one is forgotten after {STALE:.0f} s."
-            )
-        self._stop = threading.Event()
-        self._beat()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
-        self._thread.start()
-
-    @staticmethod
-    def myself() -> dict[str, Any]:
-        """This process, such that another one on the same machine can tell whether it still lives."""
-        return {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
-
-    def _beat(self) -> None:
-        self.folder.write("driver.json", json.dumps({**self.myself(), "time": time.time()}).encode())
-
-    def _run(self) -> None:
-        while not self._stop.wait(HEARTBEAT):
-            try:
-                self._beat()
-            except Exception:  # the driver's own writes will tell of a storage that fails
-                continue
-
-    def stop(self) -> None:
-        """End the beat and take the sign down."""
-        self._stop.set()
-        self._thread.join(HEARTBEAT)
-        self.folder.delete("driver.json")

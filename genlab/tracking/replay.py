@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from genlab.errors import GenlabError, nearest
+from genlab.tracking.heartbeat import live_driver
 from genlab.tracking.mlflow_runs import Publisher
-from genlab.tracking.records import Records, live_driver
+from genlab.tracking.records import Records
 from genlab.tracking.server import Unreachable, default_tracking_uri, is_http
 from genlab.tracking.storage import Storage
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import logging
 import os
 import posixpath
-import time
+import threading
 import uuid
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -18,6 +20,14 @@ from genlab.errors import CorruptFile, GenlabError, StorageError
 
 T = TypeVar("T")
 PAUSES = (0.2, 1.0, 3.0)  # seconds before each further try: a full or unreachable store may come back
+PATIENT = (*PAUSES, 10.0, 20.0, 30.0, 60.0, 60.0, 60.0)  # where giving up ends a sweep
+WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # from a disk that knows no hard links
+
+log = logging.getLogger(__name__)
+
+
+class AlreadyThere(StorageError):
+    """Somebody else has written this file."""
 
 
 class FileName(NamedTuple):
@@ -31,11 +41,13 @@ class FileName(NamedTuple):
 class Storage:
     """A folder, local or remote. Paths are relative, with `/`. What is written appears whole or not at all."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patient: bool = False) -> None:
         """
         Args:
             url: a folder (made absolute, since Ray moves its workers elsewhere) or a URL such as `s3://bucket/results`.
+            patient: try for four minutes, and say so, where else four seconds are enough.
         """
+        self.patient, self._hurry = patient, threading.Event()
         try:
             self.filesystem, path = fsspec.core.url_to_fs(os.path.expanduser(url))
         except (ValueError, ImportError) as error:
@@ -45,18 +57,25 @@ class Storage:
         self.url = self.root if self.local else self.filesystem.unstrip_protocol(self.root)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Storage, (self.url,)
+        return Storage, (self.url, self.patient)
 
     def below(self, folder: str) -> Storage:
-        """The storage whose root is `folder` of this one."""
-        return Storage(posixpath.join(self.url, folder))
+        """The storage whose root is `folder` of this one, just as patient."""
+        made = Storage(posixpath.join(self.url, folder), self.patient)
+        made._hurry = self._hurry
+        return made
+
+    def hurry(self) -> None:
+        """Be patient no longer, here and below. Called from any thread, and from a signal's handler."""
+        self._hurry.set()
 
     def where(self, path: str) -> str:
         """The full path or URL of `path`, for a person."""
         return posixpath.join(self.url, path)
 
     def write(self, path: str, data: bytes) -> FileName:
-        """Write `data` whole: on disk under a temporary name, then renamed; an object store puts objects whole.
+        """Write `data` whole: on disk under a temporary name, then renamed; an object store puts objects whole. What is
+        written next cannot outlive it when the power goes.
 
         Raises:
             StorageError: after a few tries, naming the file.
@@ -64,39 +83,45 @@ class Storage:
         return self._write(path, data, new=False)
 
     def write_new(self, path: str, data: bytes) -> FileName:
-        """Write a file that nobody else may have written, and wait for the disk: what is written next cannot outlive
-        it when the power goes.
+        """`write` a file that nobody else may have written: of several who try at once, one does.
 
         Raises:
-            StorageError: it is there already, or cannot be written.
+            AlreadyThere: somebody else did.
+            StorageError: it cannot be written.
         """
-        if self.exists(path):
-            raise StorageError(f"{self.where(path)} is there already: somebody else wrote it")
-        return self._write(path, data, new=True)
+        try:
+            return self._write(path, data, new=True)
+        except FileExistsError:
+            if self.read(path) != data:  # else it is ours: only the store's answer was lost
+                raise AlreadyThere(f"{self.where(path)} is there already: somebody else wrote it") from None
+            return _named(path, data)
 
     def _write(self, path: str, data: bytes, new: bool) -> FileName:
         full = posixpath.join(self.root, path)
 
         def put() -> None:
             if not self.local:
-                self.filesystem.pipe_file(full, data)
+                self.filesystem.pipe_file(full, data, mode="create" if new else "overwrite")
                 return
-            os.makedirs(posixpath.dirname(full), exist_ok=True)
+            folder = posixpath.dirname(full)
+            fresh = not os.path.isdir(folder)
+            os.makedirs(folder, exist_ok=True)
             temporary = f"{full}.{uuid.uuid4().hex[:8]}.tmp"
             try:
                 with open(temporary, "wb") as file:
-                    file.write(data)
-                    if new:
-                        file.flush()
-                        os.fsync(file.fileno())
-                os.replace(temporary, full)
-            except OSError:
-                with contextlib.suppress(OSError):
+                    _fill(file, data)
+                if new:
+                    _name_anew(temporary, full, data)
+                else:
+                    os.replace(temporary, full)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
-                raise
+            for changed in (folder, *([posixpath.dirname(folder)] if fresh else [])):
+                _sync_folder(changed)
 
         self._patiently(put, f"{self.where(path)} cannot be written")
-        return FileName(path, len(data), hashlib.sha256(data).hexdigest())
+        return _named(path, data)
 
     def clear(self) -> None:
         """Remove all that lies here, the folder too."""
@@ -179,15 +204,52 @@ class Storage:
                 f"the storage {self.url} cannot be written ({error}); name another by --storage"
             ) from error
 
-    @staticmethod
-    def _patiently(action: Callable[[], T], failure: str) -> T:
-        for pause in (*PAUSES, None):
+    def _patiently(self, action: Callable[[], T], failure: str) -> T:
+        pauses, told = PATIENT if self.patient else PAUSES, False
+        for i, pause in enumerate((*pauses, None)):
             try:
-                return action()
-            except FileNotFoundError:
+                result = action()
+            except (FileNotFoundError, FileExistsError):
                 raise
             except Exception as error:  # each kind of store has errors of its own
-                if pause is None:
+                if pause is None or (i >= len(PAUSES) and self._hurry.is_set()):
                     raise StorageError(f"{failure}: {error}") from error
-                time.sleep(pause)
+                if i == len(PAUSES):
+                    told = True
+                    log.warning("%s: %s; trying again for %.0f s", failure, error, sum(pauses[i:]))
+                self._hurry.wait(pause)
+            else:
+                if told:
+                    log.warning("the storage %s answers again", self.url)
+                return result
         raise AssertionError("unreachable")
+
+
+def _named(path: str, data: bytes) -> FileName:
+    return FileName(path, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _fill(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _name_anew(temporary: str, full: str, data: bytes) -> None:
+    """Give a file its name, unless one has that name: FileExistsError."""
+    try:
+        os.link(temporary, full)
+    except OSError as error:
+        if error.errno not in WITHOUT_LINKS:
+            raise
+        with open(full, "xb") as file:
+            _fill(file, data)
+
+
+def _sync_folder(folder: str) -> None:
+    """Have the disk know the names in it."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -12,7 +12,7 @@ import pytest
 
 from genlab import cli
 from genlab.tracking.epoch_reports import ReplicaReport
-from genlab.tracking.records import Heartbeat
+from genlab.tracking.heartbeat import Heartbeat
 
 TRACE = "Traceback (most recent call last):\n  File [red]\nx.py:3, in loss: ValueError: :100: [b]\n"
 

@@ -17,7 +17,7 @@ import pytest
 import genlab
 from genlab.errors import GenlabError
 from genlab.tracking.epoch_reports import ReplicaReport
-from genlab.tracking.records import Heartbeat
+from genlab.tracking.heartbeat import Heartbeat
 from genlab.tracking.storage import Storage
 
 

@@ -26,7 +26,7 @@ def test_a_sweep_that_is_done_ends_with_0_and_leaves_no_sign_of_its_driver(machi
     assert machine.run(curve_sweep(), grid=True) == 0
     records = machine.records
     assert records.events[-1]["event"] == "end" and records.events[-1]["summary"]["best"] == "0000"
-    assert not records.storage.exists("driver.json")
+    assert records.storage.names("drivers") == []
     assert machine.drains[-1].closed and machine.drains[-1].told[-1] == len(records.events)
     assert machine.pools[-1].closed
     assert "contact_sheet.png" in records.storage.names()
@@ -74,7 +74,7 @@ def test_an_interrupted_sweep_ends_with_130_and_goes_on_where_it_was(
     assert "stopped: interrupted" in said and f"--storage {machine.storage.url} --resume {records.name}" in said
     assert sorted(records.trials["0001"].epochs) == [1, 2] and "0002" not in records.trials
     assert [e["event"] for e in records.events].count("end") == 0
-    assert not records.storage.exists("driver.json") and machine.pools[-1].closed and machine.drains[-1].closed
+    assert records.storage.names("drivers") == [] and machine.pools[-1].closed and machine.drains[-1].closed
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == [handler, handler]
 
     machine.before = lambda request: None

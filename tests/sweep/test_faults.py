@@ -112,7 +112,8 @@ def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
         told, _ = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 130
     assert f"--resume {before.name}" in told
-    assert not before.storage.exists("driver.json") and not before.storage.exists(orphan.path)
+    # of the driver that was killed nothing is changed, the other's claim is gone
+    assert before.storage.names("drivers") == ["00000001.json"] and not before.storage.exists(orphan.path)
 
     records = Records.open(Storage(str(results)), before.name)
     assert records.events[: len(before.events)] == before.events

@@ -16,7 +16,8 @@ from one_process import DATA, Machine, at, curve_sweep, machine
 from genlab.errors import GenlabError
 from genlab.sweep import uniform
 from genlab.sweep.driver import Driver
-from genlab.tracking.records import STALE, Records
+from genlab.tracking.heartbeat import STALE
+from genlab.tracking.records import Records
 
 __all__ = ["machine"]
 
@@ -132,13 +133,13 @@ def test_options_of_a_resume_that_was_interrupted_at_once_are_remembered(machine
 
 
 def sign_of(machine: Machine) -> Path:
-    return Path(machine.records.storage.where("driver.json"))
+    return Path(machine.records.storage.where("drivers/00000001.json"))
 
 
 def test_the_heartbeat_is_renewed_all_the_time_and_keeps_a_second_driver_away(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genlab.tracking.records.HEARTBEAT", 0.02)
+    monkeypatch.setattr("genlab.tracking.heartbeat.HEARTBEAT", 0.02)
 
     def see() -> None:
         beats: set[float] = set()
@@ -149,7 +150,7 @@ def test_the_heartbeat_is_renewed_all_the_time_and_keeps_a_second_driver_away(
         with pytest.raises(GenlabError, match="has a driver already"):
             machine.run(curve_sweep(), resume="latest", lanes=1)
         assert files(events) == before and sign_of(machine).exists()
-        monkeypatch.setattr("genlab.tracking.records.HEARTBEAT", 5.0)  # and so long its end is waited for
+        monkeypatch.setattr("genlab.tracking.heartbeat.HEARTBEAT", 5.0)  # and so long its end is waited for
         seen.append(True)
 
     seen: list[bool] = []
@@ -158,9 +159,13 @@ def test_the_heartbeat_is_renewed_all_the_time_and_keeps_a_second_driver_away(
     assert seen == [True] and not sign_of(machine).exists()
 
 
-def test_a_driver_elsewhere_is_respected_until_its_heartbeat_is_stale(machine: Machine) -> None:
+def test_a_driver_elsewhere_is_respected_until_its_heartbeat_is_stale(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genlab.tracking.heartbeat.LISTEN", 0.1)
     records = damaged(machine)
     other = {"host": "another", "pid": 1, "started": 0.0}
+    sign_of(machine).parent.mkdir(exist_ok=True)
     sign_of(machine).write_text(json.dumps({**other, "time": time.time()}))
     before = files(Path(machine.storage.url))
     with pytest.raises(GenlabError, match="process 1 on another"):
@@ -168,7 +173,8 @@ def test_a_driver_elsewhere_is_respected_until_its_heartbeat_is_stale(machine: M
     assert files(Path(machine.storage.url)) == before  # its sign, too
     sign_of(machine).write_text(json.dumps({**other, "time": time.time() - STALE - 1}))
     assert machine.run(curve_sweep(), resume="latest") == 0
-    assert machine.records.trials["0002"].ends == "completed" and not sign_of(machine).exists()
+    assert machine.records.trials["0002"].ends == "completed"
+    assert machine.records.storage.names("drivers") == ["00000001.json"]  # the other's is its own
     assert len(machine.records.events) > len(records.events)
 
 

@@ -78,7 +78,7 @@ def check_that_it_ends_in_good_order(driver: subprocess.Popen[str], folder: Path
     records = Records.open(storage, Records.sweeps(storage)[-1])
     assert f"{records.name}: 1 trials (1 cut)" in told and "stopped: interrupted" in told
     assert f"--resume {records.name}" in told
-    assert sorted(records.trials["0000"].epochs) == [1, 2] and not records.storage.exists("driver.json")
+    assert sorted(records.trials["0000"].epochs) == [1, 2] and records.storage.names("drivers") == []
     wait_for(lambda: all_gone(children), 60)
 
 

@@ -1,11 +1,14 @@
-"""The heartbeat that keeps a second driver away while the first one lives, and no longer."""
+"""The claim that keeps a second driver away while the first one lives, and no longer."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +18,13 @@ import pytest
 from made_sweeps import wait_for
 
 from genlab.errors import GenlabError, StorageError
-from genlab.tracking import records as module
-from genlab.tracking.records import Heartbeat, live_driver, read_json
+from genlab.tracking import heartbeat as module
+from genlab.tracking.heartbeat import Heartbeat, live_driver
+from genlab.tracking.records import read_json
 from genlab.tracking.storage import Storage
 
 NOW = 1_760_000_000.0
+FIRST, SECOND = "drivers/00000001.json", "drivers/00000002.json"
 OWN = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time(), "time": NOW}
 OTHER = {"host": "another", "pid": 1, "started": 0.0, "time": NOW}
 
@@ -27,6 +32,35 @@ OTHER = {"host": "another", "pid": 1, "started": 0.0, "time": NOW}
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     return Storage(str(tmp_path))
+
+
+class Clock:
+    """In the module's place of `time`. `while_asleep` is called at each second."""
+
+    def __init__(self) -> None:
+        self.now, self.slept = NOW, 0.0
+        self.while_asleep: Callable[[float], None] = lambda slept: None
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.slept
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self.while_asleep(self.slept)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def claim(storage: Storage, path: str, driver: Any) -> None:
+    storage.write(path, json.dumps(driver).encode())
 
 
 @pytest.mark.parametrize(
@@ -39,7 +73,7 @@ def storage(tmp_path: Path) -> Storage:
         (OTHER | {"time": "soon"}, False),
         (OTHER | {"time": None}, False),
         (OWN, True),
-        (OWN | {"time": NOW - 31}, False),
+        (OWN | {"time": NOW - 31}, False),  # it hangs
         (OWN | {"started": OWN["started"] - 100}, False),  # its number was given to another process
         (OWN | {"pid": 2**22 + 1}, False),  # above what Linux gives
         (OWN | {"pid": "x"}, False),
@@ -49,18 +83,99 @@ def storage(tmp_path: Path) -> Storage:
     ],
 )
 def test_a_driver_lives_while_its_beat_is_fresh_and_its_process_is_there(
-    driver: dict[str, Any], lives: bool, storage: Storage, monkeypatch: pytest.MonkeyPatch
+    driver: dict[str, Any], lives: bool, storage: Storage, clock: Clock
 ) -> None:
-    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOW))
-    storage.write("driver.json", json.dumps(driver).encode())
+    claim(storage, FIRST, driver)
     assert live_driver(storage) == (driver if lives else None)
-    if not lives:
+    if lives:
+        with pytest.raises(GenlabError, match=f"process {driver['pid']} on {driver['host']}, heard") as refused:
+            Heartbeat(storage)
+        assert f"heard {NOW - driver['time']:.0f} s ago" in str(refused.value)
+        assert storage.names("drivers") == ["00000001.json"]
+    else:
+        mine = Heartbeat(storage)
+        assert (live_driver(storage) or {})["pid"] == os.getpid() and mine.number == 2
+        mine.stop()
+        assert storage.names("drivers") == ["00000001.json"]
+    assert read_json(storage, FIRST) == driver  # nobody touches another's
+
+
+def test_a_claim_that_is_junk_is_nobodys(storage: Storage) -> None:
+    storage.write(FIRST, b"\x80\x04junk")
+    Heartbeat(storage).stop()
+    assert storage.read(FIRST) == b"\x80\x04junk"
+
+
+@pytest.mark.parametrize("off", [-60.0, 60.0, -3600.0])
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_clock_that_is_off_lets_no_second_driver_in(
+    off: float, beats: bool, storage: Storage, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who does not beat is dead, whatever the time in its claim; who does is listened to, not looked up."""
+    claim(storage, FIRST, OTHER | {"time": NOW + off})
+
+    def beat(slept: float) -> None:
+        if beats and slept % 5 == 0:
+            claim(storage, FIRST, OTHER | {"time": NOW + off + slept})
+
+    clock.while_asleep = beat
+    if beats:
+        with pytest.raises(GenlabError, match="process 1 on another, whose clock is another than this machine's"):
+            Heartbeat(storage)
+        assert clock.slept <= module.LISTEN
+    else:
         Heartbeat(storage).stop()
-        return
-    with pytest.raises(GenlabError, match=f"process {driver['pid']} on {driver['host']}, heard") as refused:
-        Heartbeat(storage)
-    assert f"heard {NOW - driver['time']:.0f} s ago" in str(refused.value)
-    assert read_json(storage, "driver.json") == driver  # whoever was refused leaves it
+        assert clock.slept >= 3 * module.HEARTBEAT
+
+
+def test_of_two_that_start_at_once_one_drives(storage: Storage) -> None:
+    results: list[Any] = []
+    ready = threading.Barrier(6)
+
+    def start() -> None:
+        ready.wait()
+        try:
+            results.append(Heartbeat(storage))
+        except GenlabError as error:
+            results.append(str(error))
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (won,) = [one for one in results if isinstance(one, Heartbeat)]
+    assert all("has a driver already" in one for one in results if one is not won) and len(results) == 6
+    won.stop()
+    assert storage.names("drivers") == []
+
+
+def test_a_driver_that_died_on_this_machine_is_forgotten_at_once(storage: Storage) -> None:
+    code = (
+        "import os, sys; from genlab.tracking.heartbeat import Heartbeat;"
+        "from genlab.tracking.storage import Storage; Heartbeat(Storage(sys.argv[1])); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, storage.url], check=False)
+    assert storage.exists(FIRST) and live_driver(storage) is None
+    Heartbeat(storage).stop()
+
+
+def test_a_driver_that_was_taken_for_dead_hears_that_another_one_drives_and_says_no_more(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT", 0.02)
+    heard: list[str] = []
+    first = Heartbeat(storage)
+    first.lost = heard.append
+    claim(storage, SECOND, OTHER)
+    wait_for(lambda: heard)
+    assert heard[0].startswith("process 1 on another has taken the sweep over")
+    told = read_json(storage, FIRST)
+    wait_for(lambda: not first._thread.is_alive())
+    assert read_json(storage, FIRST) == told and len(heard) == 1
+    monkeypatch.setattr(module, "HEARTBEAT", 60.0)
+    first.stop()
+    assert read_json(storage, SECOND) == OTHER
 
 
 def test_the_heart_beats_until_it_is_stopped_whatever_the_storage_does(
@@ -72,10 +187,10 @@ def test_the_heart_beats_until_it_is_stopped_whatever_the_storage_does(
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock[0]))
     heartbeat = Heartbeat(storage)
     try:
-        assert read_json(storage, "driver.json") == OWN  # before anything else happens
+        assert read_json(storage, FIRST) == OWN  # before anything else happens
         for later in (20.0, 40.0, 60.0):
             clock[0] = NOW + later
-            wait_for(lambda: read_json(storage, "driver.json")["time"] == clock[0])
+            wait_for(lambda: read_json(storage, FIRST)["time"] == clock[0])
         tries: list[str] = []
 
         def fails(path: str, data: bytes) -> Any:
@@ -86,9 +201,9 @@ def test_the_heart_beats_until_it_is_stopped_whatever_the_storage_does(
             patch.setattr(heartbeat.folder, "write", fails)
             wait_for(lambda: len(tries) >= 3)
         clock[0] = NOW + 80
-        wait_for(lambda: read_json(storage, "driver.json")["time"] == clock[0])
+        wait_for(lambda: read_json(storage, FIRST)["time"] == clock[0])
     finally:
         monkeypatch.setattr(module, "HEARTBEAT", 60.0)  # how long `stop` waits for a beat that is being written
         heartbeat.stop()
     assert not any(thread.name == "heartbeat" for thread in threading.enumerate())
-    assert storage.names() == []
+    assert storage.names("drivers") == []

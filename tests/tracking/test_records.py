@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,9 +19,7 @@ from test_epoch_reports import Bomb
 from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.tracking import records as module
 from genlab.tracking.records import (
-    STALE,
     EpochRecord,
-    Heartbeat,
     Records,
     TrialRecord,
     event_path,
@@ -290,32 +286,3 @@ def test_sweeps_are_listed_oldest_first(tmp_path: Path, monkeypatch: pytest.Monk
         manifest = Records.open(storage, records.name).manifest
         assert manifest == records.manifest and (manifest["name"], manifest["mode"]) == (records.name, "max")
         assert before <= manifest["created"] <= time.time()
-
-
-def test_a_second_driver_is_refused_while_the_first_lives(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
-    first = Heartbeat(storage)
-    with pytest.raises(GenlabError, match="has a driver already"):
-        Heartbeat(storage)
-    first.stop()
-    Heartbeat(storage).stop()
-    assert storage.names() == []
-
-
-def test_a_dead_driver_is_forgotten(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
-    code = (
-        "import os, sys; from genlab.tracking.records import Heartbeat; from genlab.tracking.storage import Storage;"
-        "Heartbeat(Storage(sys.argv[1])); os._exit(9)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert storage.exists("driver.json")
-    Heartbeat(storage).stop()  # at once: its process is gone from this machine
-    other = {"host": "another", "pid": 1, "started": 0.0}
-    storage.write("driver.json", json.dumps({**other, "time": time.time() - 3}).encode())
-    with pytest.raises(GenlabError, match="on another"):
-        Heartbeat(storage)
-    storage.write("driver.json", json.dumps({**other, "time": time.time() - STALE - 1}).encode())
-    Heartbeat(storage).stop()
-    storage.write("driver.json", b"\x80\x04junk")
-    Heartbeat(storage).stop()

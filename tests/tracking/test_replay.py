@@ -13,7 +13,7 @@ from made_sweeps import assert_complete
 
 from genlab.errors import GenlabError
 from genlab.tracking import replay as module
-from genlab.tracking.records import Heartbeat
+from genlab.tracking.heartbeat import Heartbeat
 from genlab.tracking.replay import replay
 from genlab.tracking.server import Unreachable, artifact_location, default_tracking_uri, quiet_mlflow, shown
 from genlab.tracking.storage import Storage
@@ -53,7 +53,7 @@ def test_a_running_sweep_is_left_to_its_driver(make_sweep: Any, database: str, t
     heartbeat.stop()
     assert result.left == 0 and result.problem is not None and "running" in result.problem
     sweep.records.storage.write(  # a driver that was killed just now
-        "driver.json", json.dumps({**Heartbeat.myself(), "pid": 2**22 + 1, "time": time.time()}).encode()
+        "drivers/00000001.json", json.dumps({**Heartbeat.myself(), "pid": 2**22 + 1, "time": time.time()}).encode()
     )
     (result,) = replay(str(tmp_path / "results"))
     assert result.problem is None

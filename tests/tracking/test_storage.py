@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.tracking import storage as module
-from genlab.tracking.storage import FileName, Storage
+from genlab.tracking.storage import AlreadyThere, FileName, Storage
 
 MINE = "3fd30542fe3f61b14bd4a4b2dc0b6fb30fa6f63ebce52dd1778aaa8c4dc02cff"  # sha256 of "mine"
 TWO = "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"  # of "2"
@@ -219,23 +220,70 @@ def test_two_writers_at_once_disturb_neither(tmp_path: Path, monkeypatch: Any) -
     assert storage.read_named(outer) == b"mine" and os.listdir(tmp_path) == ["a"]
 
 
-def test_an_event_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("write", ["write", "write_new"])
+def test_what_is_written_is_on_the_disk_before_it_has_its_name_and_its_name_before_anything_else(
+    write: str, tmp_path: Path, monkeypatch: Any
+) -> None:
     storage, steps = Storage(str(tmp_path)), list[str]()
-    real_sync, real_replace = os.fsync, os.replace
+    real_sync = os.fsync
 
     def sync(file: int) -> None:
-        assert os.fstat(file).st_size == 4  # nothing is left in a buffer of this process
-        steps.append("synced")
+        about = os.fstat(file)
+        if stat.S_ISREG(about.st_mode):
+            assert about.st_size == 4  # nothing is left in a buffer of this process
+            steps.append("content")
+        else:
+            steps.append(os.path.relpath(os.readlink(f"/proc/self/fd/{file}"), tmp_path))
         real_sync(file)
 
-    def replace(source: str, target: str) -> None:
-        steps.append("renamed")
-        real_replace(source, target)
-
     monkeypatch.setattr(os, "fsync", sync)
-    monkeypatch.setattr(os, "replace", replace)
-    storage.write_new("event", b"mine")
-    assert steps == ["synced", "renamed"]
+    for name in ("replace", "link"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *paths, real=real: (steps.append("named"), real(*paths)))
+    getattr(storage, write)("trials/0000/part", b"mine")
+    assert steps == ["content", "named", "trials/0000", "trials"]
+    steps.clear()
+    getattr(storage, write)("trials/0000/other", b"more")
+    assert steps == ["content", "named", "trials/0000"]
+    assert sorted(os.listdir(tmp_path / "trials" / "0000")) == ["other", "part"]
+
+
+def test_of_many_who_write_one_new_file_at_once_one_does(storage: Storage) -> None:
+    results: list[Any] = []
+    ready = threading.Barrier(8)
+
+    def write(content: bytes) -> None:
+        ready.wait()
+        try:
+            results.append(storage.write_new("taken", content))
+        except AlreadyThere:
+            results.append(None)
+
+    if not storage.local:  # its rule is the store's own
+        return
+    writers = [threading.Thread(target=write, args=(f"{i}".encode(),)) for i in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    (won,) = [one for one in results if one is not None]
+    assert storage.read_named(won) and storage.names() == ["taken"] and len(results) == 8
+
+
+def test_a_new_file_whose_answer_was_lost_is_ours(storage: Storage) -> None:
+    assert storage.write_new("taken", b"mine") == storage.write_new("taken", b"mine")
+
+
+def test_a_disk_without_hard_links_writes_new_files_all_the_same(tmp_path: Path, monkeypatch: Any) -> None:
+    def link(*paths: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    storage = Storage(str(tmp_path))
+    storage.write_new("taken", b"mine")
+    with pytest.raises(AlreadyThere):
+        storage.write_new("taken", b"yours")
+    assert os.listdir(tmp_path) == ["taken"] and storage.read("taken") == b"mine"
 
 
 @pytest.mark.parametrize("action", ["write", "write_new", "read", "names", "sizes", "exists", "delete", "clear"])
@@ -244,8 +292,8 @@ def test_a_store_that_fails_is_asked_again_after_longer_and_longer_pauses(
 ) -> None:
     """Twice it does not answer, and then it does; and one that never does is told with its file."""
     slept: list[float] = []
-    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=slept.append))
     storage = Storage(f"memory://{tmp_path.name}/{action}")
+    monkeypatch.setattr(storage, "_hurry", SimpleNamespace(wait=slept.append, is_set=lambda: False))
     storage.write("s/a", b"1")
     tries: list[str] = []
     for name in ("pipe_file", "cat_file", "ls", "rm_file", "rm", "exists"):
@@ -269,6 +317,42 @@ def test_a_store_that_fails_is_asked_again_after_longer_and_longer_pauses(
         getattr(storage, action)(*given)
     assert slept == [0.2, 1.0, 3.0] and len(tries) == 14
     assert f"/{tmp_path.name}/{action}{''.join(f'/{word}' for word in given[:1])} cannot" in str(raised.value)
+
+
+def test_a_patient_storage_tries_for_minutes_says_so_and_can_be_hurried(
+    tmp_path: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = Storage(f"memory://{tmp_path.name}", patient=True)
+    below = pickle.loads(pickle.dumps(storage)).below("sweep")
+    assert below.patient and not Storage(storage.url).patient
+    slept: list[float] = []
+    hurried = [False]
+    monkeypatch.setattr(below, "_hurry", SimpleNamespace(wait=slept.append, is_set=lambda: hurried[0]))
+    tries, fails, real = list[str](), 6, below.filesystem.pipe_file
+
+    def put(*args: Any, **words: Any) -> Any:
+        tries.append("")
+        if len(tries) <= fails:
+            raise OSError(28, "No space left")
+        return real(*args, **words)
+
+    monkeypatch.setattr(below.filesystem, "pipe_file", put)
+    below.write("a", b"1")
+    assert slept == [0.2, 1.0, 3.0, 10.0, 20.0, 30.0]
+    first, last = [record.getMessage() for record in caplog.records]
+    assert first.endswith("/sweep/a cannot be written: [Errno 28] No space left; trying again for 240 s")
+    assert last == f"the storage {below.url} answers again"
+    fails = 1000
+    with pytest.raises(StorageError):
+        below.write("a", b"1")
+    assert sum(slept[6:]) == sum(module.PATIENT) > 200
+    slept.clear()
+    hurried[0] = True  # a sweep that is stopped
+    with pytest.raises(StorageError):
+        below.write("a", b"1")
+    assert slept == list(module.PAUSES)
+    storage.hurry()
+    assert storage.below("x")._hurry.is_set()
 
 
 def test_what_cannot_be_written_or_is_unknown_is_refused_at_once(tmp_path: Path) -> None:
