@@ -234,7 +234,7 @@ class Rank:
             device,
             attempt,
         )
-        self.storage = Storage(settings.storage)
+        self.storage = Storage(settings.storage, patient=True)
         self.records = self.storage.below(settings.folder)
         self.output = Output(self._note)
         self.trial: Any = None

@@ -114,6 +114,7 @@ def _on_ray(
     from genlab.lanes.cluster import connect, room
 
     own_ray = connect(options.address)
+    storage = Storage(storage.url, patient=True)
     try:
         shares = [plan.options.get(name) for name in ("lanes", "cpus_per_worker", "gpus_per_worker")]
         space = room(plan.workers, plan.trials, *shares)

@@ -32,6 +32,7 @@ class Run:
         """End soon, keep what is done. Called from any thread, and from a signal's handler."""
         if self.why is None:
             self.why = why  # the watching thread tells the mailbox, too, should it not be there yet
+            self.storage.hurry()
             if self.pool is not None:
                 self.pool.mailbox.cut.remote(why)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,17 @@ def new_console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
+class LogToView(logging.Handler):
+    """Shows what genlab logs in the driver's process."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__(logging.WARNING)
+        self.view = view
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.view.say(self.format(record))
+
+
 class View:
     """Trials, objective, epoch and time left."""
 
@@ -31,14 +43,17 @@ class View:
         self.first: tuple[float, int] | None = None  # when the first epoch came, and how many there were then
         self.live: Live | None = None
         self.lanes = ""  # how many are up of how many
+        self.log = LogToView(self)
 
     def __enter__(self) -> View:
+        logging.getLogger("genlab").addHandler(self.log)
         if self.console.is_terminal:
             self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
             self.live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        logging.getLogger("genlab").removeHandler(self.log)
         if self.live is not None:
             self.live.stop()
             self.live = None

@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -23,6 +25,7 @@ from genlab.tracking.storage import Storage
 METRICS, FIELDS = 800, 100  # a call takes 1000 entities in all, of these 100 params and 100 tags
 PARAM, TAG = 6000, 5000  # characters that a value may have
 KIND = "custom_model_development"  # the UI then opens on runs and charts, not on traces of language models
+LEFT = 600.0  # seconds after which what a process left that was making a database is removed
 THUMBNAIL = 256  # pixels along the longer edge of the copy that MLflow makes of an image
 SENT, MISSING = "genlab.sent_epoch", "genlab.missing_epochs"
 
@@ -61,7 +64,7 @@ class Runs:
             Refused: the experiment was deleted on the server.
         """
         if database := sqlite_file(tracking_uri):
-            os.makedirs(os.path.dirname(database), exist_ok=True)
+            _make_database(database)
         self.tracking_uri = tracking_uri
         self._client = quiet_mlflow().MlflowClient(tracking_uri=tracking_uri)
         self.experiment = self._find(experiment, folder)  # its id
@@ -199,6 +202,27 @@ class Runs:
                 f"(mlflow experiments restore -x {found.experiment_id}), or name another server by --tracking-uri"
             )
         return found.experiment_id
+
+
+def _make_database(path: str) -> None:
+    """An empty SQLite database of MLflow's, if none is there. It is made under another name: MLflow takes seconds for
+    it, and what is left of a process that is killed meanwhile could be neither used nor mended."""
+    if os.path.exists(path):
+        return
+    folder, prefix = os.path.dirname(path), f".{os.path.basename(path)}-"
+    os.makedirs(folder, exist_ok=True)
+    for left in os.scandir(folder):
+        if left.name.startswith(prefix) and time.time() - left.stat().st_mtime > LEFT:
+            shutil.rmtree(left.path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder) as own:
+        made = os.path.join(own, "new.db")
+        quiet_mlflow().MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
+        try:
+            os.link(made, path)
+        except FileExistsError:  # two drivers at once: either's will do
+            pass
+        except OSError:  # a disk without hard links
+            os.rename(made, path)
 
 
 def _thick(image: np.ndarray) -> np.ndarray:
