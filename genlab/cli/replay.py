@@ -23,7 +23,7 @@ def run(
         storage: folder or URL that holds the sweeps, ./results by default in a sweep.
         sweep: name of one sweep's folder, such as lsgan-20260102-030405; all sweeps if absent.
         tracking_uri: where to send it, such as http://host:5000; if absent, where each sweep was told to, or else the
-            storage's own mlflow.db.
+            storage's own mlflow.db. Name it where MLflow's password or token is in the environment.
     """
     results = replay(storage, sweep, tracking_uri, _progress if sys.stderr.isatty() else None)
     for result in results:

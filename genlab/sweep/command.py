@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from genlab.errors import GenlabError
@@ -24,7 +25,7 @@ from genlab.sweep.source import changed
 from genlab.sweep.sweep import Sweep
 from genlab.tracking.heartbeat import Heartbeat
 from genlab.tracking.records import Records
-from genlab.tracking.server import default_tracking_uri
+from genlab.tracking.server import default_tracking_uri, shown
 from genlab.tracking.storage import Storage
 
 ONE_SIGNAL = 1.0  # seconds in which a signal that comes again is the same one
@@ -130,7 +131,7 @@ def _on_ray(
             if earlier is not None:  # another driver may have been at work until just now
                 records = Records.open(storage, earlier.name)
                 news = _check_same(records, plan, options.accept_code)
-                if new_options := planning.as_json(options.given()):
+                if new_options := _kept(options.given()):
                     news["options"] = new_options
             code = _run(plan, records, storage, space, script, news, heartbeat)
             refused = False
@@ -190,6 +191,12 @@ def _check_same(records: Records, plan: Plan, accept_code: bool) -> dict[str, An
     return {"code": now["code"], "changed": different} if different else {}
 
 
+def _kept(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the records keep them: without the password that a tracking server's address may hold."""
+    kept = planning.as_json(dict(options))
+    return kept | ({"tracking_uri": shown(kept["tracking_uri"])} if kept.get("tracking_uri") else {})
+
+
 def _difference(before: Any, now: Any) -> str:
     """What was before and is now; of fields by name those that differ."""
     if isinstance(before, dict) and isinstance(now, dict):
@@ -208,7 +215,7 @@ def _manifest(plan: Plan, script: str | None) -> dict[str, Any]:
         "epochs": plan.epochs,
         "images": plan.sweep.images,
         "script": os.path.basename(script) if script else None,
-        "options": planning.as_json(dict(plan.options)),
+        "options": _kept(plan.options),
         "identity": identity,
         "environment": environment(script) | {"seed": str(identity["settings"]["seed"])},
     }

@@ -47,7 +47,7 @@ class Options:
     storage: Annotated[str, _arg("FOLDER|URL", "default: ./results")] = "./results"
     """Where records, checkpoints and MLflow's database go."""
     tracking_uri: Annotated[str | None, _arg("URI", "default: a database in the storage")] = None
-    """An MLflow server."""
+    """An MLflow server. A password in it is not kept: name it again when resuming."""
     address: Annotated[str | None, _arg("ADDRESS", "default: RAY_ADDRESS, one on this machine, or one of its own")] = (
         None
     )

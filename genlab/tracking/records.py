@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError
+from genlab.tracking.events import problem
 from genlab.tracking.storage import AlreadyThere, FileName, Storage
 
 FORMAT = 2
@@ -140,7 +141,10 @@ class Records:
         self._cut = cut
         self.name, self.manifest, self.events = name, manifest, events
         self.storage = storage.below(name)
-        self.trials = fold(events)
+        try:
+            self.trials = fold(events)
+        except KeyError as error:
+            raise CorruptFile(f"{self.storage.url} is no whole sweep: of {error} no event tells before") from None
         self._lock = threading.Lock()
 
     @staticmethod
@@ -240,6 +244,8 @@ def read_event(folder: Storage, number: int) -> Event:
     event = read_json(folder, event_path(number))
     if event.get("n") != number or "event" not in event:
         raise CorruptFile(f"{folder.where(event_path(number))} is not event {number}")
+    if wrong := problem(event):
+        raise CorruptFile(f"{folder.where(event_path(number))} is damaged: {wrong}")
     return event
 
 

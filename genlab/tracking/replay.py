@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from genlab.errors import GenlabError, nearest
 from genlab.tracking.heartbeat import live_driver
 from genlab.tracking.mlflow_runs import Publisher
 from genlab.tracking.records import Records
-from genlab.tracking.server import Unreachable, default_tracking_uri, is_http
+from genlab.tracking.server import Unreachable, default_tracking_uri, is_http, shown
 from genlab.tracking.storage import Storage
 
 PAUSES = (1.0, 2.0)  # seconds before each further try: a server may just be starting
+SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
 @dataclass
@@ -40,7 +42,8 @@ def replay(
     Args:
         storage_url: a folder or URL that holds sweeps.
         sweep: the folder name of one of them; None for all.
-        tracking_uri: where to; None for what each sweep's manifest names, or else the storage's own database.
+        tracking_uri: where to; None for what each sweep's records name, or else the storage's own database. A server
+            that only they name gets no password of the environment's.
         progress: called with sweep, events done and events in all.
 
     Returns:
@@ -75,6 +78,10 @@ def replay(
         driver = live_driver(records.storage)
         if result.tracking_uri == own and driver is not None:  # two senders at once could make a run twice
             result.left, result.problem = 0, "it is running: its own driver sends it"
+        elif tracking_uri is None and (secret := _would_send(own)) is not None:
+            result.problem = (
+                f"its records name {shown(own)}, to which {secret} would be sent: confirm the address by --tracking-uri"
+            )
         elif result.tracking_uri in down:
             result.problem, result.unreachable = "the server was unreachable before", True
         else:
@@ -82,6 +89,13 @@ def replay(
             if result.unreachable and is_http(result.tracking_uri):
                 down.add(result.tracking_uri)
     return results
+
+
+def _would_send(uri: str) -> str | None:
+    """The environment's secret that MLflow would send to this server, which the user has not named; None if none."""
+    if not is_http(uri) or uri == os.environ.get("MLFLOW_TRACKING_URI"):
+        return None
+    return next((name for name in SECRETS if os.environ.get(name)), None)
 
 
 def _send(records: Records, result: Replayed, over: bool, progress: Callable[[str, int, int], None] | None) -> None:

@@ -189,6 +189,20 @@ def test_lanes_are_told_what_the_driver_was_told(machine: Machine, monkeypatch: 
     assert "GENLAB_DATA" not in machine.pools[-1].settings.environment
 
 
+def test_no_password_stands_in_the_records(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "http://ann:geheim@host:5000"
+    monkeypatch.setattr(sys, "argv", ["curve.py", "--tracking-uri", secret])
+    assert machine.run(curve_sweep(), grid=True, tracking_uri=secret) == 0
+    assert machine.drains[-1].tracking_uri == secret
+    assert machine.run(curve_sweep(), resume="latest", tracking_uri=secret, lanes=1) == 0
+    assert machine.records.options()["tracking_uri"] == "http://host:5000"
+    written = [path.read_bytes() for path in Path(machine.storage.url).rglob("*.json")]
+    assert len(written) > 3 and not any(b"geheim" in content for content in written)
+    assert "geheim" not in "".join(capsys.readouterr())
+
+
 def test_the_manifest_says_what_was_asked_for(machine: Machine) -> None:
     assert machine.run(curve_sweep(mode="max"), grid=True, seed=4, workers=1) == 0
     manifest = machine.records.manifest

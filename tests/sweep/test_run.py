@@ -214,6 +214,13 @@ def test_the_first_reason_to_stop_stays_and_the_lanes_hear_it(tmp_path: Path) ->
     assert run.why == "interrupted" and run.pool.mailbox.told == [("cut", "interrupted")]
 
 
+def test_a_sweep_that_stops_waits_no_longer_for_its_storage(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    assert not run.records.storage._hurry.is_set()
+    run.stop("interrupted")
+    assert run.records.storage._hurry.is_set()
+
+
 def test_a_stop_before_there_are_lanes_is_told_to_them_later(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     run.pool = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,3 +194,20 @@ def test_values_and_messages_in_few_characters() -> None:
     assert shown == ["0", "-0.0001235", "1.235e+05", "-", "12345678", "a b", "True"]
     assert last_line("Traceback:\n  File 1\n  ValueError: no \n \n") == "ValueError: no"
     assert last_line("") == last_line(" \n") == "no message"
+
+
+def test_how_many_lanes_are_up_and_what_genlab_logs_meanwhile_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched = Watched(tmp_path)
+    watched.view.lanes_up(2, 3, {2: "no GPU", 1: "the node is gone"})
+    title = str(watched.view._table().title)
+    assert "2/3 lanes (lane 1: the node is gone; lane 2: no GPU)" in title
+    watched.view.lanes_up(3, 3, {})
+    assert "3/3 lanes  " in str(watched.view._table().title)
+    log = logging.getLogger("genlab.tracking.storage")
+    with watched.view:
+        log.warning("/results cannot be written: %s", "no space")
+        log.info("nothing of interest")
+    log.warning("afterwards")
+    assert capsys.readouterr().out == "/results cannot be written: no space\n"
