@@ -26,7 +26,8 @@ from genlab.tasks import Config, Task
 from genlab.tracking.storage import FileName, Storage
 
 BEAT = 5.0  # seconds between two signs of life
-PREPARING = 7200.0  # seconds that a request may take beside its epochs, such as a download before the first one
+PREPARING = 7200.0  # seconds that preparing may take: a download, a judge's training
+BUILDING = 900.0  # seconds at least for what is neither: building and loading a trial, writing with patience
 COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)  # a stuck peer is noticed by the mailbox long before
 PEER_LOST = ("gloo", "nccl", "connection closed", "connection reset", "connection refused", "socket timeout")
 
@@ -41,7 +42,7 @@ class LaneSettings:
         storage, folder: where the records lie.
         environment: variables that a worker takes over from the driver.
         threads: of torch, on a CPU.
-        epoch_deadline: seconds.
+        epoch_deadline: seconds, for each seed's epoch.
         working_folder: the driver's, from which files are named in what it prints.
     """
 
@@ -249,8 +250,8 @@ class Rank:
         import torch
 
         try:
-            self._arm(PREPARING)
             preparing = request["trial"] == "prepare"
+            self._arm(PREPARING if preparing else max(BUILDING, self.settings.epoch_deadline))
             with self.output.of(f"{'preparation' if preparing else 'trial ' + request['trial']}, rank {self.rank}"):
                 value = self._prepare(request) if preparing else self._advance(request)
             return {"kind": "ok", "value": value}
@@ -274,8 +275,9 @@ class Rank:
             self._build(request)
         diverged = False
         while self.trial.epoch < request["epoch"] and not diverged:
-            self._arm(self.settings.epoch_deadline)
-            diverged = any(report.diverged for report in self.trial.advance())
+            reports = self.trial.advance(lambda: self._arm(self.settings.epoch_deadline))
+            diverged = any(report.diverged for report in reports)
+        self._arm(max(BUILDING, self.settings.epoch_deadline))
         tested = self.trial.test() if request["test"] and not diverged else []
         report = self.trial.epoch_report(request["trial"], self._host(), tested)
         if self.rank > 0:

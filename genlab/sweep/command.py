@@ -11,10 +11,11 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from genlab.errors import GenlabError
+from genlab.errors import GenlabError, last_line, told
 from genlab.lanes.loading import Elsewhere, pickled
 from genlab.sweep import plan as planning
 from genlab.sweep.environment import calling, environment
@@ -254,6 +255,9 @@ def _run(
             except GenlabError:
                 drain.close()
                 raise
+            except Exception as error:  # of ours, or of Ray's: what was trained is summed up, MLflow's runs are closed
+                traceback.print_exc()
+                stopped = f"the driver failed: {last_line(told(error))}"
         if "GPU" not in space.resources:  # on a CPU the last bits follow from the number of threads
             plan = dataclasses.replace(plan, options={**plan.options, "cpus_per_worker": space.resources["CPU"]})
         return summarize(plan, records, storage, drain, view, stopped, tracking_uri, _called(script))

@@ -62,7 +62,7 @@ class Sweep:
         trials: how many, unless `--trials` says otherwise.
         images: key of the reports' images that the contact sheet shows; None shows `samples`, or else the first.
         grace_epochs, reduction_factor: of ASHA (Li et al. 2020): the first rung, and the share 1/factor that goes on.
-        epoch_deadline: seconds after which an epoch is taken to hang; its lane is started again.
+        epoch_deadline: seconds after which an epoch of one seed is taken to hang; its lane is started again.
     """
 
     name: str

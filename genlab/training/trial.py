@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError
@@ -50,14 +50,17 @@ class Trial:
         self.epoch = 0
         self.reports: list[Report] = []
 
-    def advance(self) -> list[Report]:
-        """Train one epoch more; a report a replica.
+    def advance(self, next_replica: Callable[[], None] = lambda: None) -> list[Report]:
+        """Train one epoch more; a report a replica. `next_replica` is called before each one's epoch.
 
         Raises:
             GenlabError: what the task returned is not what it must.
         """
         self.epoch += 1
-        self.reports = [contract.report(each.advance(self.epoch), each, "advance") for each in self.replicas]
+        self.reports = []
+        for each in self.replicas:
+            next_replica()
+            self.reports.append(contract.report(each.advance(self.epoch), each, "advance"))
         return self.reports
 
     def test(self) -> list[Report]:

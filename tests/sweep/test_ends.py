@@ -171,6 +171,17 @@ def test_a_ray_that_dies_while_preparing_is_refused(machine: Machine) -> None:
         machine.run(curve_sweep(), grid=True)
 
 
+def test_a_driver_that_fails_sums_up_and_closes_its_runs(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("genlab.sweep.tuning.fit", lambda *_: {}["a fault of ours"])
+    assert machine.run(curve_sweep(), grid=True) == 1
+    said = capsys.readouterr()
+    assert "KeyError: 'a fault of ours'" in said.err and "Traceback" in said.err
+    assert "stopped: the driver failed: " in said.out and f"--resume {machine.records.name}" in said.out
+    assert machine.drains[-1].closed and machine.pools[-1].closed
+
+
 def test_lanes_are_told_what_the_driver_was_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(machine.storage.url).parent)
     monkeypatch.setenv("GENLAB_DATA", "sets")
