@@ -22,6 +22,7 @@ from genlab.sweep.run import Run
 from genlab.tasks.fields import as_dict
 from genlab.tracking.records import CONFIRMS, rank
 
+SWEPT = 30.0  # seconds that the deletion of states may take at the end; a resume looks for what is left
 DATA = ("GENLAB_DATA", "GENLAB_CACHE")  # folders that lanes use as the driver does
 
 
@@ -84,6 +85,7 @@ class Driver:
         finally:
             self.ended.set()
             run.doomed.put(None)
+            threads[-1].join(SWEPT)  # what is to be deleted is
             with contextlib.suppress(Exception):  # what was printed last; a Ray that is gone has nothing to tell
                 self._hear(run.pool.look(timeout=5))
             run.pool.close()

@@ -96,6 +96,7 @@ class Plan:
             "grid": self.grid,
             "workers": self.workers,
             "seeds": self.seeds,
+            "asha": {"grace_epochs": self.sweep.grace_epochs, "reduction_factor": self.sweep.reduction_factor},
             "code": digests(self.task),
         }
 

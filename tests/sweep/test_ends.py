@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from genlab.errors import GenlabError
 from genlab.sweep import command
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import Records
+from genlab.tracking.storage import Storage
 
 __all__ = ["machine"]
 
@@ -169,6 +171,23 @@ def test_a_ray_that_dies_while_preparing_is_refused(machine: Machine) -> None:
     machine.before = at("prepare", 0, die)
     with pytest.raises(GenlabError, match="could not be prepared: Ray is gone"):
         machine.run(curve_sweep(), grid=True)
+
+
+def test_states_that_nothing_needs_are_gone_when_the_sweep_ends(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Storage.delete
+
+    def slowly(self: Storage, path: str) -> None:
+        time.sleep(0.2)
+        real(self, path)
+
+    monkeypatch.setattr(Storage, "delete", slowly)
+    assert machine.run(curve_sweep(settings={"curve": (1.0, 3.0, 2.0)}), grid=True) == 0
+    records = machine.records
+    for name in records.trials:
+        kept = [one for one in records.storage.names(f"trials/{name}") if ".state." in one]
+        assert [one[:10] for one in kept] == ["epoch_0001", "epoch_0003"]  # best and last
 
 
 def test_a_driver_that_fails_sums_up_and_closes_its_runs(

@@ -166,6 +166,8 @@ def test_everything_that_a_result_follows_from_is_in_the_identity() -> None:
         plan(epochs=9),
         plan(workers=2),
         plan(seeds=2),
+        plan(changed(grace_epochs=2)),
+        plan(changed(reduction_factor=4)),
         plan(toy_sweep()),
     ]
     written = [json.dumps(made.identity(), sort_keys=True) for made in variants]
