@@ -181,26 +181,36 @@ def _commands(name: str, run: Mapping[str, Any], record: Mapping[str, Any] | Non
 def _run(name: str, run: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """One record: where and on what it ran, and its trials."""
     lines = [f"### {name}\n", f"{run['what'][0].upper()}{run['what'][1:]}.\n"]
-    for sweep in record["sweeps"]:
+    several = len(record["sweeps"]) > 1
+    for position, sweep in enumerate(record["sweeps"], 1):
         commit = (sweep["commit"] or "unknown")[:12] + (", with changes" if sweep["dirty"] else "")
         versions = ", ".join(f"{key} {value}" for key, value in sweep["versions"].items())
         hours = f", {number(sweep['hours'])} hours of a lane"
         accurate = [number(one["accuracy/clean"]) for one in sweep["prepared"] if one.get("accuracy/clean") is not None]
         judges = f"; accuracy of the judge {', '.join(accurate)}" if accurate else ""
         told = f"commit {commit}; {versions}; data {_data(sweep)}{judges}"
-        lines.append(f"- `{sweep['command']}`: {sweep['date']}{hours}; {told}")
+        which = f"sweep {position}: " if several else ""
+        lines.append(f"- {which}`{sweep['command']}`: {sweep['date']}{hours}; {told}")
     devices = sorted({f"{trial['device']}" for trial in record["trials"] if trial["device"]})
     lines.append(f"- on {', '.join(devices)}\n")
     present = {key for trial in record["trials"] for seed in trial["seeds"].values() for key in seed["metrics"]}
     metrics = [key for key in MAIN if key in present] + (["epoch_seconds"] if "epoch_seconds" in present else [])
-    head = ["trial", "setting, where it is not the first's", "ends", "epochs of steps", "seeds"]
+    head = [
+        "sweep: trial" if several else "trial",
+        "setting, where it is not the first's",
+        "ends",
+        "epochs of steps",
+        "seeds",
+    ]
     head += [f"`{key}`" for key in metrics]
     lines += [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     first = record["trials"][0]["settings"] if record["trials"] else {}
     for trial in record["trials"]:
         replicas = list(trial["seeds"].values())
         epochs = max((len(curve) for one in replicas for curve in one["metrics"].values()), default=0)
-        cells = [trial["trial"].rpartition("/")[2]]
+        sweep, _, name = trial["trial"].rpartition("/")
+        numbers = [i for i, one in enumerate(record["sweeps"], 1) if one["sweep"] == sweep]
+        cells = [f"{numbers[0]}: {name}" if several else name]
         own = {key: value for key, value in trial["settings"].items() if key != "seed"}
         others = own.items() if trial["settings"] is first else own.items() - first.items()
         cells.append(", ".join(f"{key}={_setting(value)}" for key, value in sorted(others)) or "–")
