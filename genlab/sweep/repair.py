@@ -12,24 +12,31 @@ from genlab.tracking.records import EpochRecord, TrialRecord
 
 
 def repair(run: Run) -> None:
-    """Each damaged epoch from the start of its trial; rungs and objectives stay as they were."""
+    """The damaged epochs of a trial in one session from its start, the first one first; several trials at once. Rungs
+    and objectives stay as they were."""
     if run.why:
         return
-    damaged = list(_inspect(run))
+    damaged: dict[str, list[EpochRecord]] = {}
+    for record, epoch in _inspect(run):
+        damaged.setdefault(record.name, []).append(epoch)
     if not damaged:
         return
-    run.view.say(f"{len(damaged)} epochs have damaged files: training them again")
-    mailbox = run.pool.mailbox
-    answers = ask(mailbox, [_request(run, record, epoch) for record, epoch in damaged])
-    for (record, epoch), answer in zip(damaged, answers, strict=True):
-        if answer["kind"] != "ok":
-            why = last_line(str(answer["value"]))
-            run.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {why}")
-            return
-        value = answer["value"]
-        run.append("repair", trial=record.name, epoch=epoch.epoch, report=value["report"], state=value["state"])
-        run.spare_states(record)
-        call(mailbox.forget, record.name)
+    run.view.say(f"{sum(map(len, damaged.values()))} epochs have damaged files: training them again")
+    mailbox, left = run.pool.mailbox, {name: sorted(own, key=lambda one: one.epoch) for name, own in damaged.items()}
+    while left:
+        turn = [(run.records.trials[name], own.pop(0)) for name, own in left.items()]
+        answers = ask(mailbox, [_request(run, record, epoch) for record, epoch in turn])
+        for (record, epoch), answer in zip(turn, answers, strict=True):
+            if answer["kind"] != "ok":
+                why = last_line(str(answer["value"]))
+                run.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {why}")
+                return
+            value = answer["value"]
+            run.append("repair", trial=record.name, epoch=epoch.epoch, report=value["report"], state=value["state"])
+            run.spare_states(record)
+            if not left[record.name]:
+                del left[record.name]
+                call(mailbox.forget, record.name)
 
 
 def _inspect(run: Run) -> Iterator[tuple[TrialRecord, EpochRecord]]:
@@ -53,7 +60,7 @@ def _inspect(run: Run) -> Iterator[tuple[TrialRecord, EpochRecord]]:
 
 def _request(run: Run, record: TrialRecord, epoch: EpochRecord) -> dict[str, Any]:
     begun = run.begin(record)
-    session = f"{record.name}@repair-{epoch.epoch}"
+    session = f"{record.name}@repair"
     return {
         **begun,
         "id": f"{session}/{epoch.epoch}",

@@ -64,6 +64,8 @@ def test_a_damaged_confirmation_is_what_it_was(machine: Machine) -> None:
     assert machine.run(sweep, resume="latest", grid=True) == 0
     after = machine.records
     assert machine.trained() == [("confirm-0000", 1), ("confirm-0000", 2), ("confirm-0000", 3)]
+    # in one session, in which each epoch is trained once
+    assert len({one["session"] for one in machine.pools[-1].asked if one["trial"] != "prepare"}) == 1
     assert [(e["event"], e.get("epoch")) for e in after.events[len(before.events) :]] == [
         ("start", None),
         ("repair", 1),
