@@ -134,6 +134,8 @@ def _on_ray(
                 news = _check_same(records, plan, options.accept_code)
                 if new_options := _kept(options.given()):
                     news["options"] = new_options
+                if options.retry_failed:
+                    news["retry"] = [trial.name for trial in records.trials.values() if trial.ends == "failed"]
             code = _run(plan, records, storage, space, script, news, heartbeat)
             refused = False
             return code

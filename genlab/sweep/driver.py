@@ -77,6 +77,8 @@ class Driver:
                 self.wait_until_prepared()
             if news and not self.refused:
                 run.records.append("start", **{"options": {}, **news})
+                if again := news.get("retry"):
+                    run.view.say(f"trying again what failed: {', '.join(again)}")
                 for name in news.get("changed", ()):
                     run.view.say(f"{name} is another one than before: it trains what follows, as the records now say")
             repair(run)

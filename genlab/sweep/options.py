@@ -64,6 +64,8 @@ class Options:
     """Go on with a sweep."""
     accept_code: Annotated[bool, _arg("", "")] = False
     """On --resume: go on though the task's code, or genlab's, has changed; the records say so."""
+    retry_failed: Annotated[bool, _arg("", "")] = False
+    """On --resume: take up the trials that failed, too, each at its last epoch."""
     dry_run: Annotated[bool, _arg("", "")] = False
     """Check everything, with one step of the first trial in a process of its own, say what would run, and stop."""
     debug: Annotated[bool, _arg("", "")] = False
@@ -80,6 +82,8 @@ class Options:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: it must not be negative")
         if self.accept_code and self.resume is None:
             raise ValueError("--accept-code goes with --resume: a new sweep begins with the code as it is")
+        if self.retry_failed and self.resume is None:
+            raise ValueError("--retry-failed goes with --resume: in a new sweep none has failed")
         if self.debug and (self.resume is not None or self.dry_run):
             raise ValueError("--debug trains the first setting and keeps no records: leave --resume and --dry-run out")
         if self.gpus_per_worker is not None and self.gpus_per_worker > 1 and self.gpus_per_worker % 1:
@@ -87,7 +91,7 @@ class Options:
 
     def given(self) -> dict[str, Any]:
         """The options that were named, those aside that say where and whether rather than what."""
-        own = {"storage", "resume", "accept_code", "dry_run", "debug", "address"}
+        own = {"storage", "resume", "accept_code", "retry_failed", "dry_run", "debug", "address"}
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
         given = {name: value for name, value in given.items() if not (value is None or value is False or value == ())}
         if "data_root" in given:  # Ray moves its workers elsewhere

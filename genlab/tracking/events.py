@@ -15,6 +15,8 @@ def problem(event: Mapping[str, Any]) -> str | None:
     """What is wrong with an event, in a few words; None if nothing is. Kinds that are unknown are not looked at."""
     rules = RULES.get(str(event.get("event")), {})
     for name, holds in {"time": _is_number, **rules}.items():
+        if name == "retry" and name not in event:  # seldom there
+            continue
         if name not in event:
             return f"it has no {name}"
         if not holds(event[name], event):
@@ -32,6 +34,10 @@ def _is_mapping(value: Any, event: Mapping[str, Any]) -> bool:
 
 def _is_trial(value: Any, event: Mapping[str, Any]) -> bool:
     return isinstance(value, str) and TRIAL.fullmatch(value) is not None
+
+
+def _is_list_of_trials(value: Any, event: Mapping[str, Any]) -> bool:
+    return isinstance(value, list) and all(_is_trial(one, event) for one in value)
 
 
 def _is_epoch(value: Any, event: Mapping[str, Any]) -> bool:
@@ -52,7 +58,7 @@ def _or_none(rule: Callable[[Any, Mapping[str, Any]], bool]) -> Callable[[Any, M
 
 
 RULES: Mapping[str, Mapping[str, Callable[[Any, Mapping[str, Any]], bool]]] = {
-    "start": {"options": _is_mapping},
+    "start": {"options": _is_mapping, "retry": _is_list_of_trials},
     "data": {"description": _is_mapping},
     "trial": {"trial": _is_trial, **dict.fromkeys(("settings", "config", "distributions"), _is_mapping)},
     "epoch": {

@@ -169,7 +169,10 @@ class Publisher:
     # One method an event.
 
     def _start(self, event: Event) -> None:
-        """Only a resume that accepted other code has something to say."""
+        """Only a resume that accepted other code, or tries again what failed, has something to say."""
+        for name in event.get("retry", ()):
+            if (run := self._children.get(name)) is not None and run.tags.get(ENDS) == "failed":
+                self._open(run)
         before, mark = self._parent.tags.get(ACCEPTED, ""), f"event {event['n']}: "
         if event.get("code") and mark not in before:
             told = f"{mark}{', '.join(event['changed'])}"

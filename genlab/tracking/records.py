@@ -2,8 +2,9 @@
 
 Events are written by the driver alone, in the order in which the scheduler decided:
 
-    {"event": "start",  "options": {...}, "code": {...}}                 it was resumed, with these new options and,
-                                                                         where that was accepted, with other code
+    {"event": "start",  "options": {...}, "code": {...}, "retry": [...]} it was resumed, with these new options and,
+                                                                         where that was accepted, with other code;
+                                                                         these failed trials are tried again
     {"event": "data",   "description": {...}, "prepared": {...}}         what the data sets were, and how good what was
                                                                          prepared is: metrics by file
     {"event": "trial",  "trial", "settings", "config", "distributions"}  a trial begins
@@ -114,6 +115,9 @@ def apply(trials: dict[str, TrialRecord], event: Event) -> None:
         epoch.report, epoch.state = _file(event["report"]), _file(event["state"])
     elif kind == "error":
         trials[event["trial"]].error = event["traceback"]
+    elif kind == "start":
+        for name in event.get("retry", ()):
+            trials[name].error = None
 
 
 def _file(value: Any) -> Any:

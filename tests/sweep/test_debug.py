@@ -191,3 +191,5 @@ def test_it_goes_alone(other: Any) -> None:
 def test_accepting_code_needs_a_resume() -> None:
     with pytest.raises(ValueError, match="--accept-code goes with --resume"):
         Options(accept_code=True)
+    with pytest.raises(ValueError, match="--retry-failed goes with --resume"):
+        Options(retry_failed=True)

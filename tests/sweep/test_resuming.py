@@ -105,6 +105,23 @@ def test_a_search_may_grow_but_not_shrink(machine: Machine) -> None:
     assert len([trial for trial in machine.records.trials.values() if not trial.confirms]) == 5
 
 
+def test_what_failed_is_taken_up_at_its_last_epoch_where_that_is_asked_for(machine: Machine) -> None:
+    machine.before = at("0001", 2, lambda: {"kind": "error", "value": "OSError: the node lacks the data"})
+    assert machine.run(curve_sweep(), grid=True) == 0
+    assert machine.records.trials["0001"].ends == "failed"
+    machine.before = lambda request: None
+    assert machine.run(curve_sweep(), resume="latest") == 0
+    assert machine.trained() == [] and machine.records.trials["0001"].ends == "failed"
+    assert machine.run(curve_sweep(), resume="latest", retry_failed=True) == 0
+    assert machine.trained() == [("0001", 2), ("0001", 3)]
+    records = machine.records
+    assert records.trials["0001"].ends == "completed" and records.trials["0001"].error is None
+    assert [event["retry"] for event in records.events if "retry" in event] == [["0001"]]
+    assert "retry_failed" not in records.options()
+    assert machine.run(curve_sweep(), resume="latest", retry_failed=True) == 0  # nothing is left to take up
+    assert machine.trained() == []
+
+
 def test_options_of_earlier_starts_are_remembered_and_later_ones_win(machine: Machine) -> None:
     given = {"seeds": 2, "seed": 5, "lanes": 1, "cpus_per_worker": 2, "scheduler": "fifo", "data_root": "/data"}
     assert machine.run(search(), trials=2, set=("curve=3:1:2",), address="here:1", **given) == 0

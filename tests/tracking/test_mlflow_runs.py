@@ -310,3 +310,24 @@ def test_legal_names_are_taken_by_mlflow(name: str) -> None:
 
     _validate_metric_name(legal(name))
     _validate_param_name(legal(name))
+
+
+def test_a_trial_that_is_tried_again_is_running_and_may_fail_again(make_sweep: Any, database: str) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000", lr=0.1)
+    sweep.epoch("00000", 1)
+    for expected in ("FAILED", "RUNNING", "FAILED", "RUNNING"):
+        if expected == "FAILED":
+            sweep.error("00000", 2)
+        else:
+            sweep.records.append("start", options={}, retry=["00000"])
+        send(sweep, database)
+        run = Seen(sweep, database).children["00000"]
+        assert run.info.status == expected and run.data.tags.get("genlab.ends") == (
+            "failed" if expected == "FAILED" else None
+        )
+    sweep.epoch("00000", 2, "completed")
+    sweep.end()
+    send(sweep, database)
+    send(sweep, database)
+    assert assert_complete(sweep, database).children["00000"].info.status == "FINISHED"
