@@ -13,7 +13,8 @@ import pytest
 from one_process import Machine
 from one_process import machine as machine
 
-from genlab.sweep import Sweep, rehearsal
+from genlab.lanes import rehearsal
+from genlab.sweep import Sweep
 from genlab.sweep.options import parse
 from genlab.sweep.plan import make
 from genlab.tasks import Context, implementation
