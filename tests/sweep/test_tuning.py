@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from toys import toy_sweep
-from tune_stand_in import FILE
 
 from genlab.sweep.plan import make
 from genlab.sweep.run import Run
@@ -25,7 +24,6 @@ def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(sha
     import ray
 
     levels = {"0000": 5.0, "0001": 6.0, "0002": 7.0, "0003": 1.0}
-    file = FILE
 
     class Answers:
         def __init__(self) -> None:
@@ -39,7 +37,7 @@ def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(sha
                 raise ZeroDivisionError("as if the actor had died")
             if asked in ("0000/1", "0001/1"):
                 await self.trained.wait()
-            metrics = {"loss": levels[request["trial"]]}
+            metrics, file = {"loss": levels[request["trial"]]}, [f"trials/{request['trial']}/part", 1, "0"]
             return {"kind": "ok", "value": {"metrics": metrics, "diverged": False, "report": file, "state": file}}
 
         async def train(self) -> None:

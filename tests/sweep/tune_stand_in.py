@@ -12,10 +12,14 @@ from genlab.sweep.plan import Plan
 from genlab.sweep.search import Search
 from genlab.tracking.records import Records, TrialRecord
 
-FILE = ["trials/x", 1, "0"]
 END = 10_000  # more events than any sweep here has
 
 Curve = Callable[[TrialRecord, int], "float | str"]  # the objective of an epoch, or another kind of result
+
+
+def part(trial: str) -> list[Any]:
+    """A file of the trial's, as an event names it; there is none."""
+    return [f"trials/{trial}/part", 1, "0"]
 
 
 def begin(record: TrialRecord) -> dict[str, Any]:
@@ -80,6 +84,8 @@ def commit(records: Records, name: str, epoch: int, value: float | str, ends: st
     if value == "error":
         records.append("error", trial=name, epoch=epoch, traceback="ZeroDivisionError")
     elif value == "diverged":
-        records.append("epoch", trial=name, epoch=epoch, report=FILE, state=None, objective=None, ends="diverged")
+        records.append("epoch", trial=name, epoch=epoch, report=part(name), state=None, objective=None, ends="diverged")
     elif value != "cut":
-        records.append("epoch", trial=name, epoch=epoch, report=FILE, state=FILE, objective=value, ends=ends)
+        records.append(
+            "epoch", trial=name, epoch=epoch, report=part(name), state=part(name), objective=value, ends=ends
+        )
