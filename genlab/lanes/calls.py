@@ -10,7 +10,7 @@ from ray.exceptions import GetTimeoutError
 
 from genlab.errors import GenlabError
 
-SILENT = 300.0  # seconds: by then a mailbox that died was started again, on whatever node
+SILENT = 300.0  # seconds: by then a mailbox that died was started again
 
 
 class MailboxSilent(GenlabError):
@@ -24,10 +24,7 @@ def call(method: Any, *arguments: Any) -> Any:
         MailboxSilent: nothing, for five minutes.
         ray.exceptions.ActorDiedError: the driver has ended it.
     """
-    try:
-        return ray.get(method.remote(*arguments), timeout=SILENT)
-    except GetTimeoutError:
-        raise MailboxSilent(f"the sweep's mailbox has not answered for {SILENT:.0f} s") from None
+    return _got(method.remote(*arguments))
 
 
 def ask(mailbox: Any, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -38,10 +35,13 @@ def ask(mailbox: Any, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]
     """
     answers: dict[int, dict[str, Any]] = {}
     while left := [i for i in range(len(requests)) if i not in answers]:
-        waiting = [mailbox.ask.remote(requests[i]) for i in left]
-        try:
-            got: Any = ray.get(waiting, timeout=SILENT)
-        except GetTimeoutError:
-            raise MailboxSilent(f"the sweep's mailbox has not answered for {SILENT:.0f} s") from None
+        got = _got([mailbox.ask.remote(requests[i]) for i in left])
         answers |= {i: one for i, one in zip(left, got, strict=True) if one["kind"] != "again"}
     return [answers[i] for i in range(len(requests))]
+
+
+def _got(asked: Any) -> Any:
+    try:
+        return ray.get(asked, timeout=SILENT)
+    except GetTimeoutError:
+        raise MailboxSilent(f"the sweep's mailbox has not answered for {SILENT:.0f} s") from None

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import GetTimeoutError
 
 from genlab.lanes import calls
 from genlab.lanes.client import OBJECTIVE, Client
@@ -159,3 +160,15 @@ def test_an_objective_that_is_no_number_is_a_divergence_and_one_that_is_not_ther
         assert result["value"] == "the task did not report kid, but fid, loss"
     else:
         assert result["value"] == answer["value"]
+
+
+def test_a_trial_whose_mailbox_is_silent_is_cut_off_and_has_not_failed(
+    lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(answers: Any, timeout: float) -> Any:
+        raise GetTimeoutError
+
+    trial = begun(lanes)
+    monkeypatch.setattr(calls.ray, "get", get)
+    result = trial.step()
+    assert (result["kind"], result["done"]) == ("cut", True) and "has not answered" in result["value"]
