@@ -55,16 +55,19 @@ def record(folders: Sequence[str], name: str, partial: bool = False) -> dict[str
     common = {
         key: configs[0][key] for key in fields if all(key in own and own[key] == configs[0][key] for own in configs)
     }
+    made = [
+        _trial(sweep, trial, {key: value for key, value in config.items() if key not in common})
+        for (sweep, trial), config in zip(trials, configs, strict=True)
+    ]
     return {
         "format": FORMAT,
         "name": name,
         "partial": any(sweep.state != "ended" for sweep in sweeps),
-        "sweeps": [_sweep(sweep) for sweep in sweeps],
-        "config": common,
-        "trials": [
-            _trial(sweep, trial, {key: value for key, value in config.items() if key not in common})
-            for (sweep, trial), config in zip(trials, configs, strict=True)
+        "sweeps": [
+            _sweep(sweep, [one for one in made if one["trial"].startswith(f"{sweep.name}/")]) for sweep in sweeps
         ],
+        "config": common,
+        "trials": made,
     }
 
 
@@ -74,7 +77,7 @@ def as_text(made: Mapping[str, Any]) -> str:
     return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
-def _sweep(sweep: SweepResults) -> dict[str, Any]:
+def _sweep(sweep: SweepResults, trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     environment, events = sweep.manifest.get("environment", {}), sweep.records.events
     began = float(sweep.manifest.get("created", math.nan))
     return {
@@ -84,7 +87,7 @@ def _sweep(sweep: SweepResults) -> dict[str, Any]:
         "dirty": {"true": True, "false": False}.get(str(environment.get("git_dirty"))),
         "versions": {key: environment[key] for key in VERSIONS if key in environment},
         "date": time.strftime("%Y-%m-%d", time.gmtime(began)) if math.isfinite(began) else None,
-        "hours": _short(_seconds(sweep) / 3600),
+        "hours": _short(_seconds(trials) / 3600),
         "data": sweep.records.data() or {},
         "prepared": [
             {key: _short(value) for key, value in metrics.items()}
@@ -96,15 +99,10 @@ def _sweep(sweep: SweepResults) -> dict[str, Any]:
     }
 
 
-def _seconds(sweep: SweepResults) -> float:
+def _seconds(trials: Sequence[Mapping[str, Any]]) -> float:
     """Of all epochs of all seeds, one after the other: what the lanes worked, whatever ran beside and between."""
-    replicas = [
-        replica
-        for one in sweep.records.trials
-        for epoch in sweep.trial(one).record.epochs
-        for replica in sweep.trial(one).report(epoch).replicas
-    ]
-    return sum(replica.metrics.get("epoch_seconds", 0.0) for replica in replicas)
+    replicas = [replica for trial in trials for replica in trial["seeds"].values()]
+    return sum(value or 0.0 for replica in replicas for value in replica["metrics"].get("epoch_seconds", ()))
 
 
 def _command(typed: str) -> str:

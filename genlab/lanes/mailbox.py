@@ -203,7 +203,7 @@ class Mailbox:
                 return RESTART
             if lane.request is not None and lane.ticket != ticket:
                 one = self.open.get(lane.request["id"])
-                if one is None or self._may_begin(one, lane, attempt):
+                if one is None or self._begin(one, lane, attempt):
                     return {**lane.request, "ticket": lane.ticket, "prepared": self.prepared}
                 continue
             if (left := until - time.monotonic()) <= 0:
@@ -295,8 +295,8 @@ class Mailbox:
         order = {lane.number: (lane.session != session, lane.session is not None, lane.used) for lane in unheld}
         return min(unheld, key=lambda lane: order[lane.number], default=None)
 
-    def _may_begin(self, one: Open, lane: Lane, attempt: str) -> bool:
-        """Whether not too many groups died of it before this one."""
+    def _begin(self, one: Open, lane: Lane, attempt: str) -> bool:
+        """This group begins the request; False if too many died of it before, which is then its answer."""
         one.groups[lane.number, attempt] = None
         if len(one.groups) <= self.tries:
             return True

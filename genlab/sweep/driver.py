@@ -87,7 +87,7 @@ class Driver:
         finally:
             self.ended.set()
             run.doomed.put(None)
-            threads[-1].join(SWEPT)  # what is to be deleted is
+            threads[-1].join(SWEPT)  # until the states that nothing needs are deleted
             with contextlib.suppress(Exception):  # what was printed last; a Ray that is gone has nothing to tell
                 self._hear(run.pool.look(timeout=5))
             run.pool.close()

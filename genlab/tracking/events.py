@@ -13,12 +13,13 @@ ENDS = (None, "completed", "pruned", "diverged")
 
 def problem(event: Mapping[str, Any]) -> str | None:
     """What is wrong with an event, in a few words; None if nothing is. Kinds that are unknown are not looked at."""
-    rules = RULES.get(str(event.get("event")), {})
-    for name, holds in {"time": _is_number, **rules}.items():
-        if name == "retry" and name not in event:  # seldom there
-            continue
+    kind = str(event.get("event"))
+    needed = {"time": _is_number, **RULES.get(kind, {})}
+    for name, holds in {**needed, **MAY_HOLD.get(kind, {})}.items():
         if name not in event:
-            return f"it has no {name}"
+            if name in needed:
+                return f"it has no {name}"
+            continue
         if not holds(event[name], event):
             return f"its {name} cannot be {str(event[name])[:80]!r}"
     return None
@@ -58,7 +59,7 @@ def _or_none(rule: Callable[[Any, Mapping[str, Any]], bool]) -> Callable[[Any, M
 
 
 RULES: Mapping[str, Mapping[str, Callable[[Any, Mapping[str, Any]], bool]]] = {
-    "start": {"options": _is_mapping, "retry": _is_list_of_trials},
+    "start": {"options": _is_mapping},
     "data": {"description": _is_mapping},
     "trial": {"trial": _is_trial, **dict.fromkeys(("settings", "config", "distributions"), _is_mapping)},
     "epoch": {
@@ -72,4 +73,7 @@ RULES: Mapping[str, Mapping[str, Callable[[Any, Mapping[str, Any]], bool]]] = {
     "repair": {"trial": _is_trial, "epoch": _is_epoch, "report": _is_file, "state": _or_none(_is_file)},
     "error": {"trial": _is_trial, "epoch": _or_none(_is_epoch), "traceback": lambda value, event: type(value) is str},
     "end": {"summary": _is_mapping},
+}
+MAY_HOLD: Mapping[str, Mapping[str, Callable[[Any, Mapping[str, Any]], bool]]] = {
+    "start": {"retry": _is_list_of_trials}
 }

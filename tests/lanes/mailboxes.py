@@ -66,7 +66,7 @@ async def after(seconds: float) -> None:
 
 
 async def at_once(awaited: Any) -> Any:
-    """What comes of it without waiting for a clock: the mailbox looks by itself only every second, or ten."""
+    """What comes of it without waiting for a clock: the mailbox looks by itself only every second."""
     return await asyncio.wait_for(awaited, 0.125)
 
 

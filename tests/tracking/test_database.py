@@ -25,9 +25,7 @@ Runs(sys.argv[1], "x", Storage(sys.argv[2]))
 """
 
 
-def test_a_driver_that_is_killed_while_it_makes_the_database_leaves_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_driver_that_is_killed_while_it_makes_the_database_leaves_none(tmp_path: Path) -> None:
     uri, folder = f"sqlite:///{tmp_path}/mlflow.db", Storage(str(tmp_path / "x"))
     done = subprocess.run([sys.executable, "-c", KILLED, uri, folder.url], capture_output=True, text=True)
     assert done.returncode == 9, done.stderr

@@ -108,9 +108,7 @@ def test_a_claim_that_is_junk_is_nobodys(storage: Storage) -> None:
 
 @pytest.mark.parametrize("off", [-60.0, 60.0, -3600.0])
 @pytest.mark.parametrize("beats", [True, False])
-def test_a_clock_that_is_off_lets_no_second_driver_in(
-    off: float, beats: bool, storage: Storage, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_that_is_off_lets_no_second_driver_in(off: float, beats: bool, storage: Storage, clock: Clock) -> None:
     """Who does not beat is dead, whatever the time in its claim; who does is listened to, not looked up."""
     claim(storage, FIRST, OTHER | {"time": NOW + off})
 
