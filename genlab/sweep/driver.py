@@ -86,6 +86,7 @@ class Driver:
             self._confirm()
         finally:
             self.ended.set()
+            run.settle()
             run.doomed.put(None)
             threads[-1].join(SWEPT)  # until the states that nothing needs are deleted
             with contextlib.suppress(Exception):  # what was printed last; a Ray that is gone has nothing to tell

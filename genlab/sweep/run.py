@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import queue
+import threading
+from collections import deque
 from typing import Any
 
-from genlab.errors import StorageError, place
+from genlab.errors import place
 from genlab.sweep.plan import Plan
 from genlab.sweep.view import View
 from genlab.tracking.drain import Drain
@@ -25,6 +27,9 @@ class Run:
         self.why: str | None = None  # it stops before its time
         self.pool: Any = None
         self.doomed: queue.SimpleQueue[str | None] = queue.SimpleQueue()  # states that nothing needs any more
+        self._spared: deque[tuple[int, str]] = deque()  # states that nothing needs once that event is committed
+        self._noted: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True for each event, False at the end
+        self._committing: threading.Thread | None = None
 
     # ---- from outside
 
@@ -84,23 +89,56 @@ class Run:
                 "that, then begin anew, or resume for the trials to come, with --accept-code if the code has changed"
             )
 
+    # ---- what becomes of it
+
     def append(self, kind: str, **content: Any) -> None:
-        """Commit an event, unless the sweep stops."""
+        """Note an event, unless the sweep stops. A thread of its own commits them in their order: Tune waits for no
+        storage, and what comes meanwhile is one file."""
         if self.why is not None:
             return
-        try:
-            number = self.records.append(kind, **content)["n"]
-            if kind not in ("data", "trial"):  # which the next one takes along: MLflow's start would delay the lanes'
-                self.drain.notify(number)
-        except StorageError as error:
-            self.stop(str(error))
+        self.records.note(kind, **content)
+        if self._committing is None:
+            self._committing = threading.Thread(target=self._commit, daemon=True, name="commit")
+            self._committing.start()
+        self._noted.put(True)
+
+    def settle(self) -> None:
+        """Commit all that is noted, or forget it where the storage fails. The driver ends with it."""
+        if self._committing is not None:
+            self._noted.put(False)
+            self._committing.join()
+            self._committing = None
+        self.records.forget()
+        self._give_up_states()
+
+    def _commit(self) -> None:
+        told, goes_on = self.records.committed, True
+        while goes_on:
+            goes_on = self._noted.get()
+            while not self._noted.empty():
+                goes_on = self._noted.get()
+            try:
+                self.records.commit()
+            except Exception as error:  # the storage's for the most part; whatever it is, nothing more can be kept
+                self.stop(str(error))
+                return
+            committed = self.records.committed
+            # an event that the next one takes along, or MLflow's start would delay that of the lanes
+            if any(event["event"] not in ("data", "trial") for event in self.records.events[told:committed]):
+                self.drain.notify(committed)
+                told = committed
+            self._give_up_states()
+
+    def _give_up_states(self) -> None:
+        while self._spared and self._spared[0][0] <= self.records.committed:
+            self.doomed.put(self._spared.popleft()[1])
 
     def spare_states(self, record: TrialRecord) -> None:
         """Best and last stay."""
         keep = [record.best(self.plan.sweep.mode), record.last]
         for epoch in record.epochs.values():
             if epoch.state is not None and not any(epoch is kept for kept in keep):
-                self.doomed.put(epoch.state.path)
+                self._spared.append((len(self.records.events), epoch.state.path))
                 epoch.state = None
 
     def begin(self, record: TrialRecord) -> dict[str, Any]:

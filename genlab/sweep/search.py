@@ -20,14 +20,28 @@ from genlab.sweep.plan import Plan
 from genlab.sweep.proposals import STARTUP, propose, startup
 from genlab.sweep.space import Space
 from genlab.tasks.fields import as_dict, check_value
-from genlab.tracking.records import CONFIRMS, Records, TrialRecord
+from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
 
 MODELLED = 50  # trials until Optuna's TPE takes over: few are better told by a Gaussian process
+WINDOW = 500  # TPE sees that many of the newest trials, up to twice as many, so that a proposal's cost is bounded,
+BEST = 50  # and the best of those before: it models the best tenth, but 25 at most
 
 
-def trial_name(number: int) -> str:
-    """The lasting name of trial `number`; sorts as it counts."""
-    return f"{number:04d}"
+def trial_name(number: int, plan: Plan, records: Records) -> str:
+    """The lasting name of trial `number`. All have as many digits as the first one, so that they sort as they count,
+    unless a sweep is extended beyond."""
+    first = next(iter(records.trials), None)
+    return f"{number:0{len(first) if first else max(4, len(str(plan.trials - 1)))}d}"
+
+
+def is_default(name: str) -> bool:
+    """Whether it is the name of trial 0, which has the default setting."""
+    return not name.strip("0")
+
+
+def window(number: int) -> int:
+    """The trial from which on Optuna knows all of them when it proposes trial `number`."""
+    return max(0, number // WINDOW - 1) * WINDOW
 
 
 def new_study(plan: Plan) -> optuna.Study:
@@ -118,26 +132,29 @@ class Search(Searcher):
         super().__init__(metric=OBJECTIVE, mode=plan.sweep.mode)
         self.plan, self.records, self.begin, self.append = plan, records, begin, append
         self.unfinished = list(unfinished)
-        self.study = new_study(plan)
-        self.asked: dict[str, optuna.Trial] = {}
-        self.reported: set[tuple[int, int]] = set()  # Optuna trial, epoch
+        self.number = sum(not trial.confirms for trial in records.trials.values())  # of the next new trial
+        self.running: dict[str, str] = {}  # trials by Tune's ids
         self.stopped = stopped
         self.space = Space(plan)
         self.startup = startup(plan, self.space) if plan.space else []
-        self.going_on = self._recall()
+        self._recall()
 
-    def _recall(self) -> dict[str, optuna.Trial]:
-        """Tell Optuna all trials of the records, in their order; those that are unfinished, by name."""
-        going_on = {}
-        for record in self.records.trials.values():
-            if record.ends is None and any(record is one for one in self.unfinished):
-                asked = going_on[record.name] = self._ask(record.settings)
+    def _recall(self) -> None:
+        """Begin a study, and tell it the trials of the window, in their order, those that are unfinished by name."""
+        self.study, self.since = new_study(self.plan), window(self.number)
+        self.asked: dict[str, optuna.Trial] = {}
+        self.reported: set[tuple[int, int]] = set()  # Optuna trial, epoch
+        searched = [record for record in self.records.trials.values() if not record.confirms]
+        before = [record for record in searched[: self.since] if record.ends is not None]
+        best = {record.name for record in rank(before, self.plan.sweep.mode)[:BEST]}
+        for i, record in enumerate(searched):
+            if record.ends is None:
+                asked = self.asked[record.name] = self._ask(record.settings)
                 for epoch, known in record.epochs.items():
                     if known.objective is not None:
                         self._report(asked, epoch, known.objective)
-            elif record.ends is not None and not record.confirms:
+            elif i >= self.since or record.name in best:
                 self.study.add_trial(_frozen(record))
-        return going_on
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles what it is given; nothing of that is ever read
@@ -147,23 +164,25 @@ class Search(Searcher):
             return Searcher.FINISHED
         if self.unfinished:
             record = self.unfinished.pop(0)
-            asked = self.going_on.pop(record.name)
         else:
-            number = sum(not trial.confirms for trial in self.records.trials.values())
+            number = self.number
             if number >= self.plan.trials:
                 return Searcher.FINISHED
+            if window(number) != self.since:
+                self._recall()
             if self.plan.grid is not None:
                 asked, settings, used = self._ask({}), self.plan.grid[number], {}
             else:
                 asked = self._ask(self._fixed(number))
                 settings, used = suggest(asked, self.plan)
-            name = trial_name(number)
+            name = trial_name(number, self.plan, self.records)
             config = as_dict(self.plan.config(settings))
             self.append("trial", trial=name, settings=settings, config=config, distributions=used)
-            if name not in self.records.trials:  # the storage failed, and the sweep stops
+            if name not in self.records.trials:  # the sweep stops
                 return Searcher.FINISHED
-            record = self.records.trials[name]
-        self.asked[trial_id] = asked
+            record, self.asked[name] = self.records.trials[name], asked
+            self.number += 1
+        self.running[trial_id] = record.name
         return self.begin(record)
 
     def _fixed(self, number: int) -> Mapping[str, Any] | None:
@@ -188,10 +207,10 @@ class Search(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if result["kind"] == "ok":
-            self._report(self.asked[trial_id], result["epoch"], result[OBJECTIVE])
+            self._report(self.asked[self.running[trial_id]], result["epoch"], result[OBJECTIVE])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        asked = self.asked.pop(trial_id)
+        asked = self.asked.pop(self.running.pop(trial_id))
         kind = "error" if error or result is None else result["kind"]
         if kind == "cut":  # it is not over: whoever resumes the sweep goes on with it
             return
@@ -289,7 +308,7 @@ class Asha(AsyncHyperBandScheduler):
             return TrialScheduler.STOP
         name = trial.config["trial"]
         decision = super().on_trial_result(tune_controller, _Named(name), result)  # type: ignore[arg-type]
-        return TrialScheduler.CONTINUE if name == trial_name(0) else decision
+        return TrialScheduler.CONTINUE if is_default(name) else decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         if result["kind"] == "ok" and trial.config["trial"] in self._trial_info:

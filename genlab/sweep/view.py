@@ -13,7 +13,8 @@ from rich.table import Table
 
 from genlab.errors import last_line
 from genlab.sweep.plan import Plan
-from genlab.tracking.records import Records, TrialRecord, rank
+from genlab.sweep.standing import Standing
+from genlab.tracking.records import Records, TrialRecord
 
 ROWS = 15
 
@@ -39,6 +40,7 @@ class View:
 
     def __init__(self, plan: Plan, records: Records) -> None:
         self.plan, self.records = plan, records
+        self.standing = Standing(records, plan.sweep.mode)
         self.console = new_console()
         self.first: tuple[float, int] | None = None  # when the first epoch came, and how many there were then
         self.live: Live | None = None
@@ -69,7 +71,7 @@ class View:
 
     def advanced(self, record: TrialRecord) -> None:
         """A trial ended an epoch and goes on. The table shows it by itself."""
-        self.first = self.first or (time.monotonic(), self._epochs_done())
+        self.first = self.first or (time.monotonic(), self.standing.update().epochs)
 
     def ended(self, record: TrialRecord) -> None:
         """A trial ended. The table shows it by itself, but for why it failed."""
@@ -89,29 +91,21 @@ class View:
         words.append(self._left())
         return "  ".join(word for word in words if word)
 
-    def _trials(self) -> list[TrialRecord]:
-        with_confirmation = list(self.records.trials.values())
-        return [trial for trial in with_confirmation if not trial.confirms]
-
     def _count(self) -> str:
-        ended = sum(trial.ends is not None for trial in self._trials())
-        return f"{ended}/{max(self.plan.trials, len(self._trials()))}"
-
-    def _epochs_done(self) -> int:
-        return sum(len(trial.epochs) for trial in list(self.records.trials.values()))
+        standing = self.standing.update()
+        return f"{standing.ended}/{max(self.plan.trials, standing.searched)}"
 
     def _left(self) -> str:
         """A guess: trials to come train as many epochs as those that ended did on average."""
-        trials = self._trials()
-        ended = [len(trial.epochs) for trial in trials if trial.ends is not None]
-        if not ended or self.first is None or self._epochs_done() == self.first[1]:
+        standing = self.standing.update()
+        if not standing.ended or self.first is None or standing.epochs == self.first[1]:
             return ""
-        mean = max(1.0, sum(ended) / len(ended))
-        to_come = mean * max(0, self.plan.trials - len(trials))
-        to_come += sum(max(1.0, mean - len(trial.epochs)) for trial in trials if trial.ends is None)
+        mean = max(1.0, standing.ended_epochs / standing.ended)
+        to_come = mean * max(0, self.plan.trials - standing.searched)
+        to_come += sum(max(1.0, mean - len(trial.epochs)) for trial in standing.searching())
         if not to_come:
             return ""
-        seconds = (time.monotonic() - self.first[0]) / (self._epochs_done() - self.first[1]) * to_come
+        seconds = (time.monotonic() - self.first[0]) / (standing.epochs - self.first[1]) * to_come
         return f"about {int(seconds // 60)}:{int(seconds % 60):02d} left"
 
     def _table(self) -> Table:
@@ -121,10 +115,7 @@ class View:
         )
         for column in ("trial", "epoch", metric, "", "settings"):
             table.add_column(column, justify="right" if column in ("epoch", metric) else "left", overflow="ellipsis")
-        trials = list(self.records.trials.values())
-        running = [trial for trial in trials if trial.ends is None]
-        ended = rank([trial for trial in trials if trial.ends is not None], self.plan.sweep.mode)
-        for trial in [*running, *ended][:ROWS]:
+        for trial in self.standing.first(ROWS):
             settings = " ".join(f"{name}={show(value)}" for name, value in trial.settings.items())
             epoch = f"{trial.last.epoch if trial.last else 0}/{trial.config['epochs']}"
             table.add_row(trial.name, epoch, show(trial.objective), trial.ends or "running", settings)

@@ -17,11 +17,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import IO, Any
 
 from genlab.errors import CorruptFile, StorageError
-from genlab.tracking.records import Records, read_event, read_json
+from genlab.tracking.event_files import Event
+from genlab.tracking.records import Records, event_files, read_manifest
 from genlab.tracking.server import Refused, Unreachable, is_http, quiet_mlflow, shown
 from genlab.tracking.storage import Storage
 
@@ -188,15 +190,19 @@ class _Worker:
         from genlab.tracking.mlflow_runs import Publisher
 
         publisher, event, tries = None, {}, 0
+        read: deque[Event] = deque()  # and not yet sent
         while self._wait_for_news():
             try:
                 if publisher is None:
-                    manifest = read_json(self.folder, "manifest.json")
+                    manifest = read_manifest(self.folder)
+                    files = event_files(self.folder, manifest)
                     name = self.folder.url.rpartition("/")[2]
                     publisher = Publisher(self.folder, name, manifest, self.tracking_uri)
                 try:
-                    event = read_event(self.folder, self.done + 1)
-                    publisher.publish(event)
+                    if not read:
+                        read.extend(files.read_from(self.done + 1))
+                    publisher.publish(read[0])
+                    event = read.popleft()
                 except CorruptFile as error:
                     publisher.unsent["", self.done + 1] = str(error)
             except (Unreachable, StorageError, FileNotFoundError) as error:

@@ -51,7 +51,8 @@ class Publisher:
             "error": self._error,
             "end": self._end,
         }
-        self._runs: Runs | None = None  # None: not connected, or an answer was lost and all must be looked at again
+        self._runs: Runs | None = None  # None: not connected
+        self._unsure: set[str] = set()  # trials of events whose answer was lost; "" for the sweep's own
         self._parent = Run("", "")
         self._children: dict[str, Run] = {}
         self._passed: dict[str, int] = {}  # the last epoch of each trial that went by here, sent now or earlier
@@ -70,13 +71,13 @@ class Publisher:
         key = (trial, event["epoch"] if kind in ("epoch", "repair") else kind)
         self.connect()
         try:
-            with self._faults():
+            with self._faults(trial):
                 if kind in self._handlers:  # others are of a newer genlab
                     self._handlers[kind](event)
         except (CorruptFile, EventRefused) as error:
             self.unsent[key] = str(error)
             if kind == "epoch":
-                with contextlib.suppress(EventRefused), self._faults():
+                with contextlib.suppress(EventRefused), self._faults(trial):
                     self._note_missing(event)
         else:
             if kind != "repair":
@@ -126,11 +127,14 @@ class Publisher:
                         self.runs.set_status(run, "KILLED", time)
 
     def connect(self) -> None:
-        """Find or make the experiment and the parent run, and learn what is there. Does nothing if already done.
+        """Find or make the experiment and the parent run, and learn what is there; after a lost answer, what has become
+        of that event's run.
 
         Raises:
             Unreachable, Refused: as `publish`.
         """
+        if self._runs is not None and self._unsure:
+            self._look_again(self._runs)
         if self._runs is not None:
             return
         try:
@@ -144,8 +148,27 @@ class Publisher:
                     runs.text(self._parent, shown(json.dumps(dict(self.manifest), indent=1)), "manifest.json")
                     runs.log(self._parent, tags={SENT: "0"})
                 self._runs = runs
+                self._unsure.clear()
         except EventRefused as error:
             raise Refused(str(error)) from error
+
+    def _look_again(self, runs: Runs) -> None:
+        """The sweep's own run, and those of the trials that we are unsure of. Where they cannot be had, all are looked
+        for anew."""
+        try:
+            with self._faults():
+                parent = runs.read(self._parent.id)
+                for trial in self._unsure - {""}:
+                    self._children.pop(trial, None)
+                    for run in runs.search(self.name, trial):
+                        self._children[trial] = run
+        except EventRefused:
+            parent = None
+        if parent is None:
+            self._runs = None
+        else:
+            self._parent = parent
+            self._unsure.clear()
 
     @property
     def runs(self) -> Runs:
@@ -154,14 +177,15 @@ class Publisher:
         return self._runs
 
     @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Every error as one of ours. Where an answer is lost, what is there must be looked at before anything else."""
+    def _faults(self, trial: str = "") -> Iterator[None]:
+        """Every error as one of ours. Where an answer is lost, what is there must be looked at before anything else:
+        the sweep's own run, and that of the trial in question."""
         try:
             yield
         except Exception as error:
             known = fault(error, self.tracking_uri)
             if not isinstance(known, EventRefused | CorruptFile):
-                self._runs = None
+                self._unsure.add(trial)
             if known is error:
                 raise
             raise known from error

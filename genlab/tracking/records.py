@@ -29,15 +29,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genlab.errors import CorruptFile, GenlabError
-from genlab.tracking.events import problem
+from genlab.errors import CorruptFile, GenlabError, StorageError
+from genlab.tracking.event_files import Cut, Event, EventFiles, seal, unseal
 from genlab.tracking.storage import AlreadyThere, FileName, Storage
 
-FORMAT = 2
+FORMAT = 3
+KNOWN = (2, FORMAT)  # 2: events without a crc32, each in a file of its own
 CONFIRMS = "confirm-"  # before the name of the trial whose setting is trained again
 CONTACT_SHEET, CURVES = "contact_sheet.png", "curves.png"  # in a sweep's folder, once it has ended
-
-Event = dict[str, Any]
 
 
 @dataclass
@@ -124,32 +123,33 @@ def _file(value: Any) -> Any:
     return FileName(*value) if value is not None else None
 
 
+def standing(trial: TrialRecord, mode: str) -> tuple[bool, bool, float]:
+    """What trials are ranked by, the least being the best: those that ran to the end by their objective, then the
+    others by theirs, then those without."""
+    value, sign = trial.objective, 1 if mode == "min" else -1
+    return trial.ends != "completed", value is None, sign * (value or 0.0)
+
+
 def rank(trials: Iterable[TrialRecord], mode: str) -> list[TrialRecord]:
-    """Best first: the trials that ran to the end by their objective, then the others by theirs, then those without."""
-    sign = 1 if mode == "min" else -1
-
-    def key(trial: TrialRecord) -> tuple[bool, bool, float]:
-        value = trial.objective
-        return trial.ends != "completed", value is None, sign * (value or 0.0)
-
-    return sorted(trials, key=key)
+    """Best first; among equals the order stays."""
+    return sorted(trials, key=lambda trial: standing(trial, mode))
 
 
 class Records:
     """The records of one sweep in its own folder below the storage."""
 
     def __init__(
-        self, storage: Storage, name: str, manifest: Mapping[str, Any], events: list[Event], cut: int | None = None
+        self, folder: Storage, manifest: Mapping[str, Any], files: EventFiles, events: list[Event], cut: Cut | None
     ) -> None:
-        """`cut` is the number of an event that was cut while it was written."""
-        self._cut = cut
-        self.name, self.manifest, self.events = name, manifest, events
-        self.storage = storage.below(name)
+        """What `create` and `open` return. `events` are in `files`, but for the end that was `cut`."""
+        self.storage, self.manifest, self.events = folder, manifest, events
+        self.name = folder.url.rpartition("/")[2]
         try:
             self.trials = fold(events)
         except KeyError as error:
             raise CorruptFile(f"{self.storage.url} is no whole sweep: of {error} no event tells before") from None
-        self._lock = threading.Lock()
+        self._files, self._cut = files, cut
+        self._noting, self._writing = threading.Lock(), threading.Lock()
 
     @staticmethod
     def create(storage: Storage, sweep: str, manifest: Mapping[str, Any]) -> Records:
@@ -158,9 +158,10 @@ class Records:
         for again in itertools.count(1):
             name = f"{sweep}-{stamp}-{again}" if again > 1 else f"{sweep}-{stamp}"
             whole = {"format": FORMAT, "name": name, "created": time.time(), **manifest}
+            folder = storage.below(name)
             with contextlib.suppress(AlreadyThere):  # two sweeps may start in one second
-                storage.below(name).write_new("manifest.json", json.dumps(whole, indent=1).encode())
-                return Records(storage, name, whole, [])
+                folder.write_new("manifest.json", seal(json.dumps(whole, indent=1)).encode())
+                return Records(folder, whole, EventFiles(folder), [], None)
         raise AssertionError("unreachable")
 
     @staticmethod
@@ -169,31 +170,12 @@ class Records:
 
         Raises:
             GenlabError: there are none, or they are of another format.
-            CorruptFile: the manifest or an event is damaged. A damaged last event is taken as not written.
+            CorruptFile: the manifest or an event is damaged. What is damaged at the very end was not written.
         """
         folder = storage.below(name)
-        try:
-            manifest = read_json(folder, "manifest.json")
-        except FileNotFoundError:
-            raise GenlabError(f"{folder.url} holds no sweep: it has no manifest.json") from None
-        if manifest.get("format") != FORMAT:
-            raise GenlabError(
-                f"the sweep {folder.url} is of format {manifest.get('format')}, and this genlab knows format {FORMAT} "
-                f"only: open it with the genlab that made it, or begin a new sweep"
-            )
-        numbers = sorted(int(n[:-5]) for n in folder.names("events") if re.fullmatch(r"\d{8}\.json", n))
-        if numbers != list(range(1, len(numbers) + 1)):
-            gaps = sorted(set(range(1, numbers[-1])) - set(numbers))
-            raise CorruptFile(f"{folder.where('events')} lacks the events {gaps[:5]}: it is not a whole sweep")
-        events, cut = [], None
-        for number in numbers:
-            try:
-                events.append(read_event(folder, number))
-            except CorruptFile:
-                if number != numbers[-1]:  # a host that lost power may have cut its last event, no other
-                    raise
-                cut = number
-        return Records(storage, name, manifest, events, cut)
+        manifest = read_manifest(folder)
+        files = event_files(folder, manifest)
+        return Records(folder, manifest, files, *files.read())
 
     @staticmethod
     def sweeps(storage: Storage) -> list[str]:
@@ -203,15 +185,53 @@ class Records:
         return [name for _, name in sorted(stamped) if storage.exists(f"{name}/manifest.json")]
 
     def append(self, kind: str, **content: Any) -> Event:
-        """Commit one event; when this returns, it has happened."""
-        with self._lock:
+        """Commit one event; when this returns, it has happened.
+
+        Raises:
+            StorageError: it could not be written, and has not happened.
+        """
+        event = self.note(kind, **content)
+        try:
+            self.commit()
+        except Exception:
+            self.forget()
+            raise
+        return event
+
+    def note(self, kind: str, **content: Any) -> Event:
+        """An event that the next `commit` writes. Here it counts at once; it has happened when it is written."""
+        with self._noting:
             event = {"n": len(self.events) + 1, "event": kind, "time": time.time(), **content}
-            if event["n"] == self._cut:
-                self.storage.delete(event_path(event["n"]))
-            self.storage.write_new(event_path(event["n"]), json.dumps(event).encode())
-            self.events.append(event)
             apply(self.trials, event)
-            return event
+            self.events.append(event)
+        return event
+
+    @property
+    def committed(self) -> int:
+        """The number of the last event that has happened."""
+        return self._files.last
+
+    def commit(self) -> None:
+        """Write what has been noted, in one file.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        with self._writing:
+            if noted := self.events[self.committed :]:
+                if self._cut is not None:
+                    self._files.mend(self._cut)
+                    self._cut = None
+                self._files.write(noted)
+                with contextlib.suppress(StorageError):  # the next commit tries again
+                    self._files.put_together(self.events)
+
+    def forget(self) -> None:
+        """Of what has been noted, only what was written counts."""
+        with self._writing, self._noting:
+            if self.events[self.committed :]:
+                del self.events[self.committed :]
+                self.trials = fold(self.events)
 
     def options(self) -> dict[str, Any]:
         """What was asked for at its start, and since."""
@@ -233,24 +253,30 @@ class Records:
         return next((event["description"] for event in self.events if event["event"] == "data"), None)
 
 
-def event_path(number: int) -> str:
-    """The file of event `number`, counted from 1."""
-    return f"events/{number:08d}.json"
-
-
-def read_event(folder: Storage, number: int) -> Event:
-    """Event `number` of the sweep in `folder`.
+def read_manifest(folder: Storage) -> dict[str, Any]:
+    """The manifest of the sweep in `folder`.
 
     Raises:
-        FileNotFoundError: it has not been written yet.
+        GenlabError: there is none, or it is of another format.
         CorruptFile: it is damaged.
     """
-    event = read_json(folder, event_path(number))
-    if event.get("n") != number or "event" not in event:
-        raise CorruptFile(f"{folder.where(event_path(number))} is not event {number}")
-    if wrong := problem(event):
-        raise CorruptFile(f"{folder.where(event_path(number))} is damaged: {wrong}")
-    return event
+    try:
+        manifest = read_json(folder, "manifest.json")
+    except FileNotFoundError:
+        raise GenlabError(f"{folder.url} holds no sweep: it has no manifest.json") from None
+    if manifest.get("format") not in KNOWN:
+        raise GenlabError(
+            f"the sweep {folder.url} is of format {manifest.get('format')}, and this genlab knows format "
+            f"{' and '.join(map(str, KNOWN))} only: open it with the genlab that made it, or begin a new sweep"
+        )
+    if manifest.pop("crc32", None) is None and manifest["format"] == FORMAT:
+        raise CorruptFile(f"{folder.where('manifest.json')} is damaged: it has no crc32")
+    return manifest
+
+
+def event_files(folder: Storage, manifest: Mapping[str, Any]) -> EventFiles:
+    """The files of the events of the sweep in `folder`, which has this manifest."""
+    return EventFiles(folder, sealed=manifest["format"] == FORMAT)
 
 
 def read_json(folder: Storage, path: str) -> dict[str, Any]:
@@ -258,12 +284,9 @@ def read_json(folder: Storage, path: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: it is not there.
-        CorruptFile: it is no JSON mapping.
+        CorruptFile: it is no JSON mapping, or not the one that was written.
     """
     try:
-        value = json.loads(folder.read(path))
+        return unseal(folder.read(path))
     except ValueError as error:
-        raise CorruptFile(f"{folder.where(path)} is damaged: it is no JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise CorruptFile(f"{folder.where(path)} is damaged: it is no JSON mapping")
-    return value
+        raise CorruptFile(f"{folder.where(path)} is damaged: {error}") from error

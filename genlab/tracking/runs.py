@@ -50,6 +50,11 @@ class Run:
         return {int(epoch) for epoch in self.tags.get(MISSING, "").split(",") if epoch}
 
 
+def _seen(run: Any) -> Run:
+    """MLflow's run as ours."""
+    return Run(run.info.run_id, run.info.status, dict(run.data.tags))
+
+
 class Runs:
     """One experiment on one tracking server. Every method may raise whatever MLflow, requests or SQLAlchemy raise."""
 
@@ -69,22 +74,27 @@ class Runs:
         self._client = quiet_mlflow().MlflowClient(tracking_uri=tracking_uri)
         self.experiment = self._find(experiment, folder)  # its id
 
-    def search(self, sweep: str) -> Iterator[Run]:
-        """The runs of this sweep that were not deleted, newest first (should one be there twice, the oldest is it)."""
+    def search(self, sweep: str, trial: str | None = None) -> Iterator[Run]:
+        """The runs of this sweep, or those of one trial of it, that were not deleted, newest first (should one be there
+        twice, the oldest is it)."""
         token = None
         while True:
             page = self._client.search_runs(
                 [self.experiment],
-                of_sweep(sweep),
+                of_sweep(sweep) + (f" and tags.`genlab.trial` = '{trial}'" if trial else ""),
                 max_results=1000,
                 order_by=["attributes.start_time DESC"],
                 page_token=token,
             )
-            for run in page:
-                yield Run(run.info.run_id, run.info.status, dict(run.data.tags))
+            yield from map(_seen, page)
             token = page.token
             if not token:
                 return
+
+    def read(self, run_id: str) -> Run | None:
+        """A run as it stands now; None if it was deleted."""
+        run = self._client.get_run(run_id)
+        return _seen(run) if run.info.lifecycle_stage == "active" else None
 
     def create(self, name: str, time: float, tags: Mapping[str, str]) -> Run:
         """A new run, RUNNING since `time` (seconds since 1970)."""

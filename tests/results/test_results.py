@@ -17,6 +17,7 @@ import pytest
 import genlab
 from genlab.errors import GenlabError
 from genlab.tracking.epoch_reports import ReplicaReport
+from genlab.tracking.event_files import seal
 from genlab.tracking.heartbeat import Heartbeat
 from genlab.tracking.storage import Storage
 
@@ -57,7 +58,7 @@ def test_a_row_a_trial(make_sweep: Any) -> None:
 
 def _with_widths(sweep: Any) -> bytes:
     event = sweep.records.events[0]
-    return json.dumps({**event, "config": {**event["config"], "widths": [8, 64]}}).encode()
+    return seal(json.dumps({**event, "config": {**event["config"], "widths": [8, 64]}})).encode()
 
 
 def test_those_that_confirm_are_kept_apart_and_marked(make_sweep: Any) -> None:

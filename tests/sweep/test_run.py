@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,9 +66,11 @@ def add(run: Any, name: str, level: float = 10.0, **config: Any) -> TrialRecord:
     return run.records.trials[name]
 
 
-def result(epoch: int, objective: float = 1.0, kind: str = "ok", done: bool = False, **more: Any) -> dict[str, Any]:
+def result(
+    epoch: int, objective: float = 1.0, kind: str = "ok", done: bool = False, trial: str = "0000", **more: Any
+) -> dict[str, Any]:
     """As a trial's client tells it."""
-    stem = f"trials/0000/epoch_{epoch:04d}"
+    stem = f"trials/{trial}/epoch_{epoch:04d}"
     value: Any = {
         "report": (f"{stem}.report", 1, "r"),
         "state": None if kind == "diverged" else (f"{stem}.state", 2, "s"),
@@ -96,6 +99,7 @@ def test_an_epoch_is_committed_with_the_end_that_was_decided(
 ) -> None:
     run = new_run(tmp_path)
     run.commit("0000", told)
+    run.settle()
     event = Records.open(run.storage, run.records.name).events[-1]
     assert (event["event"], event["trial"], event["epoch"]) == ("epoch", "0000", told["epoch"])
     assert (event["ends"], event["objective"]) == (ends, objective)
@@ -112,9 +116,10 @@ def test_a_trial_whose_code_raised_or_whose_lane_died_has_failed(tmp_path: Path,
     run = new_run(tmp_path)
     run.commit("0000", result(1))
     run.commit("0000", result(2, kind=kind, value="Traceback\nValueError: no gradient\n"))
+    run.settle()
     record = Records.open(run.storage, run.records.name).trials["0000"]
     assert (record.ends, record.error, sorted(record.epochs)) == ("failed", "Traceback\nValueError: no gradient\n", [1])
-    assert run.records.events[-1]["epoch"] == 2 and run.drain.told == [2, 3]
+    assert run.records.events[-1]["epoch"] == 2 and run.drain.told[-1] == 3
     assert run.view.told[-1] == ("ended", "0000")
     assert run.pool.mailbox.told == [("forget", "0000")]
 
@@ -168,6 +173,7 @@ def test_a_sweep_of_fewer_trials_stops_with_the_last_and_a_resumed_one_counts_on
     for i in (0, 1):
         record = add(run, f"{i:04d}")
         run.commit(record.name, result(1, kind="error", value=told_of(7)))
+    run.settle()
     run.records = Records.open(run.storage, run.records.name)  # resumed
     add(run, "0002")
     run.commit("0002", result(1, kind="error", value=told_of(7)))
@@ -231,13 +237,16 @@ def test_a_stop_before_there_are_lanes_is_told_to_them_later(tmp_path: Path) -> 
 
 def test_storage_that_fails_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = new_run(tmp_path)
+    run.settle()
 
     def full(*_: Any, **__: Any) -> None:
         raise StorageError("no space is left")
 
     monkeypatch.setattr(run.records.storage, "write_new", full)
     run.append("start", options={})
+    run.settle()
     assert run.why == "no space is left" and run.drain.told == []
+    assert [event["event"] for event in run.records.events] == ["trial"]  # what was not written has not happened
     assert run.pool.mailbox.told == [("cut", "no space is left")]
 
 
@@ -263,7 +272,72 @@ def test_the_best_and_the_last_state_are_kept_and_no_other(
         assert objective is None or record.epochs[epoch].state is not None  # the last is there at any time
     assert [epoch for epoch, each in record.epochs.items() if each.state] == kept
     gone = {epoch for epoch, objective in enumerate(curve, 1) if objective is not None} - set(kept)
+    run.settle()
     assert sorted(deleted(run)) == [f"trials/0000/epoch_{epoch:04d}.state" for epoch in sorted(gone)]
+
+
+class Slow:
+    """A storage that takes its time to write events, until it may go on."""
+
+    def __init__(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.goes_on, self.asked = threading.Event(), threading.Event()
+        self.write, self.files = run.records.storage.write_new, list[int]()
+        monkeypatch.setattr(run.records.storage, "write_new", self)
+
+    def __call__(self, path: str, data: bytes) -> Any:
+        self.asked.set()
+        assert self.goes_on.wait(60)
+        self.files.append(data.count(b"\n"))
+        return self.write(path, data)
+
+
+def test_tune_waits_for_no_storage_and_what_comes_meanwhile_is_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(tmp_path)
+    run.settle()
+    slow = Slow(run, monkeypatch)
+    run.commit("0000", result(1, 2.0))
+    assert slow.asked.wait(60)
+    for name in ("0001", "0002"):
+        add(run, name)
+        for epoch in (1, 2, 3):
+            run.commit(name, result(epoch, 4.0 - epoch, trial=name))
+    run.commit("0000", result(2, 1.0))
+    # here it counts, and elsewhere it has not happened: nothing is sent to MLflow, no state is given up
+    assert run.records.trials["0002"].ends == "completed" and run.view.told[-1] == ("advanced", "0000")
+    assert len(Records.open(run.storage, run.records.name).events) == 1
+    assert run.drain.told == deleted(run) == []
+    slow.goes_on.set()
+    run.settle()
+    assert slow.files == [1, 9] and run.drain.told == [2, 11]
+    assert len(deleted(run)) == 5
+    again = Records.open(run.storage, run.records.name)
+    assert [event["n"] for event in again.events] == list(
+        range(1, 12)
+    ) and again.trials.keys() == run.records.trials.keys()
+
+
+def test_of_what_could_not_be_written_nothing_counts_and_its_states_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = new_run(tmp_path)
+    run.commit("0000", result(1, 2.0))
+    run.settle()
+    slow = Slow(run, monkeypatch)
+    run.commit("0000", result(2, 1.0))
+    assert slow.asked.wait(60)
+    add(run, "0001")
+
+    def full(path: str, data: bytes) -> Any:
+        raise StorageError("no space is left")
+
+    slow.write = full
+    slow.goes_on.set()
+    run.settle()
+    assert run.why == "no space is left" and deleted(run) == [] and run.drain.told == [2]
+    assert run.records.trials == Records.open(run.storage, run.records.name).trials
+    assert [*run.records.trials] == ["0000"] and run.records.trials["0000"].last.epoch == 1
 
 
 def test_states_that_nothing_needs_leave_the_storage(tmp_path: Path) -> None:

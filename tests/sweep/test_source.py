@@ -16,6 +16,7 @@ from one_process import Machine, curve_sweep, machine
 import genlab
 from genlab.errors import GenlabError
 from genlab.sweep import source
+from genlab.tracking.event_files import seal
 
 __all__ = ["machine"]
 
@@ -141,5 +142,5 @@ def test_sweeps_of_before_code_was_kept_can_be_resumed(machine: Machine) -> None
     assert machine.run(curve_sweep(), grid=True) == 0
     manifest = dict(machine.records.manifest)
     del manifest["identity"]["code"]
-    machine.records.storage.write("manifest.json", json.dumps(manifest).encode())
+    machine.records.storage.write("manifest.json", seal(json.dumps(manifest)).encode())
     assert machine.run(curve_sweep(), resume="latest") == 0

@@ -125,6 +125,53 @@ def test_the_same_sender_sends_an_epoch_again_whose_answer_was_lost(
     assert assert_complete(sweep, database).children["00000"].info.status == "FINISHED"
 
 
+def test_after_a_lost_answer_no_more_is_read_than_it_may_have_changed(
+    make_sweep: Any, database: str, monkeypatch: Any
+) -> None:
+    sweep = make_sweep()
+    for name in ("00000", "00001", "00002"):
+        sweep.whole_trial(name, 2)
+    sweep.records.append("data", description={"train": 1})
+    sender, last = publisher(sweep, database), len(sweep.records.events)
+    for event in sweep.records.events[: last - 2]:
+        sender.publish(event)
+    seen: list[Any] = []
+    for method in ("search_runs", "get_run"):
+        real = getattr(quiet_mlflow().MlflowClient, method)
+
+        def read(self: Any, *args: Any, real: Any = real, **words: Any) -> Any:
+            answer = real(self, *args, **words)
+            seen.extend(answer if isinstance(answer, list) else [answer])
+            return answer
+
+        monkeypatch.setattr(quiet_mlflow().MlflowClient, method, read)
+    for number, names in ((last - 1, {sweep.records.name, "00002"}), (last, {sweep.records.name})):
+        with monkeypatch.context() as patched:
+            failing(patched, "log_batch", lost, lambda *_, **__: True)
+            with pytest.raises(Unreachable):
+                sender.publish(sweep.records.events[number - 1])
+        seen.clear()
+        sender.publish(sweep.records.events[number - 1])
+        assert {run.info.run_name for run in seen} == names and len(seen) == len(names)
+    assert assert_complete(sweep, database).parent.data.tags["genlab.data"] == '{"train": 1}'
+
+
+def test_a_run_that_was_deleted_meanwhile_is_made_again(make_sweep: Any, database: str, monkeypatch: Any) -> None:
+    """Somebody empties the server while it does not answer."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    sender = publisher(sweep, database)
+    with monkeypatch.context() as patched:
+        failing(patched, "log_batch", lost, lambda *_, metrics=(), **__: bool(metrics))
+        with pytest.raises(Unreachable):
+            publish(sender, sweep)
+    seen = Seen(sweep, database)
+    for run in (seen.parent, seen.children["00000"]):
+        seen.client.delete_run(run.info.run_id)
+    publish(sender, sweep)
+    assert_complete(sweep, database)
+
+
 def test_one_epoch_that_is_refused_keeps_no_other_back(make_sweep: Any, database: str, monkeypatch: Any) -> None:
     sweep = make_sweep()
     sweep.whole_trial("00000", 3)

@@ -18,14 +18,13 @@ from test_epoch_reports import Bomb
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.tracking import records as module
+from genlab.tracking.event_files import EventFiles, batch_path, seal
 from genlab.tracking.records import (
     EpochRecord,
     Records,
     TrialRecord,
-    event_path,
     fold,
     rank,
-    read_event,
 )
 from genlab.tracking.storage import FileName, Storage
 
@@ -127,18 +126,18 @@ def test_a_cut_last_event_has_not_happened_any_other_is_an_error(make_sweep: Any
     sweep = make_sweep()
     sweep.whole_trial("00000", 3)
     folder = sweep.records.storage
-    whole = folder.read(event_path(4))
-    for length in range(len(whole)):
-        folder.write(event_path(4), whole[:length])
+    whole = folder.read(batch_path(4))
+    for length in range(len(whole) - 1):  # the line's end alone is not missed
+        folder.write(batch_path(4), whole[:length])
         assert len(Records.open(sweep.storage, sweep.records.name).events) == 3
     again = Records.open(sweep.storage, sweep.records.name)
     assert again.append("error", trial="00000", epoch=3, traceback="x")["n"] == 4  # its number is free
-    folder.write(event_path(2), whole[:10])
+    folder.write(batch_path(2), whole[:10])
     with pytest.raises(CorruptFile, match=r"00000002\.json"):
         Records.open(sweep.storage, sweep.records.name)
     for number in (2, 1):
-        folder.delete(event_path(number))
-        folder.write(f"{event_path(number)}.0123abcd.tmp", b"what a cut-off write leaves")
+        folder.delete(batch_path(number))
+        folder.write(f"{batch_path(number)}.0123abcd.tmp", b"what a cut-off write leaves")
         with pytest.raises(CorruptFile, match=rf"lacks the events \[{'2' if number == 2 else '1, 2'}\]"):
             Records.open(sweep.storage, sweep.records.name)
 
@@ -180,7 +179,7 @@ def test_what_could_not_be_written_has_not_happened(make_sweep: Any, monkeypatch
     assert sweep.n == 1 and sweep.records.trials["00000"].ends is None
     before = time.time()
     sweep.error("00000", 1)
-    event = read_event(sweep.records.storage, 2)  # the number is free
+    event = EventFiles(sweep.records.storage).read_from(2)[0]  # the number is free
     assert event == sweep.records.events[-1] and before <= event["time"] <= time.time()
     assert sweep.records.trials["00000"].ends == "failed"
 
@@ -216,16 +215,16 @@ def test_an_event_under_a_wrong_number_is_noticed(make_sweep: Any) -> None:
     sweep = make_sweep()
     sweep.whole_trial("00000", 2)
     folder = sweep.records.storage
-    folder.write(event_path(1), folder.read(event_path(2)))
-    folder.write(event_path(2), b'{"n": 2}')
+    folder.write(batch_path(1), folder.read(batch_path(2)))
+    folder.write(batch_path(2), seal('{"n": 2}').encode())
     for number in (1, 2):
         with pytest.raises(CorruptFile, match=f"is not event {number}"):
-            read_event(folder, number)
+            EventFiles(folder).read_from(number)
     with pytest.raises(FileNotFoundError):
-        read_event(folder, 9)
+        EventFiles(folder).read_from(9)
 
 
-@pytest.mark.parametrize("path", ["manifest.json", event_path(1)])
+@pytest.mark.parametrize("path", ["manifest.json", batch_path(1)])
 @pytest.mark.parametrize("junk", [b"", b"[1]", b"\xff\xfe", b"{", b"12", pickle.dumps({"format": 1})])
 def test_junk_is_refused_by_name(make_sweep: Any, path: str, junk: bytes) -> None:
     sweep = make_sweep()
@@ -238,7 +237,7 @@ def test_junk_is_refused_by_name(make_sweep: Any, path: str, junk: bytes) -> Non
 def test_a_pickle_is_not_run_wherever_it_lies(make_sweep: Any, tmp_path: Path) -> None:
     sweep = make_sweep()
     sweep.whole_trial("00000", 2)
-    for path in ("manifest.json", event_path(1)):
+    for path in ("manifest.json", batch_path(1)):
         before = sweep.records.storage.read(path)
         sweep.records.storage.write(path, pickle.dumps(Bomb(tmp_path / "ran")))
         with pytest.raises(CorruptFile):
@@ -247,19 +246,19 @@ def test_a_pickle_is_not_run_wherever_it_lies(make_sweep: Any, tmp_path: Path) -
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("found", [1, 3])
+@pytest.mark.parametrize("found", [1, 4])
 def test_a_sweep_of_another_format_is_refused_in_one_sentence(make_sweep: Any, found: int) -> None:
     sweep = make_sweep("lsgan")
-    assert sweep.records.manifest["format"] == 2
+    assert sweep.records.manifest["format"] == 3
     sweep.whole_trial("00000", 1)
     sweep.records.storage.write("manifest.json", json.dumps({**sweep.records.manifest, "format": found}).encode())
-    event = read_event(sweep.records.storage, 2)
+    event = EventFiles(sweep.records.storage).read_from(2)[0]
     event["part"] = event.pop("report")  # so it was called in format 1
-    sweep.records.storage.write(event_path(2), json.dumps(event).encode())
+    sweep.records.storage.write(batch_path(2), json.dumps(event).encode())
     with pytest.raises(GenlabError) as refused:
         Records.open(sweep.storage, sweep.records.name)
     said = str(refused.value)
-    for word in (sweep.records.name, f"of format {found}", "knows format 2"):
+    for word in (sweep.records.name, f"of format {found}", "knows format 2 and 3 only"):
         assert word in said
     assert "\n" not in said and not isinstance(refused.value, CorruptFile)  # nothing of it is damaged
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genlab.errors import CorruptFile
+from genlab.tracking.event_files import batch_path, seal
 from genlab.tracking.events import problem
-from genlab.tracking.records import Records, event_path
+from genlab.tracking.records import Records
 from genlab.tracking.replay import replay
 
 FILE = ["trials/0000/epoch_0001-a.report.safetensors", 3, "0" * 64]
@@ -71,9 +72,9 @@ def test_an_event_that_leads_out_of_its_folder_or_makes_no_sense_is_refused(chan
     sweep = make_sweep()
     sweep.trial("0000", lr=0.1)
     for last in (2, 3):  # a damaged last event is one that was not written, any other is told
-        sweep.records.storage.write(event_path(2), json.dumps(EPOCH | change).encode())
+        sweep.records.storage.write(batch_path(2), seal(json.dumps(EPOCH | change)).encode())
         if last == 3:
-            sweep.records.storage.write(event_path(3), json.dumps(EPOCH | {"n": 3}).encode())
+            sweep.records.storage.write(batch_path(3), seal(json.dumps(EPOCH | {"n": 3})).encode())
             with pytest.raises(CorruptFile, match=r"00000002\.json is damaged: it"):
                 Records.open(sweep.storage, sweep.records.name)
         else:
@@ -82,7 +83,7 @@ def test_an_event_that_leads_out_of_its_folder_or_makes_no_sense_is_refused(chan
 
 def test_an_epoch_of_a_trial_that_never_began_is_refused(make_sweep: Any) -> None:
     sweep = make_sweep()
-    sweep.records.storage.write(event_path(1), json.dumps(EPOCH | {"n": 1}).encode())
+    sweep.records.storage.write(batch_path(1), seal(json.dumps(EPOCH | {"n": 1})).encode())
     with pytest.raises(CorruptFile, match="is no whole sweep: of '0000' no event tells before"):
         Records.open(sweep.storage, sweep.records.name)
 
