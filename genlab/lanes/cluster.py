@@ -175,6 +175,23 @@ class Room(NamedTuple):
     patience: float
 
 
+def check_storage(given: str) -> None:
+    """Several machines share a URL, or a folder by its full name.
+
+    Raises:
+        GenlabError: `given` is a folder below the one where the sweep was started, which the others do not have.
+    """
+    import ray
+
+    present = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    most = len(present) + sum(count for _, count in _could_be_added())
+    if most > 1 and "://" not in given and not os.path.isabs(os.path.expanduser(given)):
+        raise GenlabError(
+            f"this cluster may have several machines, and {given} is a folder of one: name a folder that all of them "
+            "share by its full path (--storage /nfs/genlab), or a URL (--storage s3://bucket/genlab)"
+        )
+
+
 Node = dict[str, float]  # its resources, in Ray's names
 
 

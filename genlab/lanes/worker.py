@@ -119,6 +119,7 @@ def _start(settings: LaneSettings, rank: int, world_size: int) -> Rank:
     import torch
 
     os.environ.update(settings.environment)
+    _check_storage(settings)
     torch.set_num_threads(settings.threads)
     device = "cpu"
     if not ray.get_gpu_ids():
@@ -139,6 +140,21 @@ def _start(settings: LaneSettings, rank: int, world_size: int) -> Rank:
     rank_worker = Rank(settings, kind, task, rank, world_size, device, attempt)
     _warm_up(device)
     return rank_worker
+
+
+def _check_storage(settings: LaneSettings) -> None:
+    """The driver has written the manifest before any lane starts.
+
+    Raises:
+        GenlabError: this machine does not see it.
+        StorageError: the storage does not answer.
+    """
+    folder = Storage(settings.storage).below(settings.folder)
+    if not folder.exists("manifest.json"):
+        raise GenlabError(
+            f"{socket.gethostname()} does not see the sweep's folder {folder.url}: --storage must be one that all "
+            "machines share"
+        )
 
 
 def _load(settings: LaneSettings) -> tuple[type[Config], type[Task]]:

@@ -113,11 +113,12 @@ def _on_ray(
     script: str | None,
 ) -> int:
     """Run the plan on a Ray, or describe it; the exit code."""
-    from genlab.lanes.cluster import connect, room
+    from genlab.lanes.cluster import check_storage, connect, room
 
     own_ray = connect(options.address)
     storage = Storage(storage.url, patient=True)
     try:
+        check_storage(options.storage)
         shares = [plan.options.get(name) for name in ("lanes", "cpus_per_worker", "gpus_per_worker")]
         space = room(plan.workers, plan.trials, *shares)
         found = tried.answer() if tried is not None else {}

@@ -14,7 +14,7 @@ import toy_script
 from made_sweeps import free_port, wait_for
 
 from genlab.errors import GenlabError
-from genlab.lanes.cluster import GROWING, PRESENT, connect, share_out
+from genlab.lanes.cluster import GROWING, PRESENT, check_storage, connect, share_out
 
 
 def cpus(*sizes: float) -> list[dict[str, float]]:
@@ -84,6 +84,26 @@ def test_what_an_autoscaler_may_add_is_waited_for() -> None:
 def test_what_never_fits_is_refused(asked: Any) -> None:
     with pytest.raises(GenlabError, match="room for"):
         share(cpus(4), **asked)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "growing", "refused"),
+    [(["a"], 0, False), (["a", "a"], 0, False), (["a", "b"], 0, True), (["a"], 3, True), (["a", "dead"], 0, False)],
+)
+def test_a_folder_of_one_machine_is_refused_where_there_may_be_several(
+    addresses: list[str], growing: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [{"NodeManagerAddress": one, "Alive": one != "dead"} for one in addresses]
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    monkeypatch.setattr("genlab.lanes.cluster._could_be_added", lambda: [({"CPU": 1.0}, growing)] * (growing > 0))
+    for given in ("/nfs/genlab", "~/genlab", "s3://bucket/genlab"):
+        check_storage(given)
+    for given in ("./results", "results"):
+        if refused:
+            with pytest.raises(GenlabError, match=rf"{given} is a folder of one: .*--storage /nfs/genlab"):
+                check_storage(given)
+        else:
+            check_storage(given)
 
 
 @pytest.mark.parametrize(("address", "says"), [("ray://host:10001", "client"), ("127.0.0.1:9", "no Ray answers")])

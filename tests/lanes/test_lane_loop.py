@@ -6,9 +6,12 @@ import gc
 import logging
 import os
 import pickle
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +32,17 @@ from genlab.lanes.loading import pickled
 from genlab.lanes.mailbox import AGAIN, RESTART, Mailbox
 from genlab.lanes.worker import LaneSettings
 from genlab.tasks import ClassifierConfig, implementation
+
+STORAGE = Path(tempfile.gettempdir(), f"genlab-lane-loop-{os.getpid()}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sweep_folder() -> Iterator[None]:
+    """As the driver makes it before any lane starts."""
+    (STORAGE / "sweep").mkdir(parents=True)
+    (STORAGE / "sweep" / "manifest.json").write_text("{}")
+    yield
+    shutil.rmtree(STORAGE)
 
 
 class Told:
@@ -61,8 +75,8 @@ class Serves:
         return {"kind": "ok", "value": request["id"]}
 
 
-def settings(mailbox: Any = None, code: bytes = b"") -> LaneSettings:
-    paths: dict[str, Any] = {"storage": "/nowhere", "folder": "sweep", "data_root": None, "script": None}
+def settings(mailbox: Any = None, code: bytes = b"", storage: str | None = None) -> LaneSettings:
+    paths: dict[str, Any] = {"storage": storage or str(STORAGE), "folder": "sweep", "data_root": None, "script": None}
     environment = {"GENLAB_DATA": "/of/the/driver"}
     return LaneSettings(
         lane=3, mailbox=mailbox, code=code, threads=7, epoch_deadline=60.0, environment=environment, **paths
@@ -230,6 +244,13 @@ def test_a_worker_takes_over_what_the_driver_set_and_keeps_off_gpus(process: Sim
     assert os.environ["GENLAB_DATA"] == "/of/the/driver" and os.environ["CUDA_VISIBLE_DEVICES"] == ""
     assert process.threads == [7, 7] and gc.isenabled()
     assert first.attempt != second.attempt  # a group is known by it, and so are the files that it writes
+
+
+def test_a_machine_that_does_not_see_the_sweeps_folder_says_so(process: SimpleNamespace, tmp_path: Path) -> None:
+    code = pickled(toys.ToyConfig, toys.Toy)
+    with pytest.raises(GenlabError, match=r"does not see the sweep's folder .*/sweep: --storage must be") as caught:
+        worker._start(settings(Told(), code, str(tmp_path)), 0, 1)
+    assert str(tmp_path) in str(caught.value) and socket.gethostname() in str(caught.value)
 
 
 def test_a_task_with_a_name_is_found_by_it(process: SimpleNamespace) -> None:

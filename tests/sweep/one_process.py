@@ -262,6 +262,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr("genlab.sweep.command.Elsewhere", partial(Elsewhere, made))
     monkeypatch.setattr("genlab.lanes.cluster.connect", connect)
     monkeypatch.setattr("genlab.lanes.cluster.room", made.room)
+    monkeypatch.setattr("genlab.lanes.cluster.check_storage", lambda given: None)
     monkeypatch.setattr("genlab.sweep.driver.LanePool", made.lanes)
     monkeypatch.setattr("genlab.sweep.tuning.fit", made.fit)
     monkeypatch.setattr("genlab.tracking.drain.Drain", made.drain)
