@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import importlib
 import logging
 import os
 import socket
-import sys
 import threading
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from genlab.errors import GenlabError
+from genlab.lanes.ray_parts import absent, heed_switches, kinds_of_nodes, lean_start, noted_address, take_token
 
 QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the environment is on the nodes already
@@ -26,10 +23,6 @@ QUIET = {
     "TUNE_WARN_THRESHOLD_S": "10",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own records are never read
 }
-# of a Ray that is started here: its parts find each other in a tenth of the time
-OWN = {"RAY_raylet_client_connect_timeout_milliseconds": "100", "RAY_raylet_client_num_connect_attempts": "100"}
-
-UNUSED = ("start_api_server", "start_monitor", "start_log_monitor")
 CALM: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 PRESENT, GROWING = 180.0, 1800.0  # seconds for a lane to come up: a process starts, or a machine is rented first
 
@@ -61,27 +54,18 @@ def settle() -> None:
     """Ray's switches as a sweep wants them, where the environment does not say otherwise."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    from ray._common.utils import env_bool
-    from ray._private import ray_constants
-
-    # read when Ray is imported, which a sweep's script may have done before us; under `uv run` each of Ray's
-    # processes would otherwise make itself an environment
-    uv_run = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
-    setattr(ray_constants, uv_run, env_bool(uv_run, False))
+    heed_switches()
 
 
 def _join_or_start(named: str | None) -> None:
     import ray
-    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-    from ray._private.utils import read_ray_address
     from ray.exceptions import RayError
 
     if (named or "").startswith("ray://"):
         raise GenlabError(f"{named} is a Ray client's address: run the script on the cluster, as `ray submit` does")
     if named == "auto":
         named = None
-    # what `ray start --head` noted; Ray's own "auto" would also join the private Ray of another sweep
-    address = named or read_ray_address()
+    address = named or noted_address()
     if not address or address == "local":
         start()
         return
@@ -94,11 +78,13 @@ def _join_or_start(named: str | None) -> None:
             raise GenlabError(f"no Ray answers at {named} ({error}): check --address") from None
         start()  # the one that was noted is gone
         return
-    # Ray itself would leave the token out for a named address, though its own `ray start` takes it where it is
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    take_token()
     try:
         ray.init(address=address, **CALM)
     except (OSError, ValueError, RuntimeError, RayError) as error:
+        if address == "auto" and not named:  # nobody could say whether there is one
+            start()
+            return
         why = str(error).partition("\n")[0]
         raise GenlabError(
             f"the Ray at {address} cannot be joined ({why}): name another by --address, or local for one of your own"
@@ -106,64 +92,18 @@ def _join_or_start(named: str | None) -> None:
 
 
 def start(**options: Any) -> None:
-    """A Ray of one's own, without what only others could use: a dashboard, an autoscaler, a reader of logs. They are
-    three processes, and waiting for the first takes a third of Ray's start. Who wants them types `ray start --head`."""
+    """A Ray of one's own, without what only others could use. Who wants a dashboard types `ray start --head`."""
     import ray
-    from ray._private.node import Node
 
-    os.environ.update(OWN)
-    with _absent("ray.dashboard.optional_deps"), _without(Node, UNUSED), _groups_of_their_own():
+    with lean_start():
         ray.init(address="local", include_dashboard=False, **CALM, **options)
 
 
 def _import_ahead() -> None:
     """Load what lanes and Tune need."""
-    import ray.tune.execution.class_cache as tune_actors
-
     importlib.import_module("genlab.lanes.trainer")
-    tune_actors.DEFAULT_ENV_VARS.clear()  # a process with a runtime environment starts twice as slowly
-    with _absent("mlflow"):
+    with absent("mlflow"):
         importlib.import_module("ray.air.integrations.mlflow")  # Tune does, to count callbacks
-
-
-@contextlib.contextmanager
-def _absent(module: str) -> Iterator[None]:
-    """Meanwhile `module` is not to be had, for those who would load it, use none of it, and can do without it."""
-    here = module in sys.modules
-    if not here:
-        sys.modules[module] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if not here:
-            del sys.modules[module]
-
-
-@contextlib.contextmanager
-def _without(owner: type, methods: tuple[str, ...]) -> Iterator[None]:
-    """Meanwhile these methods of `owner` do nothing."""
-    own = {name: getattr(owner, name) for name in methods}
-    for name in methods:
-        setattr(owner, name, lambda *_, **__: None)
-    try:
-        yield
-    finally:
-        for name, method in own.items():
-            setattr(owner, name, method)
-
-
-@contextlib.contextmanager
-def _groups_of_their_own() -> Iterator[None]:
-    """Meanwhile Ray's processes start in process groups of their own: what `timeout` and a terminal send to the
-    driver's group would end them before the driver could end the sweep. They still die with it."""
-    from ray._private import services
-
-    plain = services.ConsolePopen
-    setattr(services, plain.__name__, functools.partial(plain, process_group=0))
-    try:
-        yield
-    finally:
-        setattr(services, plain.__name__, plain)
 
 
 class Room(NamedTuple):
@@ -259,9 +199,4 @@ def _on_one(node: Node, cpus: int, gpus: float) -> int:
 
 def _could_be_added() -> list[tuple[Node, int]]:
     """What the cluster's autoscaler may have in all: kinds of nodes, and how many of each."""
-    from ray._private.state import state
-
-    config = state.get_cluster_config()
-    groups = config.node_group_configs if config is not None else ()
-    kinds = [({name: float(amount) for name, amount in group.resources.items()}, group.max_count) for group in groups]
-    return [(node, count if count >= 0 else 1_000_000) for node, count in kinds]
+    return [(node, count if count >= 0 else 1_000_000) for node, count in kinds_of_nodes()]

@@ -89,11 +89,11 @@ class LanePool:
 
     def _train(self, lane: int) -> None:
         """One Ray Train run, as long as it lasts."""
-        from genlab.lanes.trainer import LaneTrainer  # imports much
+        from genlab.lanes.trainer import lane_run  # imports much
 
         settings = dataclasses.replace(self.settings, lane=lane)
         name = f"lane-{lane}-{self.runs}"
-        self.trainers[lane] = LaneTrainer(name, settings, self.workers, self.resources, self.scratch.name)
+        self.trainers[lane] = lane_run(name, settings, self.workers, self.resources, self.scratch.name)
         self.trainers[lane].fit()
 
     def look(self, timeout: float = 60.0) -> dict[str, Any]:

@@ -172,11 +172,14 @@ def _load(settings: LaneSettings) -> tuple[type[Config], type[Task]]:
 
 def _join_group(rank: int, world_size: int, device: str) -> str:
     """Join the lane's process group; returns the name of this worker group, alike on all ranks."""
+    import torch.distributed as dist
+
     attempt = uuid.uuid4().hex[:8]
+    if dist.is_initialized():  # of Ray Train, with its own timeout and interface
+        dist.destroy_process_group()
     if world_size == 1:
         return attempt
     import ray
-    import torch.distributed as dist
     from ray.train.collective import broadcast_from_rank_zero
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import sys
@@ -19,7 +20,7 @@ from ray._private.node import Node
 from ray._private.state import state
 
 from genlab.errors import GenlabError
-from genlab.lanes import cluster
+from genlab.lanes import cluster, ray_parts
 
 UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 
@@ -96,6 +97,49 @@ def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> N
         assert sorted(joins.done) == ["imported", "started"]
 
 
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ray that has none of the names that are not its interface."""
+    monkeypatch.setattr(ray_parts, "named", lambda path: None)
+
+
+def test_where_rays_own_names_are_not_there_it_is_joined_by_what_it_documents(
+    joins: Joins, heads: list[str], hidden: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joins.noted = heads[0]  # which nobody reads
+    assert cluster.connect(None) is True
+    assert [one for one in joins.done if one != "imported"] == [{"address": "auto", **cluster.CALM}]
+    joins.done.clear()
+    assert cluster.connect(heads[1]) is True
+    assert [one for one in joins.done if one != "imported"] == [{"address": heads[1], **cluster.CALM}]
+    joins.done.clear()
+    joins.error = ConnectionError("Could not find any running Ray instance")
+    assert cluster.connect(None) is True
+    assert sorted(joins.done) == ["imported", "started"]
+    with pytest.raises(GenlabError, match="cannot be joined"):
+        cluster.connect(heads[1])
+
+
+def test_where_rays_own_names_are_not_there_one_is_started_and_seen_by_what_it_documents(
+    environment: dict[str, str], hidden: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(ray, "init", lambda **options: seen.append(options))
+    cluster.settle()
+    cluster.start(num_cpus=2)
+    assert seen == [{"address": "local", "include_dashboard": False, "num_cpus": 2, **cluster.CALM}]
+    nodes = [{"Alive": True, "Resources": {"CPU": 4.0}, "NodeManagerAddress": "a"}]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert cluster.room(1, 10, None, 2, None) == (2, {"CPU": 2}, 180.0)
+    cluster.check_storage("./results")
+
+
+def test_names_that_are_not_there_are_none() -> None:
+    assert ray_parts.named("json:decoder.JSONDecoder.decode") is json.JSONDecoder.decode
+    assert ray_parts.named("ray._private.no_such_module:name") is None
+    assert ray_parts.named("json:decoder.NoDecoder") is None
+
+
 def test_a_ray_that_this_process_has_is_used_and_stays(joins: Joins, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     assert cluster.connect("127.0.0.1:9") is False
@@ -127,11 +171,11 @@ def test_rays_switches_are_set_where_the_user_did_not(environment: dict[str, str
 def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
-    methods = {name: getattr(Node, name) for name in cluster.UNUSED}
+    methods = {name: getattr(Node, name) for name in ray_parts.UNUSED_PROCESSES}
     seen: list[Any] = []
 
     def init(**options: Any) -> None:
-        own = [getattr(Node, name)(None, "anything", a=1) for name in cluster.UNUSED]
+        own = [getattr(Node, name)(None, "anything", a=1) for name in ray_parts.UNUSED_PROCESSES]
         seen.append((options, own, sys.modules["ray.dashboard.optional_deps"]))
         if error is not None:
             raise error
@@ -143,14 +187,14 @@ def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
     ((options, own, module),) = seen
     assert options == {"address": "local", "include_dashboard": False, "num_cpus": 2, **cluster.CALM}
     assert own == [None, None, None] and module is None
-    assert {name: getattr(Node, name) for name in cluster.UNUSED} == methods
+    assert {name: getattr(Node, name) for name in ray_parts.UNUSED_PROCESSES} == methods
     assert "ray.dashboard.optional_deps" not in sys.modules
 
 
 def test_a_module_that_is_there_already_stays_there() -> None:
-    with cluster._absent("json"):
+    with ray_parts.absent("json"):
         assert sys.modules["json"] is not None
-    with cluster._absent("not_there"):
+    with ray_parts.absent("not_there"):
         assert sys.modules["not_there"] is None
     assert sys.modules["json"] is not None and "not_there" not in sys.modules
 

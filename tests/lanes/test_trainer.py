@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
+from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.controller import TrainController
 
-from genlab.lanes import pool, trainer
+from genlab.lanes import pool, ray_parts, trainer
 from genlab.lanes.worker import LaneSettings
 
 WHERE: dict[str, Any] = {"storage": "s", "folder": "f", "data_root": None, "environment": {}}
@@ -30,9 +32,37 @@ def test_the_mailbox_takes_no_cpu_comes_back_and_lets_all_wait_in_it(monkeypatch
     assert asked == {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
 
 
-def test_the_controller_finds_its_settings_and_leaves_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def made(tmp_path: Path, workers: int = 1, resources: dict[str, float] | None = None) -> Any:
+    return trainer.lane_run("lane-0-1", SETTINGS, workers, resources or {"CPU": 1}, str(tmp_path))
+
+
+class Started:
+    """In Ray's place: what actors were asked for, and what was killed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.options: list[dict[str, Any]] = []
+        self.kinds: list[Any] = []
+        self.killed: list[Any] = []
+        monkeypatch.setattr(ray, "remote", self.remote)
+        monkeypatch.setattr(ray, "get", lambda answer: answer)
+        monkeypatch.setattr(ray, "kill", self.killed.append)
+        self.actor = SimpleNamespace(
+            run=SimpleNamespace(remote=lambda: None), get_result=SimpleNamespace(remote=lambda: "result")
+        )
+
+    def remote(self, **options: Any) -> Any:
+        self.options.append(options)
+        return lambda kind: (self.kinds.append(kind), SimpleNamespace(remote=lambda **parts: self.actor))[1]
+
+    def run(self, lane: Any) -> Any:
+        return lane._initialize_and_run_controller(callbacks=[], scaling_policy=None)
+
+
+def test_the_controller_finds_its_settings_and_leaves_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ray Train reads them while its controller is made; workers must not inherit them."""
-    names = list(trainer.SETTINGS)
+    names = list(ray_parts.TRAIN)
     for name in names:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(names[0], "77")
@@ -42,27 +72,57 @@ def test_the_controller_finds_its_settings_and_leaves_the_users(monkeypatch: pyt
         read.append(({name: os.environ.get(name) for name in names}, args, parts))
 
     monkeypatch.setattr(TrainController, "__init__", init)
-    controller: Any = trainer.Controller
+    started = Started(monkeypatch)
+    assert started.run(made(tmp_path)) == "result"
+    (controller,) = started.kinds
     controller(1, policy=2)
-    assert read == [({**trainer.SETTINGS, names[0]: "77"}, (1,), {"policy": 2})]
+    assert read == [({**ray_parts.TRAIN, names[0]: "77"}, (1,), {"policy": 2})]
     assert os.environ[names[0]] == "77" and not any(name in os.environ for name in names[1:])
+    (options,) = started.options
+    assert (options["num_cpus"], options["scheduling_strategy"]) == (0, "SPREAD")  # not all of them on the head
 
 
 def test_a_run_is_killed_by_its_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    killed: list[Any] = []
-    monkeypatch.setattr(trainer.ray, "kill", killed.append)
-    made: Any = trainer.LaneTrainer("lane-0-1", SETTINGS, 1, {"CPU": 1}, str(tmp_path))
-    made.kill()  # it has not begun
-    made.controller = "controller"
-    made.kill()
-    assert killed == ["controller"]
+    started = Started(monkeypatch)
+    lane = made(tmp_path)
+    lane.kill()  # it has not begun
+    assert started.killed == []
+    started.run(lane)
+    lane.kill()
+    assert started.killed == [started.actor]
+
+
+PRIVATE = [
+    "ray.train.v2._internal.constants.get_env_vars_to_propagate",
+    "ray.train.v2._internal.execution.controller.TrainController.worker_group_cls",
+    "ray.train.v2._internal.execution.scaling_policy.FixedScalingPolicy",
+    "ray.train.v2._internal.execution.worker_group.WorkerGroup._worker_cls",
+    "ray.train.v2._internal.execution.worker_group.worker.RayTrainWorker",
+    "ray.train.v2.api.data_parallel_trainer.DataParallelTrainer._initialize_and_run_controller",
+]
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_where_a_name_of_rays_own_is_not_there_the_run_is_the_documented_one(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not isinstance(made(tmp_path), TorchTrainer)
+    lane = None
+    with monkeypatch.context() as patch:
+        patch.delattr(name)
+        lane = trainer.lean_run()
+    assert lane is None
+    monkeypatch.setattr(trainer, "lean_run", lambda: None)
+    plain = made(tmp_path, workers=3)
+    assert isinstance(plain, TorchTrainer) and plain.scaling_config.num_workers == 3
+    plain.kill()
 
 
 @pytest.mark.parametrize(("resources", "gpu"), [({"CPU": 2}, False), ({"CPU": 2, "GPU": 0.5}, True)])
 def test_a_lane_asks_for_its_workers_and_for_gpus_where_it_has_some(
     tmp_path: Path, resources: dict[str, float], gpu: bool
 ) -> None:
-    made: Any = trainer.LaneTrainer("lane-0-1", SETTINGS, 3, resources, str(tmp_path))
-    scaling, run = made.scaling_config, made.run_config
+    lane = made(tmp_path, 3, resources)
+    scaling, run = lane.scaling_config, lane.run_config
     assert (scaling.num_workers, scaling.use_gpu, scaling.resources_per_worker) == (3, gpu, resources)
     assert (run.name, run.failure_config.max_failures) == ("lane-0-1", 3)  # then it is the pool's turn
