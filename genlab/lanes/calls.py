@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from genlab.errors import GenlabError
 
@@ -15,6 +17,21 @@ SILENT = 300.0  # seconds: by then a mailbox that died was started again
 
 class MailboxSilent(GenlabError):
     """The mailbox does not answer."""
+
+
+def beside_driver(kind: type, *arguments: Any) -> Any:
+    """The handle of an actor on the driver's node, which it must not outlive: another node may be taken away at any
+    time. It takes no CPU, many wait in it at once, and when it dies it is started again, with the calls that were
+    under way."""
+    here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "scheduling_strategy": here,
+        "max_concurrency": 10_000,
+        "max_restarts": -1,
+        "max_task_retries": -1,
+    }
+    return ray.remote(kind).options(**options).remote(*arguments)
 
 
 def call(method: Any, *arguments: Any) -> Any:
@@ -40,8 +57,27 @@ def ask(mailbox: Any, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]
     return [answers[i] for i in range(len(requests))]
 
 
+async def answer_to(mailbox: Any, request: dict[str, Any]) -> dict[str, Any]:
+    """`ask` of one request, where many wait in one process.
+
+    Raises:
+        MailboxSilent, ray.exceptions.ActorDiedError: as `call`.
+    """
+    while True:
+        try:
+            got = await asyncio.wait_for(mailbox.ask.remote(request), SILENT)
+        except TimeoutError:
+            raise _silent() from None
+        if got["kind"] != "again":
+            return got
+
+
 def _got(asked: Any) -> Any:
     try:
         return ray.get(asked, timeout=SILENT)
     except GetTimeoutError:
-        raise MailboxSilent(f"the sweep's mailbox has not answered for {SILENT:.0f} s") from None
+        raise _silent() from None
+
+
+def _silent() -> MailboxSilent:
+    return MailboxSilent(f"the sweep's mailbox has not answered for {SILENT:.0f} s")

@@ -10,9 +10,9 @@ import time
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from genlab.errors import last_line
+from genlab.lanes.calls import beside_driver
 from genlab.lanes.mailbox import Mailbox
 from genlab.lanes.worker import LaneSettings
 
@@ -39,16 +39,7 @@ class LanePool:
             deadline: seconds after which "no lane is up" ends the sweep.
         """
         self.lanes, self.workers, self.resources, self.deadline = lanes, workers, resources, deadline
-        # beside the driver, which it must not outlive: another node may be taken away at any time
-        here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        options: dict[str, Any] = {
-            "num_cpus": 0,
-            "scheduling_strategy": here,
-            "max_concurrency": 10_000,
-            "max_restarts": -1,
-            "max_task_retries": -1,
-        }
-        self.mailbox: Any = ray.remote(Mailbox).options(**options).remote()
+        self.mailbox: Any = beside_driver(Mailbox)
         self.settings = dataclasses.replace(settings, mailbox=self.mailbox)
         self.scratch = tempfile.TemporaryDirectory(prefix="genlab-lanes-", ignore_cleanup_errors=True)
         self.closing = threading.Event()

@@ -13,6 +13,7 @@ from ray.exceptions import RaySystemError
 
 from genlab.errors import GenlabError, StorageError
 from genlab.lanes.calls import ask, call
+from genlab.lanes.client import packed
 from genlab.lanes.cluster import Room
 from genlab.lanes.loading import pickled
 from genlab.lanes.pool import LanePool
@@ -20,7 +21,7 @@ from genlab.lanes.worker import LaneSettings
 from genlab.sweep.repair import repair
 from genlab.sweep.run import Run
 from genlab.tasks.fields import as_dict
-from genlab.tracking.records import CONFIRMS, rank
+from genlab.tracking.records import CONFIRMS, TrialRecord, rank
 
 SWEPT = 30.0  # seconds that the deletion of states may take at the end; a resume looks for what is left
 DATA = ("GENLAB_DATA", "GENLAB_CACHE")  # folders that lanes use as the driver does
@@ -196,11 +197,14 @@ class Driver:
         from genlab.sweep import search as searching
         from genlab.sweep import tuning
 
+        def begin(record: TrialRecord) -> dict[str, Any]:
+            return packed(run.begin(record))
+
         if search:
-            searcher: Any = searching.Search(run.plan, run.records, unfinished, run.begin, run.stopped, run.append)
+            searcher: Any = searching.Search(run.plan, run.records, unfinished, begin, run.stopped, run.append)
             scheduler = searching.scheduler(run.plan, run.records)
         else:
-            searcher, scheduler = searching.Confirmation(unfinished, run.begin, run.stopped), None
+            searcher, scheduler = searching.Confirmation(unfinished, begin, run.stopped), None
         tuning.fit(run, searcher, scheduler, count)
 
     def _confirm(self) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 from ray import tune
 
-from genlab.lanes.client import Client
+from genlab.lanes.client import unpacked
+from genlab.lanes.client_host import one_process
+from genlab.lanes.trainable import ClientTrainable
 from genlab.sweep.run import Run
 
-ACTOR_DEATHS = 3  # of one trial's actor, which holds nothing: another one takes its place
+CLIENT_FAILURES = 3  # of one trial's client, which holds nothing: another one takes its place
 
 
 class Notes(tune.Callback):
@@ -23,10 +25,10 @@ class Notes(tune.Callback):
         return {}  # Tune pickles what it is given; nothing of that is ever read
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-        self.run.commit(trial.config["trial"], result)
+        self.run.commit(trial.config["trial"], unpacked(result))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        error = f"the trial's actor died {ACTOR_DEATHS + 1} times: {trial.get_error()}"
+        error = f"the trial's client failed {CLIENT_FAILURES + 1} times: {trial.get_error()}"
         self.run.commit(trial.config["trial"], {"kind": "error", "value": error, "epoch": None})
 
 
@@ -48,10 +50,13 @@ class Stopping(tune.Stopper):
 
 def fit(run: Run, searcher: Any, scheduler: Any, count: int) -> None:
     """Let Tune run `count` trials that `searcher` hands out, as many at once as there are lanes."""
-    # a sliver of the head: a trial's actor must not wait for a CPU that the lanes hold
+    # a sliver of the head: a client must not wait for a CPU that the lanes hold
     sliver = tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
-    client = tune.with_parameters(Client, mailbox=run.pool.mailbox)
-    with tempfile.TemporaryDirectory(prefix="genlab-tune-", ignore_cleanup_errors=True) as scratch:
+    client = tune.with_parameters(ClientTrainable, mailbox=run.pool.mailbox)
+    with (
+        tempfile.TemporaryDirectory(prefix="genlab-tune-", ignore_cleanup_errors=True) as scratch,
+        one_process(run.pool.mailbox),
+    ):
         tune.Tuner(
             tune.with_resources(client, sliver),
             tune_config=tune.TuneConfig(
@@ -67,6 +72,7 @@ def fit(run: Run, searcher: Any, scheduler: Any, count: int) -> None:
                 verbose=0,
                 callbacks=[Notes(run)],
                 stop=Stopping(run),
-                failure_config=tune.FailureConfig(max_failures=ACTOR_DEATHS),
+                failure_config=tune.FailureConfig(max_failures=CLIENT_FAILURES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a client has nothing to save
             ),
         ).fit()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from made_sweeps import wait_for
 
+from genlab.lanes import calls
 from genlab.lanes import pool as module
 from genlab.lanes.pool import LanePool
 from genlab.lanes.worker import LaneSettings
@@ -79,6 +80,7 @@ Made = Callable[..., LanePool]
 def pool(monkeypatch: pytest.MonkeyPatch) -> Made:
     def make(cluster: Cluster, count: int = 1, train: Any = None) -> LanePool:
         monkeypatch.setattr(module, "ray", cluster)
+        monkeypatch.setattr(calls, "ray", cluster)
         monkeypatch.setattr(module, "time", cluster)
         monkeypatch.setattr(module, "PAUSES", (0.0, 0.0))
         if train is not False:

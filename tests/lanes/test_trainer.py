@@ -12,7 +12,7 @@ import ray
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.controller import TrainController
 
-from genlab.lanes import pool, ray_parts, trainer
+from genlab.lanes import calls, pool, ray_parts, trainer
 from genlab.lanes.worker import LaneSettings
 
 WHERE: dict[str, Any] = {"storage": "s", "folder": "f", "data_root": None, "environment": {}}
@@ -24,6 +24,7 @@ def test_the_mailbox_takes_no_cpu_comes_back_and_lets_all_wait_in_it(monkeypatch
     actor = SimpleNamespace(options=lambda **options: (asked.update(options), SimpleNamespace(remote=lambda: None))[1])
     context = SimpleNamespace(get_node_id=lambda: "ab" * 28)
     stand_in = SimpleNamespace(remote=lambda kind: actor, get_runtime_context=lambda: context)
+    monkeypatch.setattr(calls, "ray", stand_in)
     monkeypatch.setattr(pool, "ray", stand_in)
     pool.LanePool(0, 1, {"CPU": 1}, SETTINGS, 180.0).close()
     assert asked.pop("max_concurrency") >= 1000  # each rank and each trial asks by a call that waits

@@ -16,7 +16,8 @@ import ray
 import ray.cloudpickle
 import torch
 
-from genlab.lanes.client import Client
+from genlab.lanes.calls import ask
+from genlab.lanes.client import Client, Result, unpacked
 from genlab.lanes.cluster import Room
 from genlab.lanes.worker import Rank
 from genlab.sweep import Sweep
@@ -231,18 +232,19 @@ class Machine:
             config = searcher.suggest(f"tune-{number}")
             if not isinstance(config, dict):
                 return
-            client: Any = Client.__new__(Client)
-            client.setup(config, run.pool.mailbox)
+            last: Result | None = None
             trial: Any = SimpleNamespace(trial_id=f"tune-{number}", config=config)
             if scheduler is not None:
                 scheduler.on_trial_add(None, trial)
             done = False
             while not (done or run.stopped()):
-                result = client.step()
+                client = Client(config["begun"], last)
+                (answer,) = ask(run.pool.mailbox, [client.request()])
+                last = result = client.result(answer)
                 if not result["done"] and scheduler is not None:
                     result["done"] = scheduler.on_trial_result(None, trial, result) == "STOP"
                 done = result["done"]
-                run.commit(config["trial"], result)
+                run.commit(config["trial"], unpacked(result))
 
 
 def at(trial: str, epoch: int, act: Any) -> Any:

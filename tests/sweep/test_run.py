@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -414,7 +415,7 @@ def test_tune_gets_what_was_cut_off_and_as_many_new_trials_as_are_missing(tmp_pa
     assert isinstance(confirming, Confirmation) and none is None
     assert confirmations == 1 and confirming.trials == [cut]
     # what the search is given are this run's own
-    assert searcher.begin(ended)["at"] == 3 and confirming.begin(cut)["test"]
+    assert json.loads(searcher.begin(ended)["begun"])["at"] == 3 and json.loads(confirming.begin(cut)["begun"])["test"]
     run.stop("interrupted")
     assert searcher.stopped() and confirming.stopped()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from toys import toy_sweep
 
+from genlab.lanes.client import packed
 from genlab.sweep.plan import make
 from genlab.sweep.run import Run
 from genlab.sweep.search import Search, scheduler
@@ -73,7 +74,7 @@ def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(sha
 
     def begin(record: TrialRecord) -> dict[str, Any]:
         at_once.append(len(searcher.asked))
-        return run.begin(record)
+        return packed(run.begin(record))
 
     searcher = Search(plan, records, [], begin, run.stopped, run.append)
     fit(run, searcher, scheduler(plan, records), 4)
@@ -93,10 +94,10 @@ def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(sha
     assert [told.state.is_finished() for told in searcher.study.trials] == [True] * 4
 
 
-def test_an_actor_that_dies_too_often_fails_its_trial(tmp_path: Path) -> None:
+def test_a_client_that_fails_too_often_fails_its_trial(tmp_path: Path) -> None:
     heard: list[Any] = []
     run: Any = SimpleNamespace(commit=lambda *told: heard.append(told))
     trial = SimpleNamespace(trial_id="tune-7", config={"trial": "0002"}, get_error=lambda: "killed")
     Notes(run).on_trial_error(1, [], trial)
-    error = "the trial's actor died 4 times: killed"
+    error = "the trial's client failed 4 times: killed"
     assert heard == [("0002", {"kind": "error", "value": error, "epoch": None})]
