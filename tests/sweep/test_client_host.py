@@ -1,0 +1,132 @@
+"""All clients in one process, under Ray Tune itself: what trials notice of it, and what is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from made_sweeps import wait_for
+
+from genlab.lanes.client import packed
+from genlab.sweep.search import Confirmation
+from genlab.sweep.tuning import CLIENT_FAILURES, fit
+
+ALONE = "ResourceTrainable"  # in the title of a process that has one client, as Tune names it
+SHARED = "ClientHost"
+
+
+@pytest.fixture
+def answers(shared_ray: str) -> Iterator[Any]:
+    """In the mailbox's place: answers at once, but for second epochs, which wait until they may be trained."""
+    import ray
+
+    class Answers:  # here, so that it goes to its process by value
+        def __init__(self) -> None:
+            self.asked: list[tuple[str, int]] = []
+            self.gate = asyncio.Event()
+
+        async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+            self.asked.append((request["trial"], request["epoch"]))
+            if request["epoch"] == 2:
+                await self.gate.wait()
+            file = [f"{request['trial']}/{request['epoch']}", 1, "0"]
+            metrics = {"loss": 1.0 / request["epoch"]}
+            return {"kind": "ok", "value": {"metrics": metrics, "diverged": False, "report": file, "state": file}}
+
+        async def waiting(self) -> list[str]:
+            """The trials that have asked for their second epoch, once for each time."""
+            return sorted(trial for trial, epoch in self.asked if epoch == 2)
+
+        async def open(self) -> None:
+            self.gate.set()
+
+    made: Any = ray.remote(Answers).options(num_cpus=0, max_concurrency=100).remote()
+    yield made
+    ray.kill(made)
+
+
+def processes(name: str) -> list[psutil.Process]:
+    """Those of this Ray with `name` in their titles."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if name in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def tuned(answers: Any, names: list[str], meanwhile: Callable[[list[str]], None]) -> list[tuple[Any, ...]]:
+    """What the run hears of trials of two epochs, all at once. `meanwhile` is called with them when all wait for their
+    second epoch; then they get it."""
+    import ray
+
+    heard: list[tuple[Any, ...]] = []
+    failed: list[BaseException] = []
+
+    def commit(name: str, result: dict[str, Any]) -> None:
+        files = result["value"]["report"] if result["kind"] == "ok" else result["value"]
+        heard.append((name, result["epoch"], result["kind"], files))
+
+    def act() -> None:
+        try:
+            wait_for(lambda: ray.get(answers.waiting.remote()) == names)
+            meanwhile(names)
+        except BaseException as error:
+            failed.append(error)
+        answers.open.remote()
+
+    begun = {"config": {}, "replicas": 1, "state": None, "at": 0, "epochs": 2, "metric": "loss", "test": False}
+    searcher = Confirmation(names, lambda name: packed({**begun, "trial": name}), lambda: False)  # type: ignore[arg-type]
+    run: Any = SimpleNamespace(
+        pool=SimpleNamespace(mailbox=answers, lanes=len(names)), commit=commit, stopped=lambda: False
+    )
+    acting = threading.Thread(target=act)
+    acting.start()
+    fit(run, searcher, None, len(names))
+    acting.join()
+    assert not failed, failed
+    return sorted(heard)
+
+
+def whole(names: list[str]) -> list[tuple[Any, ...]]:
+    return [(name, epoch, "ok", [f"{name}/{epoch}", 1, "0"]) for name in names for epoch in (1, 2)]
+
+
+def test_all_clients_share_a_process_whose_deaths_no_trial_notices(answers: Any) -> None:
+    """It dies more often than a trial's client may fail; each time the same questions are asked again."""
+    import ray
+
+    deaths = CLIENT_FAILURES + 2
+    seen: list[int] = []
+
+    def meanwhile(names: list[str]) -> None:
+        assert not processes(ALONE)
+        for death in range(1, deaths + 1):
+            (host,) = processes(SHARED)
+            seen.append(host.pid)
+            host.kill()
+            again = sorted(names * (death + 1))
+            wait_for(lambda again=again: ray.get(answers.waiting.remote()) == again)
+
+    names = ["0000", "0001", "0002"]
+    assert tuned(answers, names, meanwhile) == whole(names)
+    assert len(set(seen)) == deaths
+    wait_for(lambda: not processes(SHARED))
+
+
+def test_where_a_name_of_rays_is_gone_each_client_has_a_process(answers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray.tune.execution.tune_controller  # noqa: F401 - it has its own by now
+
+    monkeypatch.delattr("ray.tune.execution.class_cache._ActorClassCache")
+
+    def meanwhile(names: list[str]) -> None:
+        assert not processes(SHARED) and len(processes(ALONE)) == len(names)
+
+    names = ["0000", "0001"]
+    assert tuned(answers, names, meanwhile) == whole(names)
