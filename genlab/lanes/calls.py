@@ -19,7 +19,7 @@ class MailboxSilent(GenlabError):
     """The mailbox does not answer."""
 
 
-def beside_driver(kind: type, *arguments: Any) -> Any:
+def beside_driver(kind: type) -> Any:
     """The handle of an actor on the driver's node, which it must not outlive: another node may be taken away at any
     time. It takes no CPU, many wait in it at once, and when it dies it is started again, with the calls that were
     under way."""
@@ -31,7 +31,7 @@ def beside_driver(kind: type, *arguments: Any) -> Any:
         "max_restarts": -1,
         "max_task_retries": -1,
     }
-    return ray.remote(kind).options(**options).remote(*arguments)
+    return ray.remote(kind).options(**options).remote()
 
 
 def call(method: Any, *arguments: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from ray import tune
 
 from genlab.lanes.client import unpacked
-from genlab.lanes.client_host import one_process
+from genlab.lanes.tune_parts import one_process
 from genlab.lanes.trainable import ClientTrainable
 from genlab.sweep.run import Run
 

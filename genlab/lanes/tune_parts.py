@@ -24,14 +24,12 @@ from genlab.lanes.client import Result, next_result
 
 
 class ClientHost:
-    """The process: an actor in which each running trial's call waits for the mailbox."""
+    """The process: an actor in which each running trial's call waits for the mailbox. It holds nothing, not even that:
+    Ray warns of what an actor that may be started again was made with."""
 
-    def __init__(self, mailbox: Any) -> None:
-        self.mailbox = mailbox
-
-    async def train(self, begun: str, last: Result | None) -> Result:
+    async def train(self, mailbox: Any, begun: str, last: Result | None) -> Result:
         """A trial's next result."""
-        return await next_result(self.mailbox, begun, last)
+        return await next_result(mailbox, begun, last)
 
 
 def _method(call: Callable[..., Any]) -> Any:
@@ -47,13 +45,13 @@ def _at_once(value: Any) -> Callable[..., Any]:
 class Handle:
     """What Tune takes for the handle of a trial's actor."""
 
-    def __init__(self, host: Any, config: dict[str, Any]) -> None:
-        self._host = host
+    def __init__(self, host: Any, mailbox: Any, config: dict[str, Any]) -> None:
+        self._host, self._mailbox = host, mailbox
         self._begin(config)
         self.train = _method(self._train)
         self.reset = _method(self._reset)
         self.stop = _method(_at_once(None))
-        self.get_auto_filled_metrics = _method(_at_once({}))
+        self.get_auto_filled_metrics = _method(lambda **_: {})
         self.__ray_ready__ = _method(_at_once(True))
         self.__ray_terminate__ = _method(_at_once(None))
 
@@ -61,7 +59,7 @@ class Handle:
         self._begun, self._last = config["begun"], None
 
     def _train(self) -> Any:
-        self._last = self._host.train.remote(self._begun, self._last)
+        self._last = self._host.train.remote(self._mailbox, self._begun, self._last)
         return self._last
 
     def _reset(self, config: dict[str, Any], **_: Any) -> Any:
@@ -72,14 +70,14 @@ class Handle:
 class Handles(ActorClass):
     """What Tune takes for the class of a trial's actor: it checks the type, sets options, and makes one."""
 
-    def __init__(self, host: Any) -> None:
-        self._host = host
+    def __init__(self, host: Any, mailbox: Any) -> None:
+        self._host, self._mailbox = host, mailbox
 
     def options(self, **_: Any) -> Any:
         return self
 
     def remote(self, *, config: dict[str, Any], **_: Any) -> Handle:
-        return Handle(self._host, config)
+        return Handle(self._host, self._mailbox, config)
 
 
 @contextlib.contextmanager
@@ -92,9 +90,9 @@ def one_process(mailbox: Any) -> Iterator[bool]:
     if not hasattr(cache, "get"):
         yield False
         return
-    host, plain = beside_driver(ClientHost, mailbox), cache.get
+    host, plain = beside_driver(ClientHost), cache.get
     try:
-        cache.get = lambda self, trainable: Handles(host)
+        cache.get = lambda self, trainable: Handles(host, mailbox)
         yield True
     finally:
         cache.get = plain
