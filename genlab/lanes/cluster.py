@@ -21,7 +21,7 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_THRESHOLD_S": "10",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own records are never read
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # Tune's own records are never read
 }
 CALM: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 PRESENT, GROWING = 180.0, 1800.0  # seconds for a lane to come up: a process starts, or a machine is rented first

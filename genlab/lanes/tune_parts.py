@@ -1,17 +1,22 @@
-"""All trials' clients in one process, where Tune would start one for each running trial.
+"""Parts of Ray Tune that a sweep replaces while it runs: what it would spend on each trial and a sweep has no use for.
 
-What stands in for Ray's own here is no interface of Ray's, and all such names are in this file: the second reason,
-after `trainer`, why Ray is bounded below 2.61. Where one is not there, each client has a process (`trainable`).
+They are Tune's own, not its interface, and all such names are in this file: the second reason, after `trainer`, why Ray
+is bounded below 2.61. Where one is not there, Tune does as it does by itself (and each client has a process:
+`trainable`).
 
-Tune goes on as ever: it makes what it takes for a trial's actor, calls its methods and waits for what they return. It
-gets a `Handle`, which holds a trial's config and last result and passes both to the host with each call. So the host
-holds nothing: Ray starts it again when it dies, repeats the calls that were under way, and no trial notices.
+**All clients in one process.** Tune starts a process for each running trial. Here it goes on as ever: it makes what it
+takes for a trial's actor, calls its methods and waits for what they return. But what it gets is a `Handle`, which holds
+a trial's config and last result and passes both to one host with each call. So the host holds nothing: Ray starts it
+again when it dies, repeats the calls that were under way, and no trial notices.
+
+**No state of Tune's own.** At its end Tune writes all that it knows of every trial as JSON, which nobody reads.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -81,20 +86,51 @@ class Handles(ActorClass):
 
 
 @contextlib.contextmanager
-def one_process(mailbox: Any) -> Iterator[bool]:
-    """Meanwhile Tune's trials have their clients in one process, beside the driver. False where this Ray does not have
-    what that takes: then each has one of its own."""
-    cache: Any = None
-    with contextlib.suppress(ImportError, AttributeError):
-        cache = importlib.import_module("ray.tune.execution.class_cache")._ActorClassCache
+def one_process(mailbox: Any) -> Iterator[None]:
+    """Meanwhile Tune's trials have their clients in one process, beside the driver."""
+    cache = _class("ray.tune.execution.class_cache", "_ActorClassCache")
     if not hasattr(cache, "get"):
-        yield False
+        yield
         return
-    host, plain = beside_driver(ClientHost), cache.get
+    host = beside_driver(ClientHost)
     try:
-        cache.get = lambda self, trainable: Handles(host, mailbox)
-        yield True
+        with _replaced(cache, "get", lambda self, trainable: Handles(host, mailbox)):
+            yield
     finally:
-        cache.get = plain
         with contextlib.suppress(Exception):  # Ray may be gone
             ray.kill(host)
+
+
+@contextlib.contextmanager
+def no_state() -> Iterator[None]:
+    """Meanwhile Tune writes its state once, before any trial: it wants the file to be there."""
+    controller = _class("ray.tune.execution.tune_controller", "TuneController")
+    save = getattr(controller, "save_to_dir", None)
+    if save is None or not hasattr(controller, "experiment_state_path"):
+        yield
+        return
+
+    def save_once(self: Any) -> None:
+        if not os.path.exists(self.experiment_state_path):
+            save(self)
+
+    with _replaced(controller, "save_to_dir", save_once):
+        yield
+
+
+def _class(module: str, name: str) -> Any:
+    """A class of Ray's, if it is there."""
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
+    plain = getattr(owner, name)
+    setattr(owner, name, method)
+    try:
+        yield
+    finally:
+        setattr(owner, name, plain)

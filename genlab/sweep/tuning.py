@@ -6,10 +6,11 @@ import tempfile
 from typing import Any
 
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 
 from genlab.lanes.client import unpacked
-from genlab.lanes.tune_parts import one_process
 from genlab.lanes.trainable import ClientTrainable
+from genlab.lanes.tune_parts import no_state, one_process
 from genlab.sweep.run import Run
 
 CLIENT_FAILURES = 3  # of one trial's client, which holds nothing: another one takes its place
@@ -26,6 +27,10 @@ class Notes(tune.Callback):
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
         self.run.commit(trial.config["trial"], unpacked(result))
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        trial.metric_analysis.clear()  # statistics of each number, and its last values: more than all else of a trial
+        trial.metric_n_steps.clear()
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         error = f"the trial's client failed {CLIENT_FAILURES + 1} times: {trial.get_error()}"
@@ -48,14 +53,24 @@ class Stopping(tune.Stopper):
         return self.run.stopped()
 
 
+def next_trial(controller: Any) -> Any:
+    """The trial that a scheduler has Tune start: the first one that waits. Its own way looks through all trials, twice,
+    at each of Tune's steps."""
+    waiting = [trial for trial in controller.get_live_trials() if trial.status == "PENDING"]
+    return min(waiting, key=lambda trial: trial.config["trial"], default=None)
+
+
 def fit(run: Run, searcher: Any, scheduler: Any, count: int) -> None:
     """Let Tune run `count` trials that `searcher` hands out, as many at once as there are lanes."""
+    scheduler = scheduler or FIFOScheduler()
+    scheduler.choose_trial_to_run = next_trial
     # a sliver of the head: a client must not wait for a CPU that the lanes hold
     sliver = tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
     client = tune.with_parameters(ClientTrainable, mailbox=run.pool.mailbox)
     with (
         tempfile.TemporaryDirectory(prefix="genlab-tune-", ignore_cleanup_errors=True) as scratch,
         one_process(run.pool.mailbox),
+        no_state(),
     ):
         tune.Tuner(
             tune.with_resources(client, sliver),
@@ -65,6 +80,7 @@ def fit(run: Run, searcher: Any, scheduler: Any, count: int) -> None:
                 num_samples=count,
                 reuse_actors=True,
                 max_concurrent_trials=run.pool.lanes,
+                trial_dirname_creator=lambda trial: trial.config["trial"],
             ),
             run_config=tune.RunConfig(
                 name="sweep",

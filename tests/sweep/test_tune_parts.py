@@ -1,4 +1,4 @@
-"""All clients in one process, under Ray Tune itself: what trials notice of it, and what is left of it."""
+"""What of Ray Tune is replaced, under Tune itself: what trials notice of it, and what is left of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from made_sweeps import wait_for
 
 from genlab.lanes.client import packed
+from genlab.lanes.tune_parts import no_state
 from genlab.sweep.search import Confirmation
 from genlab.sweep.tuning import CLIENT_FAILURES, fit
 
@@ -130,3 +132,22 @@ def test_where_a_name_of_rays_is_gone_each_client_has_a_process(answers: Any, mo
 
     names = ["0000", "0001"]
     assert tuned(answers, names, meanwhile) == whole(names)
+
+
+def test_tune_writes_its_state_once_where_it_can_be_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.tune.execution.tune_controller import TuneController
+
+    saved: list[Any] = []
+    monkeypatch.setattr(TuneController, "save_to_dir", saved.append)
+    plain, file = TuneController.save_to_dir, tmp_path / "state.json"
+    controller: Any = SimpleNamespace(experiment_state_path=str(file))
+    with no_state():
+        TuneController.save_to_dir(controller)
+        assert saved == [controller]  # Tune looks for it at its end
+        file.touch()
+        TuneController.save_to_dir(controller)
+        assert saved == [controller]
+    assert TuneController.save_to_dir is plain
+    monkeypatch.delattr(TuneController, "experiment_state_path")
+    with no_state():
+        assert TuneController.save_to_dir is plain

@@ -13,7 +13,7 @@ from genlab.lanes.client import packed
 from genlab.sweep.plan import make
 from genlab.sweep.run import Run
 from genlab.sweep.search import Search, scheduler
-from genlab.sweep.tuning import Notes, fit
+from genlab.sweep.tuning import Notes, fit, next_trial
 from genlab.tracking.records import Records, TrialRecord
 from genlab.tracking.storage import Storage
 
@@ -101,3 +101,25 @@ def test_a_client_that_fails_too_often_fails_its_trial(tmp_path: Path) -> None:
     Notes(run).on_trial_error(1, [], trial)
     error = "the trial's client failed 4 times: killed"
     assert heard == [("0002", {"kind": "error", "value": error, "epoch": None})]
+
+
+def test_of_a_trial_that_ended_tune_keeps_no_statistics() -> None:
+    from ray.tune.experiment import Trial
+
+    trial = Trial("any", stub=True)
+    trial.update_last_result({"kind": "ok", "epoch": 3, "objective": 0.5})
+    assert set(trial.metric_analysis) == set(trial.metric_n_steps) == {"epoch", "objective"}
+    run: Any = SimpleNamespace()
+    Notes(run).on_trial_complete(1, [trial], trial)
+    assert not trial.metric_analysis and not trial.metric_n_steps
+
+
+def test_the_next_trial_is_the_first_that_waits_of_those_that_have_not_ended() -> None:
+    def trial(name: str, status: str) -> Any:
+        return SimpleNamespace(config={"trial": name}, status=status)
+
+    live = [trial("0004", "PENDING"), trial("0002", "RUNNING"), trial("0003", "PENDING")]
+    controller = SimpleNamespace(get_live_trials=lambda: set())
+    assert next_trial(controller) is None
+    controller.get_live_trials = lambda: live
+    assert next_trial(controller) is live[2]
