@@ -119,7 +119,7 @@ class SimulatedPool(LanePool):
 
 
 class Processes:
-    """Most workers of this Ray at one time, by the name of their actor, and their memory then."""
+    """Most processes of this Ray's actors at one time, by the actor's name, and their memory then."""
 
     def __init__(self) -> None:
         self.ended = threading.Event()
@@ -135,11 +135,11 @@ class Processes:
             for process in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     name = "".join(process.cmdline()[:1])
-                    if name.startswith("ray::") and "SimulatedLanes" not in name:
+                    if name.startswith("ray::") and name not in ("ray::IDLE", "ray::SimulatedLanes.serve"):
                         found[name.removeprefix("ray::").partition(".")[0]] += 1
                         size += process.memory_full_info().pss  # what several share counts once
             if found.total() >= sum(self.seen.values()):
-                self.seen, self.bytes = dict(found), max(size, self.bytes)
+                self.seen, self.bytes = dict(found), size
 
 
 class Deaf:
@@ -182,8 +182,8 @@ def main(options: Options) -> None:
         "trials_ended": ended,
         "epochs": len(times),
         "epochs_per_second": round(rate, 2),
-        "workers": processes.seen,
-        "workers_mib": round(processes.bytes / 2**20),
+        "processes": processes.seen,
+        "processes_mib": round(processes.bytes / 2**20),
         "driver_peak_mib": peak_mib(),
         "driver_cpu_ms_per_epoch": round(sum(psutil.Process().cpu_times()[:2]) / len(times) * 1000, 1),
     }
