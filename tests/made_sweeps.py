@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -112,6 +113,16 @@ def database(migrated: Path, tmp_path: Path) -> str:
     (tmp_path / "results").mkdir(exist_ok=True)
     shutil.copy(migrated, tmp_path / "results" / "mlflow.db")
     return f"sqlite:///{tmp_path}/results/mlflow.db"
+
+
+def processes(name: str) -> list[psutil.Process]:
+    """Those below this one, its Ray's too, with `name` in their titles."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if name in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 90.0) -> None:

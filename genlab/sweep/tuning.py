@@ -65,7 +65,7 @@ def fit(run: Run, searcher: Any, scheduler: Any, count: int) -> None:
     scheduler = scheduler or FIFOScheduler()
     scheduler.choose_trial_to_run = next_trial
     # a sliver of the head: a client must not wait for a CPU that the lanes hold
-    sliver = tune.PlacementGroupFactory([{"node:__internal_head__": 0.001}])
+    sliver = tune.PlacementGroupFactory([{"node:__internal_head__": 0.0001}])
     client = tune.with_parameters(ClientTrainable, mailbox=run.pool.mailbox)
     with (
         tempfile.TemporaryDirectory(prefix="genlab-tune-", ignore_cleanup_errors=True) as scratch,

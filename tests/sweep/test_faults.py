@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import toy_script
-from made_sweeps import assert_complete, wait_for
+from made_sweeps import assert_complete, processes, wait_for
 from toys import Runner, ToyConfig, gate, read_trace
 
 from genlab.sweep.plan import make
@@ -98,6 +98,7 @@ def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
         closed.write_text("6")
     with running([*command, "--lanes", "2"], tmp_path):
         wait_for(lambda: any(line["epoch"] == 6 and line["lr"] == DEFAULT for line in read_trace(str(trace))), PATIENCE)
+    wait_for(lambda: not processes("ClientHost"))
     before = Records.open(Storage(str(results)), Records.sweeps(Storage(str(results)))[-1])
     assert any(trial.ends is None for trial in before.trials.values())
     orphan = before.storage.write("trials/0000/epoch_0099-orphan.report.safetensors", b"of a worker that was cut off")

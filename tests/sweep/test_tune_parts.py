@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
-from made_sweeps import wait_for
+from made_sweeps import processes, wait_for
 
 from genlab.lanes.client import packed
 from genlab.lanes.tune_parts import no_state
@@ -51,16 +49,6 @@ def answers(shared_ray: str) -> Iterator[Any]:
     made: Any = ray.remote(Answers).options(num_cpus=0, max_concurrency=100).remote()
     yield made
     ray.kill(made)
-
-
-def processes(name: str) -> list[psutil.Process]:
-    """Those of this Ray with `name` in their titles."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if name in " ".join(process.cmdline()):
-                found.append(process)
-    return found
 
 
 def tuned(answers: Any, names: list[str], meanwhile: Callable[[list[str]], None]) -> list[tuple[Any, ...]]:
