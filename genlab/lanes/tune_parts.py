@@ -92,13 +92,22 @@ def one_process(mailbox: Any) -> Iterator[None]:
     if not hasattr(cache, "get"):
         yield
         return
-    host = beside_driver(ClientHost)
+    host, kill = beside_driver(ClientHost), ray.kill
+
+    def kill_actor(actor: Any, **options: Any) -> None:
+        """Tune kills what did not stop within ten seconds, as one of hundreds may not: no harm, if it is a handle."""
+        if not isinstance(actor, Handle):
+            kill(actor, **options)
+
     try:
-        with _replaced(cache, "get", lambda self, trainable: Handles(host, mailbox)):
+        with (
+            _replaced(cache, "get", lambda self, trainable: Handles(host, mailbox)),
+            _replaced(ray, "kill", kill_actor),
+        ):
             yield
     finally:
         with contextlib.suppress(Exception):  # Ray may be gone
-            ray.kill(host)
+            kill(host)
 
 
 @contextlib.contextmanager

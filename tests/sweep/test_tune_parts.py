@@ -13,7 +13,7 @@ import pytest
 from made_sweeps import processes, wait_for
 
 from genlab.lanes.client import packed
-from genlab.lanes.tune_parts import no_state
+from genlab.lanes.tune_parts import Handle, no_state, one_process
 from genlab.sweep.search import Confirmation
 from genlab.sweep.tuning import CLIENT_FAILURES, fit
 
@@ -120,6 +120,20 @@ def test_where_a_name_of_rays_is_gone_each_client_has_a_process(answers: Any, mo
 
     names = ["0000", "0001"]
     assert tuned(answers, names, meanwhile) == whole(names)
+
+
+def test_tune_may_kill_what_it_takes_for_an_actor(answers: Any) -> None:
+    """As it does with one of hundreds, on a busy machine, that has not stopped in time. No other client is hurt."""
+    import ray
+
+    with one_process(answers):
+        ray.kill(Handle(None, None, {"begun": "{}"}))  # type: ignore[arg-type]
+        wait_for(lambda: len(processes(SHARED)) == 1)
+        ray.kill(answers)  # an actor
+        with pytest.raises(ray.exceptions.ActorDiedError):
+            ray.get(answers.waiting.remote())
+    with pytest.raises(ValueError, match="only supported for actors"):
+        ray.kill(Handle(None, None, {"begun": "{}"}))  # type: ignore[arg-type]
 
 
 def test_tune_writes_its_state_once_where_it_can_be_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
