@@ -10,7 +10,8 @@ import threading
 from typing import Any, NamedTuple
 
 from genlab.errors import GenlabError
-from genlab.lanes.ray_parts import absent, heed_switches, kinds_of_nodes, lean_start, noted_address, take_token
+from genlab.lanes.ray_parts.names import absent
+from genlab.lanes.ray_parts.start import heed_switches, kinds_of_nodes, lean_start, noted_address, take_token
 
 QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the environment is on the nodes already

@@ -11,7 +11,7 @@ from genlab.lanes.client import Result, next_result
 
 
 class ClientTrainable(tune.Trainable):
-    """Where clients cannot share a process: see `tune_parts`."""
+    """Where clients cannot share a process: see `ray_parts.tune`."""
 
     def setup(self, config: dict[str, Any], mailbox: Any) -> None:
         self.mailbox = mailbox

@@ -7,7 +7,7 @@ from typing import Any
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from genlab.lanes.ray_parts import lean_run
+from genlab.lanes.ray_parts.train import lean_run
 from genlab.lanes.worker import LaneSettings, lane_loop
 
 RESTARTS = 3  # of a lane's workers in one run, at once; after those the pool starts another run, ever more slowly

@@ -9,8 +9,8 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
 from genlab.lanes.client import unpacked
+from genlab.lanes.ray_parts.tune import no_state, one_process
 from genlab.lanes.trainable import ClientTrainable
-from genlab.lanes.tune_parts import no_state, one_process
 from genlab.sweep.run import Run
 
 CLIENT_FAILURES = 3  # of one trial's client, which holds nothing: another one takes its place

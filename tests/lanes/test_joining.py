@@ -20,7 +20,8 @@ from ray._private.node import Node
 from ray._private.state import state
 
 from genlab.errors import GenlabError
-from genlab.lanes import cluster, ray_parts
+from genlab.lanes import cluster
+from genlab.lanes.ray_parts import names, start
 
 UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 
@@ -100,7 +101,7 @@ def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> N
 @pytest.fixture
 def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Ray that has none of the names that are not its interface."""
-    monkeypatch.setattr(ray_parts, "named", lambda path: None)
+    monkeypatch.setattr(names, "named", lambda path: None)
 
 
 def test_where_rays_own_names_are_not_there_it_is_joined_by_what_it_documents(
@@ -135,9 +136,9 @@ def test_where_rays_own_names_are_not_there_one_is_started_and_seen_by_what_it_d
 
 
 def test_names_that_are_not_there_are_none() -> None:
-    assert ray_parts.named("json:decoder.JSONDecoder.decode") is json.JSONDecoder.decode
-    assert ray_parts.named("ray._private.no_such_module:name") is None
-    assert ray_parts.named("json:decoder.NoDecoder") is None
+    assert names.named("json:decoder.JSONDecoder.decode") is json.JSONDecoder.decode
+    assert names.named("ray._private.no_such_module:name") is None
+    assert names.named("json:decoder.NoDecoder") is None
 
 
 def test_a_ray_that_this_process_has_is_used_and_stays(joins: Joins, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,11 +172,11 @@ def test_rays_switches_are_set_where_the_user_did_not(environment: dict[str, str
 def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
-    methods = {name: getattr(Node, name) for name in ray_parts.UNUSED_PROCESSES}
+    methods = {name: getattr(Node, name) for name in start.UNUSED_PROCESSES}
     seen: list[Any] = []
 
     def init(**options: Any) -> None:
-        own = [getattr(Node, name)(None, "anything", a=1) for name in ray_parts.UNUSED_PROCESSES]
+        own = [getattr(Node, name)(None, "anything", a=1) for name in start.UNUSED_PROCESSES]
         seen.append((options, own, sys.modules["ray.dashboard.optional_deps"]))
         if error is not None:
             raise error
@@ -187,14 +188,14 @@ def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
     ((options, own, module),) = seen
     assert options == {"address": "local", "include_dashboard": False, "num_cpus": 2, **cluster.CALM}
     assert own == [None, None, None] and module is None
-    assert {name: getattr(Node, name) for name in ray_parts.UNUSED_PROCESSES} == methods
+    assert {name: getattr(Node, name) for name in start.UNUSED_PROCESSES} == methods
     assert "ray.dashboard.optional_deps" not in sys.modules
 
 
 def test_a_module_that_is_there_already_stays_there() -> None:
-    with ray_parts.absent("json"):
+    with names.absent("json"):
         assert sys.modules["json"] is not None
-    with ray_parts.absent("not_there"):
+    with names.absent("not_there"):
         assert sys.modules["not_there"] is None
     assert sys.modules["json"] is not None and "not_there" not in sys.modules
 

@@ -12,7 +12,8 @@ import ray
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.controller import TrainController
 
-from genlab.lanes import calls, pool, ray_parts, trainer
+from genlab.lanes import calls, pool, trainer
+from genlab.lanes.ray_parts import train
 from genlab.lanes.worker import LaneSettings
 
 WHERE: dict[str, Any] = {"storage": "s", "folder": "f", "data_root": None, "environment": {}}
@@ -63,7 +64,7 @@ def test_the_controller_finds_its_settings_and_leaves_the_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray Train reads them while its controller is made; workers must not inherit them."""
-    names = list(ray_parts.TRAIN)
+    names = list(train.SETTINGS)
     for name in names:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(names[0], "77")
@@ -77,7 +78,7 @@ def test_the_controller_finds_its_settings_and_leaves_the_users(
     assert started.run(made(tmp_path)) == "result"
     (controller,) = started.kinds
     controller(1, policy=2)
-    assert read == [({**ray_parts.TRAIN, names[0]: "77"}, (1,), {"policy": 2})]
+    assert read == [({**train.SETTINGS, names[0]: "77"}, (1,), {"policy": 2})]
     assert os.environ[names[0]] == "77" and not any(name in os.environ for name in names[1:])
     (options,) = started.options
     assert (options["num_cpus"], options["scheduling_strategy"]) == (0, "SPREAD")  # not all of them on the head

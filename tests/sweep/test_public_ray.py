@@ -14,9 +14,9 @@ from genlab.tracking.storage import Storage
 
 HIDING = """
 import os, runpy, sys
-from genlab.lanes import ray_parts
+from genlab.lanes.ray_parts import names
 
-ray_parts.named = lambda path: None
+names.named = lambda path: None
 sys.argv = sys.argv[1:]
 sys.path.insert(0, os.path.dirname(sys.argv[0]))
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -13,7 +13,7 @@ import pytest
 from made_sweeps import processes, wait_for
 
 from genlab.lanes.client import packed
-from genlab.lanes.tune_parts import Handle, no_state, one_process
+from genlab.lanes.ray_parts.tune import Handle, no_state, one_process
 from genlab.sweep.search import Confirmation
 from genlab.sweep.tuning import CLIENT_FAILURES, fit
 

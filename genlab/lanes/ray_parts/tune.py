@@ -1,8 +1,5 @@
 """Parts of Ray Tune that a sweep replaces while it runs: what it would spend on each trial and a sweep has no use for.
-
-They are Tune's own, not its interface, and all such names are in this file: the second reason, after `trainer`, why Ray
-is bounded below 2.61. Where one is not there, Tune does as it does by itself (and each client has a process:
-`trainable`).
+Where a name is not there, Tune does as it does by itself, and each client has a process (`trainable`).
 
 **All clients in one process.** Tune starts a process for each running trial. Here it goes on as ever: it makes what it
 takes for a trial's actor, calls its methods and waits for what they return. But what it gets is a `Handle`, which holds
@@ -15,7 +12,6 @@ again when it dies, repeats the calls that were under way, and no trial notices.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -26,6 +22,7 @@ from ray.actor import ActorClass
 
 from genlab.lanes.calls import beside_driver
 from genlab.lanes.client import Result, next_result
+from genlab.lanes.ray_parts import names
 
 
 class ClientHost:
@@ -88,7 +85,7 @@ class Handles(ActorClass):
 @contextlib.contextmanager
 def one_process(mailbox: Any) -> Iterator[None]:
     """Meanwhile Tune's trials have their clients in one process, beside the driver."""
-    cache = _class("ray.tune.execution.class_cache", "_ActorClassCache")
+    cache = names.named("ray.tune.execution.class_cache:_ActorClassCache")
     if not hasattr(cache, "get"):
         yield
         return
@@ -101,8 +98,8 @@ def one_process(mailbox: Any) -> Iterator[None]:
 
     try:
         with (
-            _replaced(cache, "get", lambda self, trainable: Handles(host, mailbox)),
-            _replaced(ray, "kill", kill_actor),
+            names.replaced(cache, "get", lambda self, trainable: Handles(host, mailbox)),
+            names.replaced(ray, "kill", kill_actor),
         ):
             yield
     finally:
@@ -113,7 +110,7 @@ def one_process(mailbox: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def no_state() -> Iterator[None]:
     """Meanwhile Tune writes its state once, before any trial: it wants the file to be there."""
-    controller = _class("ray.tune.execution.tune_controller", "TuneController")
+    controller = names.named("ray.tune.execution.tune_controller:TuneController")
     save = getattr(controller, "save_to_dir", None)
     if save is None or not hasattr(controller, "experiment_state_path"):
         yield
@@ -123,23 +120,5 @@ def no_state() -> Iterator[None]:
         if not os.path.exists(self.experiment_state_path):
             save(self)
 
-    with _replaced(controller, "save_to_dir", save_once):
+    with names.replaced(controller, "save_to_dir", save_once):
         yield
-
-
-def _class(module: str, name: str) -> Any:
-    """A class of Ray's, if it is there."""
-    try:
-        return getattr(importlib.import_module(module), name, None)
-    except ImportError:
-        return None
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
-    plain = getattr(owner, name)
-    setattr(owner, name, method)
-    try:
-        yield
-    finally:
-        setattr(owner, name, plain)

@@ -1,0 +1,76 @@
+"""Joining a Ray, starting one, and what it may grow to."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+
+from genlab.lanes.ray_parts import names
+
+# of a Ray that is started here: its parts find each other in a tenth of the time
+OWN = {"RAY_raylet_client_connect_timeout_milliseconds": "100", "RAY_raylet_client_num_connect_attempts": "100"}
+UNUSED_PROCESSES = ("start_api_server", "start_monitor", "start_log_monitor")
+
+
+def heed_switches() -> None:
+    """Take in a switch that Ray reads when it is imported, which a sweep's script may have done before us: under
+    `uv run` each of Ray's processes would make itself an environment, and the first trial come 40 s later.
+
+    Otherwise: as Ray's import found the switch, so a script should import genlab first.
+    """
+    constants, read = names.named("ray._private:ray_constants"), names.named("ray._common.utils:env_bool")
+    name = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
+    if read is not None and hasattr(constants, name):
+        setattr(constants, name, read(name, False))
+
+
+def noted_address() -> str | None:
+    """The address that `ray start` noted on this machine; None if there is none. Ray's own "auto" would also join the
+    private Ray of another sweep.
+
+    Otherwise: that "auto".
+    """
+    read = names.named("ray._private.utils:read_ray_address")
+    return read() if read is not None else "auto"
+
+
+def take_token() -> None:
+    """Use the token that `ray start` took, also for an address that was named. Otherwise: as RAY_AUTH_MODE says."""
+    take = names.named(
+        "ray._private.authentication.authentication_token_setup:maybe_enable_token_auth_if_token_available"
+    )
+    if take is not None:
+        take(warn_if_disabled=False)
+
+
+def kinds_of_nodes() -> list[tuple[dict[str, float], int]]:
+    """What the cluster's autoscaler may have in all: kinds of nodes by their resources, and how many of each (-1: any
+    number). Otherwise: none, so that only machines that are there count."""
+    read = names.named("ray._private.state:state.get_cluster_config")
+    config = read() if read is not None else None
+    groups = config.node_group_configs if config is not None else ()
+    return [({name: float(n) for name, n in group.resources.items()}, group.max_count) for group in groups]
+
+
+@contextlib.contextmanager
+def lean_start() -> Iterator[None]:
+    """Meanwhile a Ray starts without what only others could use: a dashboard, an autoscaler, a reader of logs. They are
+    three processes, and waiting for the first takes a third of Ray's start.
+
+    Its processes are in groups of their own: what `timeout` and a terminal send to the driver's group would end them
+    before the driver could end the sweep. They still die with it.
+
+    Otherwise: they are started; after SIGTERM to the whole group a sweep must be resumed.
+    """
+    os.environ.update(OWN)
+    node, services = names.named("ray._private.node:Node"), names.named("ray._private:services")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(names.absent("ray.dashboard.optional_deps"))
+        for name in UNUSED_PROCESSES:
+            if hasattr(node, name):
+                stack.enter_context(names.replaced(node, name, lambda *_, **__: None))
+        if plain := getattr(services, "ConsolePopen", None):
+            stack.enter_context(names.replaced(services, "ConsolePopen", functools.partial(plain, process_group=0)))
+        yield
