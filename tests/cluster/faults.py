@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -25,7 +26,7 @@ class Outcome:
     recorded_twice: list[tuple[str, int]]  # trials' epochs of which more than one event tells
     gaps: list[str]  # trials whose epochs are not 1, 2, 3, …
     trained_twice: int  # epochs that rank 0 began more than once
-    seconds_lost: float  # the longest time without a new record, less what is usual
+    seconds_lost: float  # the longest that a trial waited for its next epoch, less what is usual
     mlflow: dict[str, int]  # points and images: how many, how many are missing, how many are too many
     said: str  # what the person saw
 
@@ -51,6 +52,7 @@ class Noted:
     def __init__(self, cluster: RayCluster) -> None:
         name = f"notes-{cluster.submitted}.jsonl"
         self.path, self.path_on_hosts = cluster.hosts.shared / name, f"/nfs/{name}"
+        self.hold = cluster.hosts.shared / f"{name}.hold"  # while it is there, no trial ends
 
     def lines(self) -> list[dict[str, Any]]:
         """What was noted, in order."""
@@ -61,18 +63,45 @@ class Noted:
         return [line for line in self.lines() if line["host"] == host]
 
 
-def noted_sweep(cluster: RayCluster, options: str) -> tuple[Submitted, Noted]:
-    """Start the sweep of `noted.py`, and where it notes what it does."""
+def through(
+    cluster: RayCluster,
+    what: str,
+    fault: Callable[[Submitted, Noted], None],
+    trials: int = 6,
+    options: str = "",
+) -> Outcome:
+    """Run a sweep on two lanes, one on each host, and have something happen to it once both lanes train. No trial ends
+    before that has happened.
+
+    Args:
+        what: happens, in words for whoever reads what the tests tell.
+        fault: does it.
+
+    Returns:
+        What is left of the sweep, which must have ended in good order.
+    """
     noted = Noted(cluster)
-    return cluster.sweep(f"{options} --set notes={noted.path_on_hosts}", SCRIPT), noted
+    noted.hold.touch()
+    command = f"--lanes 2 --scheduler fifo --trials {trials} {options} --set notes={noted.path_on_hosts}"
+    lanes = (cluster.hosts.head.name, cluster.hosts.worker.name)  # a worker takes all CPUs of a host
+    with cluster.timed(f"a sweep, {what}"), cluster.sweep(command, SCRIPT) as sweep:
+        sweep.until("both hosts have trained two epochs", lambda: all(len(noted.on(host)) > 1 for host in lanes))
+        fault(sweep, noted)
+        noted.hold.unlink()
+        code, records = sweep.finish()
+    assert code == 0, sweep.said()
+    found = outcome(cluster, records, noted, sweep.said())
+    cluster.told.append(f"{what}: {found}")
+    return found
 
 
 def outcome(cluster: RayCluster, records: Records, noted: Noted, said: str) -> Outcome:
     """What came out of a sweep that has ended."""
-    told = Counter((event["trial"], event["epoch"]) for event in records.events if event["event"] == "epoch")
     began = Counter((line["lr"], line["epoch"]) for line in noted.lines() if line["rank"] == 0)
-    times = [event["time"] for event in records.events if event["event"] == "epoch"]
-    pauses = sorted(after - before for before, after in pairwise(times))
+    epochs = [event for event in records.events if event["event"] == "epoch"]
+    told = Counter((event["trial"], event["epoch"]) for event in epochs)
+    times = {name: [event["time"] for event in epochs if event["trial"] == name] for name in records.trials}
+    pauses = sorted(after - before for own in times.values() for before, after in pairwise(own))
     return Outcome(
         trials=len(records.trials),
         ended=dict(Counter(trial.ends or "unfinished" for trial in records.trials.values())),

@@ -60,7 +60,7 @@ for file in hosts resolv.conf shadow; do
   [ ! -e "$root/etc/$file" ] || mount --bind "$folder/etc/$file" "$root/etc/$file"
 done
 for path in "$@"; do
-  [ -e "$root$path" ] || { mkdir -p "$root$path"; mount --bind "$path" "$root$path"; }
+  [ "$path" -ef "$root$path" ] || { mkdir -p "$root$path"; mount --bind "$path" "$root$path"; }
 done
 exec chroot "$root" "$SSHD" -D -e -f /root/sshd/config
 """
@@ -180,13 +180,13 @@ class Host:
         command = f"cd {folder} && {command}"
         return subprocess.Popen([*inside, "bash", "-c", command], env=environment, text=True, **keywords)
 
-    def processes(self) -> list[str]:
-        """The command lines of all its processes."""
-        found = []
+    def processes(self) -> dict[psutil.Process, str]:
+        """All its processes, with their command lines."""
+        found = {}
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in psutil.Process(self.pid).children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    found.append(" ".join(process.cmdline()).strip())
+                    found[process] = " ".join(process.cmdline()).strip()
         return found
 
     def kill(self) -> None:
@@ -204,7 +204,7 @@ class Hosts:
     def __init__(self, folder: Path) -> None:
         """Hosts with their homes in `folder`, none of them up. Who works on one reaches the others by a key."""
         self.folder, self.shared = folder, folder / "nfs"
-        self.shared.mkdir(parents=True)
+        self.shared.mkdir()
         python, tools = sys.base_prefix, sys.prefix
         self.workstation = Host(folder / "workstation", "workstation", 1, self.shared, (python, tools))
         self.head = Host(folder / "head", "head", 11, self.shared, (python,))
@@ -262,7 +262,8 @@ class Hosts:
 
 @contextlib.contextmanager
 def hosts_in(folder: Path) -> Iterator[Hosts]:
-    """Hosts that are up; nothing of them stays, whatever happens."""
+    """Hosts that are up, with their homes in a new `folder`; nothing of them stays, whatever happens."""
+    folder.mkdir(parents=True)
     made: list[Host] = []
     try:
         hosts = Hosts(folder)

@@ -1,4 +1,7 @@
-"""A sweep for tests of a cluster: its task notes which rank trained which epoch on which host, when."""
+"""A sweep for tests of a cluster: its task notes which rank trained which epoch on which host, when.
+
+While the file `<notes>.hold` is there, no epoch that is a trial's last one ends.
+"""
 
 import json
 import os
@@ -45,6 +48,8 @@ class NotedReplica(Replica):
         with open(Path(self.config.notes), "a") as file:
             file.write(json.dumps(line | {"pid": os.getpid()}) + "\n")
         time.sleep(self.config.seconds)
+        while epoch == self.config.epochs and os.path.exists(f"{self.config.notes}.hold"):
+            time.sleep(0.1)
         self.x = self.context.all_reduce_mean(self.x) * (1 - self.config.lr)
         steps = {"loss/noted": self.x.repeat(4).numpy()}
         return Report({"loss": float(self.x.sum())}, self.images(), steps, first_step=12 * (epoch - 1))

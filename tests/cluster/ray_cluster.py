@@ -152,10 +152,15 @@ class RayCluster:
 
         def joined() -> bool:
             # asking Ray takes seconds of a CPU
-            there = all(any("/raylet " in process for process in host.processes()) for host in both)
+            there = all(any("/raylet " in command for command in host.processes().values()) for host in both)
             return there and set(self.nodes()) == {host.name for host in both}
 
-        poll("both hosts have joined Ray", joined, seconds, pause=2)
+        try:
+            poll("both hosts have joined Ray", joined, seconds, pause=2)
+        except TimeoutError as late:
+            command = "tail -n 40 /tmp/ray/session_latest/logs/monitor.out"
+            with self.hosts.head.popen(command, stdout=subprocess.PIPE) as asked:
+                raise TimeoutError(f"{late}; Ray's autoscaler says:\n{asked.communicate()[0]}") from None
 
     def make_whole(self) -> None:
         """Bring up hosts that are down, and the network, and wait until both have joined."""
@@ -175,24 +180,37 @@ class RayCluster:
         known = set(Records.sweeps(self.storage))
         with open(log, "w") as file:
             process = self.person(f"{command} {options}", stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-        return Submitted(process, log, self.storage, known)
+        return Submitted(self, process, script, log, known)
 
     def ranks(self) -> dict[str, int]:
         """How many ranks of lanes run on each host, by its processes."""
-        return {host.name: sum(name == "ray::Worker" for name in host.processes()) for host in self.hosts.all}
+        return {host.name: list(host.processes().values()).count("ray::Worker") for host in self.hosts.all}
 
 
 class Submitted:
     """A sweep that `ray submit` runs."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path, storage: Storage, known: set[str]) -> None:
-        self.process, self.log, self.storage, self.known = process, log, storage, known
+    def __init__(
+        self, cluster: RayCluster, process: subprocess.Popen[str], script: str, log: Path, known: set[str]
+    ) -> None:
+        """
+        Args:
+            known: the sweeps that there were before.
+        """
+        self.cluster, self.process, self.script, self.log, self.known = cluster, process, script, log, known
 
     def __enter__(self) -> Submitted:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        """The sweep ends here, with whatever it has on the head and the workstation."""
+        if self.process.poll() is None:
+            script = Path(self.script).name
+            for host in (self.cluster.hosts.workstation, self.cluster.hosts.head):
+                for process, command in host.processes().items():
+                    if script in command:
+                        process.kill()
+            self.process.kill()
         self.process.wait()
 
     def said(self) -> str:
@@ -201,8 +219,9 @@ class Submitted:
 
     def records(self) -> Records | None:
         """What it has recorded; None while there is nothing."""
-        names = [name for name in Records.sweeps(self.storage) if name not in self.known]
-        return Records.open(self.storage, names[-1]) if names else None
+        storage = self.cluster.storage
+        names = [name for name in Records.sweeps(storage) if name not in self.known]
+        return Records.open(storage, names[-1]) if names else None
 
     def until(self, what: str, condition: Any, seconds: float = 300.0) -> Any:
         """The first true value of `condition()` while the sweep goes on."""

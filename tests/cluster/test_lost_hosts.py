@@ -1,32 +1,52 @@
-"""A sweep goes on while one of two hosts is lost, or out of reach: nothing is missing, nothing is there twice."""
+"""A sweep goes on while one of its two hosts is lost or out of reach: nothing is missing, nothing is there twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
 
 import pytest
-from faults import noted_sweep, outcome
-from ray_cluster import RayCluster
+from faults import Noted, through
+from ray_cluster import RayCluster, Submitted
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
-# a lane on each host: a worker takes all that a host has
-TWO_LANES = "--lanes 2 --scheduler fifo"
 
 
 @pytest.fixture
-def whole(cluster: RayCluster) -> Iterator[RayCluster]:
+def whole(cluster: RayCluster) -> RayCluster:
     """The cluster with both of its hosts, whatever the last test did to it."""
     cluster.make_whole()
-    yield cluster
+    return cluster
 
 
-def test_a_sweep_outlives_a_host_that_is_lost(whole: RayCluster) -> None:
-    sweep, noted = noted_sweep(whole, f"{TWO_LANES} --trials 6")
-    with whole.timed("a sweep of which a host was lost"), sweep:
-        sweep.until("each host has trained two epochs", lambda: all(len(noted.on(h)) > 1 for h in ("head", "worker")))
-        whole.hosts.lose(whole.hosts.worker)
-        code, records = sweep.finish()
-    assert code == 0, sweep.said()
-    result = outcome(whole, records, noted, sweep.said())
-    whole.told.append(f"a host was lost: {result}")
-    result.assert_whole(trials=6)
+def test_a_network_that_is_cut_for_twenty_seconds_stops_nothing(whole: RayCluster) -> None:
+    def cut_for_a_while(sweep: Submitted, noted: Noted) -> None:
+        whole.hosts.cut(whole.hosts.worker)
+        time.sleep(20)
+        whole.hosts.mend(whole.hosts.worker)
+
+    through(whole, "the network cut for 20 s", cut_for_a_while).assert_whole(trials=6)
+
+
+def test_a_host_that_was_lost_comes_back_and_trains_again(whole: RayCluster) -> None:
+    """Ray's autoscaler starts Ray on it, the sweep starts its lane."""
+    worker = whole.hosts.worker
+
+    def lose_and_start_again(sweep: Submitted, noted: Noted) -> None:
+        whole.hosts.lose(worker)
+        before = len(noted.on(worker.name))
+        whole.hosts.start(worker)
+        sweep.until("it trains again", lambda: len(noted.on(worker.name)) > before, 600)
+
+    through(whole, "a host lost, and back", lose_and_start_again).assert_whole(trials=6)
+
+
+def test_a_sweep_ends_without_a_host_that_is_out_of_reach(whole: RayCluster) -> None:
+    """The host trains on meanwhile, and writes what no event will name."""
+    outcome = through(whole, "the network cut for good", lambda *_: whole.hosts.cut(whole.hosts.worker))
+    outcome.assert_whole(trials=6)
+
+
+def test_a_sweep_ends_without_a_host_that_is_lost(whole: RayCluster) -> None:
+    outcome = through(whole, "a host lost for good", lambda *_: whole.hosts.lose(whole.hosts.worker))
+    outcome.assert_whole(trials=6)
+    assert outcome.trained_twice <= 1  # the epoch in progress
