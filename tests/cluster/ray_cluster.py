@@ -144,7 +144,7 @@ class RayCluster:
         with asked:
             said, errors = asked.communicate()
         assert asked.returncode == 0, errors
-        return json.loads(said)
+        return json.loads(said.splitlines()[0])  # Ray may have something to say as it goes
 
     def wait_until_whole(self, seconds: float = 600.0) -> None:
         """Until Ray has both hosts."""
