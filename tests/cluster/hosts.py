@@ -31,6 +31,7 @@ PROGRAMS = {
     "setpriv": "util-linux",
     "uv": "uv",
 }
+REGISTRY = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 SEARCHED = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 
 # $1 folder of the host, $2 its name, $3 the shared folder; what follows are folders to be seen at their own paths
@@ -129,6 +130,7 @@ class Host:
             if file.is_file():
                 shutil.copy(file, self.home)
         (self.home / ".bashrc").touch()
+        copy_uv_settings(self.home)
         # the host's own name is a loopback address, as Debian and Ubuntu write it; no name server answers
         (folder / "etc" / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
         (folder / "etc" / "resolv.conf").write_text("")
@@ -137,7 +139,9 @@ class Host:
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.home / "sshd" / "key")
         config = ("Port 22", "HostKey /root/sshd/key", "PermitRootLogin yes", "PasswordAuthentication no")
         config += ("PidFile none", "UsePAM no", "StrictModes no", "Subsystem sftp internal-sftp")
-        config += ("SetEnv UV_OFFLINE=1",)  # a host that tried to reach a registry would wait for it
+        # one that tried to reach a registry would wait for it; uv's cache is kept by the registry's address
+        uv = {"UV_OFFLINE": "1"} | {name: os.environ[name] for name in REGISTRY if name in os.environ}
+        config += ("SetEnv " + " ".join(f'{name}="{value}"' for name, value in uv.items()),)
         (self.home / "sshd" / "config").write_text("\n".join(config) + "\n")
 
     def start(self) -> None:
@@ -210,12 +214,12 @@ class Hosts:
         self.head = Host(folder / "head", "head", 11, self.shared, (python,))
         self.worker = Host(folder / "worker", "worker", 12, self.shared, (python,))
         self.all = (self.workstation, self.head, self.worker)
-        key = folder / "key"
+        key, uv = folder / "key", uv_program()
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "cluster", "-f", key)
         for host in self.all:
             shutil.copy(key, host.home / ".ssh" / "id_ed25519")
             shutil.copy(key.with_suffix(".pub"), host.home / ".ssh" / "authorized_keys")
-            shutil.copy(uv_program(), host.home / ".local" / "bin" / "uv")
+            shutil.copy(uv, host.home / ".local" / "bin" / "uv")
             (host.home / ".local" / "bin" / "python3.11").symlink_to(f"{python}/bin/python3.11")
 
     def start(self, host: Host) -> None:
@@ -264,20 +268,22 @@ class Hosts:
 def hosts_in(folder: Path) -> Iterator[Hosts]:
     """Hosts that are up, with their homes in a new `folder`; nothing of them stays, whatever happens."""
     folder.mkdir(parents=True)
-    made: list[Host] = []
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
         hosts = Hosts(folder)
         for host in hosts.all:
-            made.append(host)
+            stack.callback(host.kill)
             hosts.start(host)
         yield hosts
-    finally:
-        for host in reversed(made):
-            host.kill()
-        shutil.rmtree(folder)
 
 
 def uv_program() -> str:
     """The uv program itself, where what is on the path may be a script that finds it."""
     asked = ("python", "-c", "import os; print(os.environ['UV'])")
     return run("uv", "run", "--no-project", "--python", sys.executable, *asked).strip()
+
+
+def copy_uv_settings(home: Path) -> None:
+    """What this machine's user has told uv, such as a registry."""
+    if (settings := Path.home() / ".config" / "uv").is_dir():
+        shutil.copytree(settings, home / ".config" / "uv")

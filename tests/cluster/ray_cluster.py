@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hosts import Hosts, poll, run
+from hosts import Hosts, copy_uv_settings, poll, run
 
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
@@ -58,6 +58,7 @@ def fill_cache(folder: Path, uv: Path, template: str) -> Path:
     cache = Path(kept).absolute() if kept else folder / "cache"
     (folder / ".local" / "bin").mkdir(parents=True)
     shutil.copy(uv, folder / ".local" / "bin" / "uv")
+    copy_uv_settings(folder)
     for mounted, local in yaml.safe_load(template)["file_mounts"].items():
         target = folder / mounted.removeprefix("~/")
         target.parent.mkdir(parents=True, exist_ok=True)
