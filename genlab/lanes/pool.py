@@ -80,11 +80,12 @@ class LanePool:
 
     def _train(self, lane: int) -> None:
         """One Ray Train run, as long as it lasts."""
-        from genlab.lanes.trainer import lane_run  # imports much
+        from genlab.lanes.trainer import controllers_place, lane_run  # imports much
 
         settings = dataclasses.replace(self.settings, lane=lane)
         name = f"lane-{lane}-{self.runs}"
-        self.trainers[lane] = lane_run(name, settings, self.workers, self.resources, self.scratch.name)
+        where = controllers_place(self.lanes)
+        self.trainers[lane] = lane_run(name, settings, self.workers, self.resources, self.scratch.name, where)
         self.trainers[lane].fit()
 
     def look(self, timeout: float = 60.0) -> dict[str, Any]:

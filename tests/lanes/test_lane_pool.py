@@ -166,15 +166,18 @@ def test_each_run_has_a_name_of_its_own_and_knows_its_lane(pool: Made, monkeypat
     enough = threading.Event()
 
     class Trainer:
-        def __init__(self, name: str, settings: LaneSettings, workers: int, resources: Any, scratch: str) -> None:
-            assert (workers, resources) == (2, FEW) and Path(scratch).is_dir()
+        def __init__(
+            self, name: str, settings: LaneSettings, workers: int, resources: Any, scratch: str, where: Any
+        ) -> None:
+            assert (workers, resources, where) == (2, FEW, "of 2") and Path(scratch).is_dir()
             runs.append((name, settings.lane, settings.mailbox))
 
         def fit(self) -> None:
             if len(runs) >= 5 and {lane for _, lane, _ in runs} == {0, 1}:
                 enough.set()
 
-    monkeypatch.setitem(sys.modules, "genlab.lanes.trainer", SimpleNamespace(LaneTrainer=Trainer))
+    stand_in = SimpleNamespace(lane_run=Trainer, controllers_place=lambda lanes: f"of {lanes}")
+    monkeypatch.setitem(sys.modules, "genlab.lanes.trainer", stand_in)
     cluster = Cluster()
     cluster.gone = (["group"], True)
     made = pool(cluster, count=2, train=False)

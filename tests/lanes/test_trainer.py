@@ -35,7 +35,7 @@ def test_the_mailbox_takes_no_cpu_comes_back_and_lets_all_wait_in_it(monkeypatch
 
 
 def made(tmp_path: Path, workers: int = 1, resources: dict[str, float] | None = None) -> Any:
-    return trainer.lane_run("lane-0-1", SETTINGS, workers, resources or {"CPU": 1}, str(tmp_path))
+    return trainer.lane_run("lane-0-1", SETTINGS, workers, resources or {"CPU": 1}, str(tmp_path), "where")
 
 
 class Started:
@@ -81,7 +81,19 @@ def test_the_controller_finds_its_settings_and_leaves_the_users(
     assert read == [({**train.SETTINGS, names[0]: "77"}, (1,), {"policy": 2})]
     assert os.environ[names[0]] == "77" and not any(name in os.environ for name in names[1:])
     (options,) = started.options
-    assert (options["num_cpus"], options["scheduling_strategy"]) == (0, "SPREAD")  # not all of them on the head
+    assert (options["num_cpus"], options["scheduling_strategy"]) == (0, "where")
+
+
+@pytest.mark.parametrize(("lanes", "gigabytes", "spread"), [(8, 8.0, False), (9, 8.0, True), (200, 186.0, False)])
+def test_controllers_sit_beside_the_driver_while_there_is_room(
+    lanes: int, gigabytes: float, spread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lane dies with its controller, so it should depend on no other node than its own and the driver's."""
+    nodes = [{"NodeID": "other", "Resources": {}}, {"NodeID": "ab" * 28, "Resources": {"memory": gigabytes * 1e9}}]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "ab" * 28))
+    where = trainer.controllers_place(lanes)
+    assert where == "SPREAD" if spread else (where.node_id, where.soft) == ("ab" * 28, False)
 
 
 def test_a_run_is_killed_by_its_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

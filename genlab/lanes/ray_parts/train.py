@@ -18,8 +18,8 @@ SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5", "RAY_TRAIN_ENABLE_PREEMP
 def lean_run() -> Any:
     """A run of Ray Train without the processes and the seconds that a lane has no use for; it can be killed.
 
-    - Its controller sits on any node (with an actor of its own through which ranks find each other, 220 MB in all):
-      Ray Train would have all of them on the driver's.
+    - Its controller, and the actor through which its ranks find each other, sit where they are told to: Ray Train would
+      have those of all lanes on the driver's node.
     - It finds its settings in its own process, not in a runtime environment, which would go on to the workers: a
       process with one starts twice as slowly, and is never one that Ray holds ready.
     - It asks no coordinator for its resources: a detached actor that shares a cluster out among Ray Data's jobs, and
@@ -86,13 +86,14 @@ def _lean_run() -> Any:
     class LeanRun(DataParallelTrainer):
         """Not TorchTrainer: the workers join a process group of their own, which saves its back end's start."""
 
+        where: Any = None  # its controller's scheduling strategy
         controller: Any = None
 
         def _initialize_and_run_controller(self, **parts: Any) -> Any:
             parts["scaling_policy"] = Policy(scaling_config=self.scaling_config)
             parts["callbacks"] = [one for one in parts["callbacks"] if type(one).__name__ not in UNUSED_CALLBACKS]
             own = {"env_vars": get_env_vars_to_propagate()}  # what the user set, if anything
-            actor: Any = ray.remote(num_cpus=0, scheduling_strategy="SPREAD", runtime_env=own)(Controller)
+            actor: Any = ray.remote(num_cpus=0, scheduling_strategy=self.where, runtime_env=own)(Controller)
             self.controller = actor.remote(**parts)
             ray.get(self.controller.run.remote())
             return ray.get(self.controller.get_result.remote())
