@@ -26,6 +26,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
             TOLD.extend(made.told)
 
 
+@pytest.fixture
+def whole(cluster: RayCluster) -> RayCluster:
+    """The cluster with both of its hosts, whatever the last test did to it."""
+    cluster.make_whole()
+    return cluster
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     for line in TOLD:
         terminalreporter.write_line(line)

@@ -11,13 +11,6 @@ from ray_cluster import RayCluster, Submitted
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 
-@pytest.fixture
-def whole(cluster: RayCluster) -> RayCluster:
-    """The cluster with both of its hosts, whatever the last test did to it."""
-    cluster.make_whole()
-    return cluster
-
-
 def test_a_network_that_is_cut_for_twenty_seconds_stops_nothing(whole: RayCluster) -> None:
     def cut_for_a_while(sweep: Submitted, noted: Noted) -> None:
         whole.hosts.cut(whole.hosts.worker)
