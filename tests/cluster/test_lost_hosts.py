@@ -11,15 +11,20 @@ from ray_cluster import RayCluster, Submitted
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 
-def test_a_network_that_is_cut_for_twenty_seconds_stops_nothing(whole: RayCluster) -> None:
+def test_after_twenty_seconds_without_a_network_both_hosts_train_on(whole: RayCluster) -> None:
+    """Ray may or may not have taken the lane's worker for dead by then: its epoch in progress is what it may cost."""
+    worker = whole.hosts.worker
+
     def cut_for_a_while(sweep: Submitted, noted: Noted) -> None:
-        whole.hosts.cut(whole.hosts.worker)
+        whole.hosts.cut(worker)
         time.sleep(20)
-        whole.hosts.mend(whole.hosts.worker)
+        before = len(noted.on(worker.name))
+        whole.hosts.mend(worker)
+        sweep.until("the worker trains on", lambda: len(noted.on(worker.name)) > before)
 
     outcome = through(whole, "the network cut for 20 s", cut_for_a_while)
     outcome.assert_whole(trials=6)
-    assert outcome.trained_twice == 0
+    assert outcome.trained_twice <= 1
 
 
 def test_a_host_that_was_lost_comes_back_and_trains_again(whole: RayCluster) -> None:
