@@ -11,16 +11,13 @@ from ray_cluster import RayCluster, Submitted
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 
 
-def test_after_twenty_seconds_without_a_network_both_hosts_train_on(whole: RayCluster) -> None:
-    """Ray may or may not have taken the lane's worker for dead by then: its epoch in progress is what it may cost."""
-    worker = whole.hosts.worker
+def test_a_network_that_is_cut_for_twenty_seconds_costs_an_epoch_at_most(whole: RayCluster) -> None:
+    """Ray may or may not have taken the lane's worker for dead by then."""
 
     def cut_for_a_while(sweep: Submitted, noted: Noted) -> None:
-        whole.hosts.cut(worker)
+        whole.hosts.cut(whole.hosts.worker)
         time.sleep(20)
-        before = len(noted.on(worker.name))
-        whole.hosts.mend(worker)
-        sweep.until("the worker trains on", lambda: len(noted.on(worker.name)) > before)
+        whole.hosts.mend(whole.hosts.worker)
 
     outcome = through(whole, "the network cut for 20 s", cut_for_a_while)
     outcome.assert_whole(trials=6)
