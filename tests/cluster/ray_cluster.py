@@ -63,10 +63,13 @@ def fill_cache(folder: Path, uv: Path, template: str) -> Path:
         target = folder / mounted.removeprefix("~/")
         target.parent.mkdir(parents=True, exist_ok=True)
         _copy(ROOT / local, target)
+    # a cache holds no bytecode, and compiling takes most of an installation's time
+    project = folder / "genlab-src" / "pyproject.toml"
+    project.write_text(project.read_text().replace("compile-bytecode = true", "compile-bytecode = false"))
     python = f"{sys.base_prefix}/bin{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"HOME": str(folder), "UV_CACHE_DIR": str(cache), "PATH": python}
     for command in yaml.safe_load(template)["setup_commands"]:
-        command = command.replace("UV_COMPILE_BYTECODE=1", "UV_COMPILE_BYTECODE=0")  # a cache holds no bytecode
+        command = command.replace("UV_COMPILE_BYTECODE=1", "UV_COMPILE_BYTECODE=0")
         done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"the template's installation fails here: {command}\n{done.stdout}{done.stderr}")
