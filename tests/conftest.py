@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import reliability_page
 from hypothesis import HealthCheck, settings
 
 # before torch is imported, here and in whatever the tests start: layers this small lose more to threads that wait for
@@ -15,6 +16,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # on a busy machine examples may take long
 settings.register_profile("genlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("genlab")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-reliability", action="store_true", help="write docs/RELIABILITY.md from what these tests find"
+    )
+
+
+class WritesReliability:
+    """After each test, so that a run that is cut off leaves what it found."""
+
+    def pytest_runtest_logfinish(self) -> None:
+        if reliability_page.TOLD:
+            reliability_page.write()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--write-reliability"):
+        reliability_page.commit()  # of what is loaded now
+        config.pluginmanager.register(WritesReliability())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,6 @@
-"""How MLflow and the records of a sweep differ, as JSON: `mlflow_counts.py STORAGE SWEEP`."""
+"""How MLflow and the records of a sweep differ; as JSON by `mlflow_counts.py STORAGE SWEEP`."""
+
+from __future__ import annotations
 
 import json
 import sys
@@ -13,11 +15,11 @@ from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
 
-def main(storage: str, sweep: str) -> None:
-    records = Records.open(Storage(storage), sweep)
-    seen = Seen(SimpleNamespace(records=records), f"sqlite:///{storage}/mlflow.db")
-    counts = dict.fromkeys(("points", "points missing", "points too many"), 0)
-    counts |= dict.fromkeys(("images", "images missing", "images too many"), 0)
+def counts(records: Records, tracking_uri: str) -> dict[str, int]:
+    """Points and images that are there, and how many of them are missing or too many."""
+    seen = Seen(SimpleNamespace(records=records), tracking_uri)
+    found = dict.fromkeys(("points", "points missing", "points too many"), 0)
+    found |= dict.fromkeys(("images", "images missing", "images too many"), 0)
     for trial in records.trials.values():
         files = [epoch.report for epoch in trial.epochs.values()]
         reports = [EpochReport.decode(records.storage.read_named(file), file.path) for file in files]
@@ -31,10 +33,14 @@ def main(storage: str, sweep: str) -> None:
             "images": Counter(seen.images(trial.name)) if there else Counter(),
         }
         for what in recorded:
-            counts[what] += held[what].total()
-            counts[f"{what} missing"] += (recorded[what] - held[what]).total()
-            counts[f"{what} too many"] += (held[what] - recorded[what]).total()
-    print(json.dumps(counts))
+            found[what] += held[what].total()
+            found[f"{what} missing"] += (recorded[what] - held[what]).total()
+            found[f"{what} too many"] += (held[what] - recorded[what]).total()
+    return found
+
+
+def main(storage: str, sweep: str) -> None:
+    print(json.dumps(counts(Records.open(Storage(storage), sweep), f"sqlite:///{storage}/mlflow.db")))
 
 
 if __name__ == "__main__":
