@@ -39,6 +39,7 @@ class LocalSweep:
         storage: str | None = None,
         tracking_uri: str | None = None,
         seen_at: str | None = None,
+        looked_at: str | None = None,
         options: str = "--lanes 2",
         address: str = "local",
         environment: Mapping[str, str] | None = None,
@@ -48,18 +49,20 @@ class LocalSweep:
             folder: for all that it writes.
             migrated: an empty MLflow database.
             storage: a URL; None for a folder.
+            looked_at: the folder that this is, if it is a URL.
             tracking_uri: where the sweep sends to; None for its storage's database.
             seen_at: where that can be looked at, if not there.
             environment: variables that its processes have more than this one.
         """
         self.folder, self.address, self.options = folder, address, options
         self.url = storage or str(folder / "results")
-        self.storage = Storage(self.url)
-        if self.storage.local and tracking_uri is None:
-            Path(self.url).mkdir(exist_ok=True)
-            shutil.copy(migrated, Path(self.url) / "mlflow.db")
+        self.storage = Storage(looked_at or self.url)
+        own = folder / "results" / "mlflow.db"  # where a sweep has it, whatever its storage is
+        if tracking_uri is None:
+            own.parent.mkdir(exist_ok=True)
+            shutil.copy(migrated, own)
         self.tracking_uri = tracking_uri
-        self.seen_at = seen_at or tracking_uri or f"sqlite:///{self.url}/mlflow.db"
+        self.seen_at = seen_at or tracking_uri or f"sqlite:///{own}"
         self.notes = Notes(folder / "notes.jsonl")
         self.notes.hold.touch()
         self.log = folder / "said.log"
