@@ -28,8 +28,7 @@ class WritesReliability:
     """After each test, so that a run that is cut off leaves what it found."""
 
     def pytest_runtest_logfinish(self) -> None:
-        if reliability_page.TOLD:
-            reliability_page.write()
+        reliability_page.write()
 
 
 def pytest_configure(config: pytest.Config) -> None:

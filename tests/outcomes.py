@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -15,8 +16,10 @@ from genlab.tracking.records import Records
 # what every sweep says: how it begins, its trials, its end
 USUAL = re.compile(
     r"\s*$|\s*\d+/\d+  trial \d+  |\S+: \d+ trials |best: |no setting that was tried|gain over the default|"
-    r"train it |checkpoint: |contact sheet: |curves: |review: |then open: |pruned while "
+    r"train it |checkpoint: |contact sheet: |curves: |review: |then open: |pruned while |Shared connection to "
 )
+COLOR = re.compile(r"\x1b\[[\d;]*m")
+BEGUN = re.compile(r"\S+: \d+ trials of ")
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,10 @@ class Outcome:
         assert not any(count for what, count in self.mlflow.items() if " " in what), self
 
     def unusual(self) -> list[str]:
-        """The lines on the screen that a sweep without a fault does not have."""
-        return [line.strip() for line in self.said.splitlines() if not USUAL.match(line)]
+        """The lines on the screen that a sweep without a fault does not have, from its first line on: what comes before
+        that is of whatever started it."""
+        lines = itertools.dropwhile(lambda line: not BEGUN.match(line), COLOR.sub("", self.said).splitlines())
+        return [line.strip() for line in lines if not USUAL.match(line)]
 
 
 class Notes:

@@ -110,6 +110,7 @@ def _shown(line: str, hide: Mapping[str, str]) -> str:
         line = line.replace(text, instead)
     line = re.sub(r"(noted|toy)-\d{8}-\d{6}(-\d+)?", "SWEEP", line)
     line = re.sub(r"\b[0-9a-f]{16,}\b", "…", line)
+    line = re.sub(r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS", line)
     line = re.sub(r"(?<=[\s'\"(])/[^\s:'\")]+/", "…/", line)
     return line if len(line) <= LONGEST else line[:LONGEST].rstrip() + " …"
 

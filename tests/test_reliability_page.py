@@ -1,0 +1,67 @@
+"""What tests tell of a fault is on the page, with nothing that is of this machine; rows that were not run stay."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import reliability_page
+from outcomes import Outcome
+from reliability_page import ROOT, page, tell
+
+SAID = """connecting to 10.77.0.2
+noted-20261122-080000: 6 trials of 6 epochs on 2 lanes of 1 x 1 CPU, records in /tmp/some/results
+      1/6  trial 0000  completed  epoch 6/6  loss 1.4  lr=0.01  about 0:10 left
+/tmp/some/results/noted-20261122-080000/a cannot be written: no space; trying again for 240 s
+best: trial 0003, loss 0.8
+"""
+CLEAN = {"points": 468, "points missing": 0, "points too many": 0, "images": 36, "images missing": 0}
+OUTCOME = Outcome(6, {"completed": 5, "failed": 1}, [], [], 1, 12.4, CLEAN | {"images too many": 2}, SAID)
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page of this test's own."""
+    monkeypatch.setattr(reliability_page, "KEPT", tmp_path / "reliability.json")
+    monkeypatch.setattr(reliability_page, "PAGE", tmp_path / "RELIABILITY.md")
+    monkeypatch.setattr(reliability_page, "TOLD", {})
+    monkeypatch.setattr(reliability_page, "commit", lambda: "0123abc")
+    return tmp_path
+
+
+def test_a_row_says_what_the_sweep_came_through_with() -> None:
+    tell("The storage", "the storage is full", OUTCOME, did="made room", hide={"/tmp/some/results": "STORAGE"})
+    cells = page(reliability_page.TOLD).splitlines()[-1].strip("| ").split(" | ")
+    assert cells[:7] == [
+        "the storage is full", "5 of 6 (1 failed)", "12", "1", "0", "0 of 468 points, 2 of 36 images", "made room",
+    ]  # fmt: skip
+    assert cells[7] == "`STORAGE/SWEEP/a cannot be written: no space; trying again for 240 s`"
+
+
+def test_a_sweep_that_says_what_every_sweep_says_told_of_nothing() -> None:
+    usual = "\n".join(line for line in SAID.splitlines() if "cannot" not in line)
+    outcome = dataclasses.replace(OUTCOME, said=usual)
+    tell("The storage", "nothing", outcome)
+    assert not outcome.unusual() and reliability_page.TOLD["nothing"]["saw"] == "nothing"
+
+
+def test_rows_that_were_not_run_stay(kept: Path) -> None:
+    tell("MLflow", "it is down", OUTCOME)
+    tell("The storage", "the storage is full", OUTCOME)
+    reliability_page.write()
+    reliability_page.TOLD.clear()
+    tell("MLflow", "it is down", dataclasses.replace(OUTCOME, trained_twice=7))
+    reliability_page.write()
+    rows = json.loads((kept / "reliability.json").read_text())
+    assert [(fault, row["trained_twice"]) for fault, row in rows.items()] == [
+        ("it is down", 7),
+        ("the storage is full", 1),
+    ]
+    assert (kept / "RELIABILITY.md").read_text() == page(rows)
+
+
+def test_the_page_is_the_one_of_the_kept_rows() -> None:
+    kept_rows = ROOT / "docs" / "results" / "reliability.json"
+    assert (ROOT / "docs" / "RELIABILITY.md").read_text() == page(json.loads(kept_rows.read_text()))
