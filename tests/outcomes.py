@@ -83,6 +83,9 @@ def outcome(records: Records, notes: Notes, mlflow: dict[str, int], said: str) -
     epochs = [event for event in records.events if event["event"] == "epoch"]
     told = Counter((event["trial"], event["epoch"]) for event in epochs)
     times = {name: [event["time"] for event in epochs if event["trial"] == name] for name in records.trials}
+    for event in records.events:  # a trial begins when a lane is free; the first ones wait for lanes to come up
+        if event["event"] == "trial" and event["time"] > epochs[0]["time"]:
+            times[event["trial"]].insert(0, event["time"])
     pauses = sorted(after - before for own in times.values() for before, after in pairwise(own))
     return Outcome(
         trials=len(records.trials),

@@ -52,9 +52,8 @@ ranks are needed; on two hosts a lane takes all CPUs of a host). MLflow is on. N
 **What is counted.**
 
 - *Trials*: how many trained to their end, of how many; and those that did not, by how they ended.
-- *Seconds lost*: the longest that any trial waited for its next epoch, less the median wait. The row "nothing" says
-  what this is without a fault, on the same machine. Where no trial had ended an epoch before the fault, it has no
-  share in this.
+- *Seconds lost*: the longest that any trial waited for its next epoch, less the median wait; for its first one, too,
+  if it began after the sweep's first epoch. The row "nothing" says what this is without a fault, on the same machine.
 - *Epochs twice*: how many times rank 0 began an epoch that it, or another, had begun before.
 - *MLflow*: points and images of committed epochs that MLflow lacks, and those that it has too many of, after what
   the person did. 0 is the goal.
