@@ -84,7 +84,7 @@ def outcome(records: Records, notes: Notes, mlflow: dict[str, int], said: str) -
     told = Counter((event["trial"], event["epoch"]) for event in epochs)
     times = {name: [event["time"] for event in epochs if event["trial"] == name] for name in records.trials}
     for event in records.events:  # a trial begins when a lane is free; the first ones wait for lanes to come up
-        if event["event"] == "trial" and event["time"] > epochs[0]["time"]:
+        if event["event"] == "trial" and epochs and event["time"] > epochs[0]["time"]:
             times[event["trial"]].insert(0, event["time"])
     pauses = sorted(after - before for own in times.values() for before, after in pairwise(own))
     return Outcome(
@@ -93,7 +93,7 @@ def outcome(records: Records, notes: Notes, mlflow: dict[str, int], said: str) -
         recorded_twice=[one for one, times_told in told.items() if times_told > 1],
         gaps=[t.name for t in records.trials.values() if sorted(t.epochs) != list(range(1, len(t.epochs) + 1))],
         trained_twice=sum(times_begun - 1 for times_begun in began.values()),
-        seconds_lost=pauses[-1] - pauses[len(pauses) // 2],
+        seconds_lost=pauses[-1] - pauses[len(pauses) // 2] if pauses else 0.0,
         mlflow=mlflow,
         said=said,
     )

@@ -19,10 +19,10 @@ class MailboxSilent(GenlabError):
     """The mailbox does not answer."""
 
 
-def beside_driver(kind: type) -> Any:
-    """The handle of an actor on the driver's node, which it must not outlive: another node may be taken away at any
-    time. It takes no CPU, many wait in it at once, and when it dies it is started again, with the calls that were
-    under way."""
+def beside_driver(kind: type, *arguments: int) -> Any:
+    """The handle of an actor, made with these arguments, on the driver's node, which it must not outlive: another node
+    may be taken away at any time. It takes no CPU, many wait in it at once, and when it dies it is started again, with
+    the calls that were under way."""
     here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options: dict[str, Any] = {
         "num_cpus": 0,
@@ -31,7 +31,7 @@ def beside_driver(kind: type) -> Any:
         "max_restarts": -1,
         "max_task_retries": -1,
     }
-    return ray.remote(kind).options(**options).remote()
+    return ray.remote(kind).options(**options).remote(*arguments)
 
 
 def call(method: Any, *arguments: Any) -> Any:

@@ -33,17 +33,29 @@ class Mailbox:
     """Requests in, answers out; lanes come for the next request when they are free."""
 
     def __init__(
-        self, grace: float = 5.0, tries: int = 3, patience: float = 3.0, silence: float = 60.0, strikes: int = 3
+        self,
+        expected: int = 1,
+        grace: float = 5.0,
+        tries: int = 3,
+        patience: float = 3.0,
+        silence: float = 60.0,
+        strikes: int = 3,
+        coming: float = 30.0,
     ) -> None:
         """
         Args:
+            expected: lanes that are to come up.
             grace: seconds that the other ranks have to answer after one raised.
             tries: worker groups that may die in one epoch before its trial fails.
             patience: seconds after which a lane that another trial holds, but does not use, is taken from it.
             silence: seconds without a sign of life after which a lane's request goes to another lane.
             strikes: trials in a row that a lane may fail and others finish, before it is set aside; no more than so
                 many that failed there wait for another lane's judgement.
+            coming: seconds after the first lane in which others are waited for: what raises on a lane that is the first
+                one up may be that lane's fault.
         """
+        self.expected, self.coming = expected, coming
+        self.first_heard: float | None = None  # when the first lane was
         self.grace, self.tries, self.patience, self.silence, self.strikes = grace, tries, patience, silence, strikes
         self.lanes: dict[int, Lane] = {}
         self.open: dict[str, Open] = {}
@@ -227,6 +239,7 @@ class Mailbox:
             lane.wake()
         if attempt == lane.attempt:
             lane.heard = time.monotonic()
+            self.first_heard = self.first_heard or lane.heard
         return lane
 
     def _give_up(self, lane: Lane) -> None:
@@ -287,6 +300,8 @@ class Mailbox:
         raised, and none that was set aside or is under suspicion."""
         trusted = [lane for lane in self.lanes.values() if self._is_sound(lane) and lane.aside is None]
         others = [lane for lane in trusted if lane.number not in one.failed]
+        if one.failed and not others and self._more_come():
+            return None
         able = [lane for lane in free if lane in (others or trusted or free)]
         if not one.failed:  # else it is a judgement that some other lane waits for
             able = [lane for lane in able if len(lane.suspects) < self.strikes]
@@ -355,7 +370,7 @@ class Mailbox:
             return
         if one.lane is lane:
             one.lane = None
-        if outcome["kind"] == "error" and not one.failed and self._others(lane):
+        if outcome["kind"] == "error" and not one.failed and (self._others(lane) or self._more_come()):
             one.failed[lane.number] = outcome
             lane.suspects.add(rid)
         else:
@@ -396,6 +411,12 @@ class Mailbox:
     def _others(self, lane: Lane) -> bool:
         """Whether another lane could try what raised here."""
         return any(self._is_sound(one) and one.aside is None for one in self.lanes.values() if one is not lane)
+
+    def _more_come(self) -> bool:
+        """Whether a lane that was not yet heard of is still waited for."""
+        heard = sum(lane.attempt is not None for lane in self.lanes.values())
+        late = self.first_heard is None or time.monotonic() - self.first_heard > self.coming
+        return heard < self.expected and not late
 
     def _strike(self, lane: Lane, trial: str, why: str) -> None:
         """Another lane did what raised here."""

@@ -39,7 +39,7 @@ class LanePool:
             deadline: seconds after which "no lane is up" ends the sweep.
         """
         self.lanes, self.workers, self.resources, self.deadline = lanes, workers, resources, deadline
-        self.mailbox: Any = beside_driver(Mailbox)
+        self.mailbox: Any = beside_driver(Mailbox, lanes)
         self.settings = dataclasses.replace(settings, mailbox=self.mailbox)
         self.scratch = tempfile.TemporaryDirectory(prefix="genlab-lanes-", ignore_cleanup_errors=True)
         self.closing = threading.Event()

@@ -44,7 +44,7 @@ class Cluster:
         )
 
     def remote(self, kind: Any) -> Any:
-        return SimpleNamespace(options=lambda **options: SimpleNamespace(remote=lambda: self.mailbox))
+        return SimpleNamespace(options=lambda **options: SimpleNamespace(remote=lambda *_: self.mailbox))
 
     def get(self, answered: Any, timeout: float) -> Any:
         if isinstance(answered, Exception):

@@ -324,6 +324,46 @@ def test_what_raised_is_tried_once_more_on_another_lane() -> None:
     run(scenario())
 
 
+def test_what_raises_on_the_first_lane_that_is_up_waits_for_the_next_one() -> None:
+    """Its machine may lack the data; were it believed, three trials in a row would end the sweep."""
+
+    async def scenario() -> None:
+        box = await started(expected=2)
+        await box.join(0, "a", 1, None, "host-0")
+        asked = {name: ask(box, name) for name in ("0000", "0001", "0002")}
+        bad = await take(box, number=0)
+        for name in ("0001", "0002"):
+            bad = await at_once(answer(box, bad, BOOM, number=0))
+            assert bad["trial"] == name
+        last = answer(box, bad, BOOM, number=0)
+        await after(8)
+        assert not last.done() and not any(one.done() for one in asked.values())
+        await box.join(1, "a", 1, None, "host-1")
+        sound = taking(box, number=1)
+        for name, one in asked.items():
+            good = await at_once(sound)
+            assert good["trial"] == name
+            sound = answer(box, good, number=1)
+            assert await at_once(one) == OK
+        assert "lane 0 on host-0 is set aside" in (await box.look())["notes"][-1]
+
+    run(scenario())
+
+
+def test_a_lane_that_stays_alone_judges_alone_after_a_while() -> None:
+    async def scenario() -> None:
+        box = await started(expected=2, coming=32)
+        asked = ask(box)
+        again = answer(box, await take(box), BOOM)
+        await after(31)
+        assert not again.done() and not asked.done()
+        await after(2)
+        answer(box, await at_once(again), BOOM)
+        assert (await at_once(asked))["value"] == "boom"
+
+    run(scenario())
+
+
 def test_a_lane_that_others_share_the_error_with_is_a_sound_one() -> None:
     """The trial's own error comes on the second lane as well, and is told then."""
 

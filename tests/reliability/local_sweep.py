@@ -183,13 +183,13 @@ class LocalSweep:
 
     def tell(self, group: str, fault: str, code: int = 0, **row: Any) -> Outcome:
         """The outcome of a sweep that has ended with this exit code, told to the page as well."""
-        assert self.process is not None and self.process.returncode == code, self.said()
         records = self.records()
         assert records is not None
         found = outcome(records, self.notes, counts(records, self.seen_at), self.said())
         print(f"{fault}: {found}")
         hide = {self.url: "STORAGE", str(self.folder): "FOLDER", **row.pop("hide", {})}
         reliability_page.tell(group, fault, found, hide=hide, **row)
+        assert self.process is not None and self.process.returncode == code, self.said()
         return found
 
     def end(self) -> None:
