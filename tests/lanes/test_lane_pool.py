@@ -44,7 +44,11 @@ class Cluster:
         )
 
     def remote(self, kind: Any) -> Any:
-        return SimpleNamespace(options=lambda **options: SimpleNamespace(remote=lambda *_: self.mailbox))
+        def make(*arguments: Any) -> Any:
+            self.made_with = arguments
+            return self.mailbox
+
+        return SimpleNamespace(options=lambda **options: SimpleNamespace(remote=make))
 
     def get(self, answered: Any, timeout: float) -> Any:
         if isinstance(answered, Exception):
@@ -181,7 +185,7 @@ def test_each_run_has_a_name_of_its_own_and_knows_its_lane(pool: Made, monkeypat
     cluster = Cluster()
     cluster.gone = (["group"], True)
     made = pool(cluster, count=2, train=False)
-    assert enough.wait(60)
+    assert enough.wait(60) and cluster.made_with == (2,)  # the mailbox waits for so many
     made.close()
     names, numbers, mailboxes = zip(*runs, strict=True)
     assert len(set(names)) == len(names) and set(numbers) == {0, 1}
