@@ -42,7 +42,7 @@ written by
 {COMMAND}
 ```
 
-from what the tests found. No number is typed by hand. `-m reliability` needs one machine and takes some twenty minutes;
+from what the tests found. No number is typed by hand. `-m reliability` needs one machine, and a minute or two a row;
 `-m cluster` makes two hosts of network namespaces and needs root. A row that a run leaves out stays as it was, with the
 commit it was found at.
 

@@ -111,6 +111,7 @@ def test_a_storage_that_is_slow(make_local: Callable[..., LocalSweep], tmp_path:
     sweep.start()
     sweep.until_all_train()
     sweep.finish()
-    outcome = sweep.tell(GROUP, "the storage takes 0.5 s for each call", note="It is slow from first to last.")
+    note = "It is slow from first to last, so that the median wait has it, too."
+    outcome = sweep.tell(GROUP, "the storage takes 0.5 s for each call", note=note)
     outcome.assert_whole(TRIALS)
     assert outcome.trained_twice == 0
