@@ -345,6 +345,7 @@ def test_what_raises_on_the_first_lane_that_is_up_waits_for_the_next_one() -> No
             assert good["trial"] == name
             sound = answer(box, good, number=1)
             assert await at_once(one) == OK
+            await box.forget(name)
         assert "lane 0 on host-0 is set aside" in (await box.look())["notes"][-1]
 
     run(scenario())

@@ -22,7 +22,9 @@ SETTINGS = LaneSettings(lane=9, mailbox=None, code=b"", script=None, threads=1, 
 
 def test_the_mailbox_takes_no_cpu_comes_back_and_lets_all_wait_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
-    actor = SimpleNamespace(options=lambda **options: (asked.update(options), SimpleNamespace(remote=lambda: None))[1])
+    actor = SimpleNamespace(
+        options=lambda **options: (asked.update(options), SimpleNamespace(remote=lambda *_: None))[1]
+    )
     context = SimpleNamespace(get_node_id=lambda: "ab" * 28)
     stand_in = SimpleNamespace(remote=lambda kind: actor, get_runtime_context=lambda: context)
     monkeypatch.setattr(calls, "ray", stand_in)
