@@ -75,6 +75,27 @@ def test_whatever_the_batches_each_event_is_read_once_and_files_are_few(
     assert len(names) - len(segments) <= 5 + 5 + 1 and len(segments) <= len(known) // 5
 
 
+def test_the_batches_of_a_segment_go_with_the_next_one_also_after_a_resume(
+    short: None, new_folder: Callable[[], Storage]
+) -> None:
+    """Until then a driver that was taken for dead finds its numbers taken."""
+    folder = new_folder()
+    files, known = EventFiles(folder), []
+
+    def batches() -> list[str]:
+        return [name[:8] for name in folder.names("events") if "-" not in name]
+
+    for _ in range(6):
+        commit(files, known, 1)
+    assert folder.exists(segment_path(1, 5)) and batches() == [f"{n:08d}" for n in range(1, 7)]
+    files = EventFiles(folder)
+    files.read()
+    for _ in range(5):
+        commit(files, known, 1)
+    assert folder.exists(segment_path(6, 10)) and batches() == [f"{n:08d}" for n in range(6, 12)]
+    assert EventFiles(folder).read() == (known, None)
+
+
 def test_a_reader_is_not_led_astray_by_a_driver_that_puts_batches_together(
     short: None, new_folder: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
