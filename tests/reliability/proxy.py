@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import threading
 import time
@@ -52,11 +53,13 @@ class Proxy:
                 try:
                     server.request(self.command, self.path, body, dict(self.headers.items()))
                     got = server.getresponse()
-                    self.give(got.status, got.getheaders(), got.read())
+                    status, headers, body = got.status, got.getheaders(), got.read()
                 except OSError:
-                    self.give(502, [], b"")
+                    status, headers, body = 502, [], b""
                 finally:
                     server.close()
+                with contextlib.suppress(ConnectionError):  # who asked has not waited
+                    self.give(status, headers, body)
 
             def give(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
                 self.send_response_only(status)
