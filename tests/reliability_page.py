@@ -1,7 +1,7 @@
 """docs/RELIABILITY.md: a row for each fault that a test did to a running sweep.
 
 Tests `tell` what a sweep came through a fault with. `pytest -m "reliability or cluster" --write-reliability` keeps that
-in `docs/results/reliability.json` and writes the page from it. Rows that were not run stay, with their own commit.
+in `docs/reliability.json` and writes the page from it. Rows that were not run stay, with their own commit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from outcomes import Outcome
 
 ROOT = Path(__file__).parent.parent
-KEPT = ROOT / "docs" / "results" / "reliability.json"
+KEPT = ROOT / "docs" / "reliability.json"
 PAGE = ROOT / "docs" / "RELIABILITY.md"
 COMMAND = 'uv run pytest -m "reliability or cluster" --write-reliability'
 GROUPS = (
