@@ -114,16 +114,14 @@ class Run:
     def _commit(self) -> None:
         told, goes_on = self.records.committed, True
         while goes_on:
-            goes_on = self._noted.get()
-            while not self._noted.empty():
-                goes_on = self._noted.get()
+            goes_on = self._noted.get()  # of events that went with an earlier one nothing is left to commit
             try:
                 self.records.commit()
             except Exception as error:  # the storage's for the most part; whatever it is, nothing more can be kept
                 self.stop(str(error))
                 return
             committed = self.records.committed
-            # an event that the next one takes along, or MLflow's start would delay that of the lanes
+            # the first events, of data and trials, are sent with the next one: MLflow's start would delay the lanes'
             if any(event["event"] not in ("data", "trial") for event in self.records.events[told:committed]):
                 self.drain.notify(committed)
                 told = committed

@@ -126,8 +126,9 @@ class Pool:
         self.asked: list[dict[str, Any]] = []
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        while request["trial"] != "prepare" and not self.ready.wait(0.05) and self.cut_by is None:
-            continue
+        while request["trial"] != "prepare" and not self.ready.wait(0.05):
+            if self.cut_by is not None:  # the mailbox answers by itself: no lane is asked
+                return {"kind": "cut", "value": self.cut_by}
         with self.serving:
             self.asked.append(request)
             if (answer := self.machine.before(request)) is not None:

@@ -15,7 +15,7 @@ from made_sweeps import processes, wait_for
 from genlab.lanes.client import packed
 from genlab.lanes.ray_parts.tune import Handle, no_state, one_process
 from genlab.sweep.search import Confirmation
-from genlab.sweep.tuning import CLIENT_FAILURES, fit
+from genlab.sweep.tuning import CLIENT_FAILURES, fit, next_trial
 
 ALONE = "ResourceTrainable"  # in the title of a process that has one client, as Tune names it
 SHARED = "ClientHost"
@@ -86,6 +86,20 @@ def tuned(answers: Any, names: list[str], meanwhile: Callable[[list[str]], None]
 
 def whole(names: list[str]) -> list[tuple[Any, ...]]:
     return [(name, epoch, "ok", [f"{name}/{epoch}", 1, "0"]) for name in names for epoch in (1, 2)]
+
+
+def test_tune_looks_for_the_next_trial_among_those_that_live(answers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own way each of its steps looks through all trials there were."""
+    chosen: list[Any] = []
+
+    def noted(controller: Any) -> Any:
+        chosen.append(next_trial(controller))
+        return chosen[-1]
+
+    monkeypatch.setattr("genlab.sweep.tuning.next_trial", noted)
+    names = ["0000", "0001"]
+    assert tuned(answers, names, lambda _: None) == whole(names)
+    assert {trial.config["trial"] for trial in chosen if trial is not None} == set(names)
 
 
 def test_all_clients_share_a_process_whose_deaths_no_trial_notices(answers: Any) -> None:
