@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from made_sweeps import wait_for
 from one_process import Machine, at, curve_sweep, machine
 
+from genlab.errors import CorruptFile
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import EpochRecord, Records, TrialRecord
+from genlab.tracking.storage import Storage
 from genlab.training import Checkpoint
 
 __all__ = ["machine"]
@@ -121,6 +127,58 @@ def test_an_unfinished_trial_goes_on_from_the_state_that_was_mended(machine: Mac
     repaired, last = (one for one in machine.pools[-1].asked if one["trial"] == "0001")
     assert repaired["state"] is None and "a1" in last["state"][0]
     assert report(machine.records, machine.records.trials["0001"].last).metrics()["seen"] == 3
+
+
+@pytest.fixture
+def broken_off(machine: Machine) -> tuple[Machine, Records]:
+    """A sweep whose first trial is whole, whose second one has two of three epochs, and whose third has not begun."""
+    machine.before = at("0001", 3, lambda: {"kind": "cut", "value": "for this test"})
+    assert machine.run(curve_sweep(), grid=True) == 1
+    machine.before = lambda request: None
+    return machine, machine.records
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 7),
+    st.floats(0, 1, exclude_max=True),
+    st.integers(1, 255),
+    st.sampled_from(["cut", "altered", "longer", "gone"]),
+)
+@example(6, 0.5, 1, "altered")  # the state that the unfinished trial goes on from
+def test_reports_and_states_that_are_cut_altered_or_gone_lead_to_no_wrong_result(
+    broken_off: tuple[Machine, Records], which: int, where: float, change: int, how: str
+) -> None:
+    """They are made again, or whoever reads them is told; what is trained after it is what it would have been."""
+    machine, made = broken_off
+    machine.storage = Storage(tempfile.mkdtemp(dir=made.storage.root))
+    shutil.copytree(f"{made.storage.root}/trials", f"{machine.storage.root}/{made.name}/trials")
+    for one in ("events", "drivers", "manifest.json"):
+        copy = shutil.copytree if Path(made.storage.where(one)).is_dir() else shutil.copy2
+        copy(made.storage.where(one), f"{machine.storage.root}/{made.name}/{one}")
+    before = machine.records
+    files = sorted(name for trial in before.trials for name in named(before, trial))
+    path = Path(before.storage.where(files[which % len(files)]))
+    whole = path.read_bytes()
+    at_byte = int(where * len(whole))
+    changed = bytes([(whole[at_byte] + change) % 256])
+    now = {
+        "cut": whole[:at_byte],
+        "altered": whole[:at_byte] + changed + whole[at_byte + 1 :],
+        "longer": whole + changed,
+    }
+    path.write_bytes(now[how]) if how in now else path.unlink()
+    assert machine.run(curve_sweep(), resume="latest") == 0
+    after = machine.records
+    for trial, level in (("0000", 10.0), ("0001", 30.0), ("0002", 20.0)):
+        for number, epoch in after.trials[trial].epochs.items():
+            try:
+                found = report(after, epoch).metrics()
+            except CorruptFile as error:
+                assert how == "altered" and path.name in str(error)
+                continue
+            assert (found["loss"], found["seen"]) == (level + 4 - number, number)
+        assert len(after.trials[trial].epochs) == 3
 
 
 def test_files_that_nobody_names_go_and_those_that_are_named_stay(machine: Machine) -> None:
