@@ -16,10 +16,12 @@ SWEEP = Sweep(
     task="gan",
     metric="kid",
     mode="min",
-    # hidden layers of 128, 256 and 512 units, which the reports do not give; the digits are few, so epochs of 200 steps
+    # hidden layers of 128, 256 and 512 units, and dropout: the reports give neither. Without dropout the discriminator
+    # wins for good on some seeds of MNIST within ten epochs. The digits are few, so epochs of 200 steps
     settings={
         "architecture": "fully_connected",
         "normalization": "none",
+        "dropout": 0.3,
         "init": "default",
         "nz": 128,
         "ngf": 128,

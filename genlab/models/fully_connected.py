@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from genlab.models.checks import check_images, check_noise
 from genlab.models.conditioning import with_labels
-from genlab.models.dcgan import check_arguments, finish
+from genlab.models.dcgan import activation, check_arguments, finish
 
 FULLY_CONNECTED_NORMALIZATIONS = ("batch", "none")
 """What normalizes the discriminator's hidden layers: BatchNorm or nothing."""
@@ -55,10 +55,11 @@ class FullyConnectedDiscriminator(nn.Module):
     """Images [N, channels, image_size, image_size] in [-1, 1] -> logits [N], large where an image looks real.
 
     Hidden layers of 4·ndf, 2·ndf and ndf units with LeakyReLU 0.2, each but the first with BatchNorm if
-    `normalization` is `batch`. With `classes` it takes labels, int64 [N], too: one-hot beside the pixels.
+    `normalization` is `batch`. In training the share `dropout` of hidden units is dropped (Srivastava et al. 2014).
+    With `classes` it takes labels, int64 [N], too: one-hot beside the pixels.
 
-    Raises ValueError for an unknown `image_size`, `init` or `normalization`, a width below 1, or images or labels of
-    another shape.
+    Raises ValueError for an unknown `image_size`, `init` or `normalization`, a width below 1, a `dropout` outside of
+    [0, 1], or images or labels of another shape.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class FullyConnectedDiscriminator(nn.Module):
         spectral_norm: bool = False,
         init: str = "default",
         normalization: str = "none",
+        dropout: float = 0.0,
         classes: int = 0,
     ) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class FullyConnectedDiscriminator(nn.Module):
             layers += [nn.Linear(width_in, width)]
             if normalization == "batch" and number:
                 layers += [nn.BatchNorm1d(width)]
-            layers += [nn.LeakyReLU(0.2, inplace=True)]
+            layers += activation(dropout)
             width_in = width
         layers += [nn.Linear(width_in, 1)]
         self.layers = finish(nn.Sequential(*layers), init, spectral_norm)

@@ -70,10 +70,11 @@ class GAN(GenerativeTask):
         make_generator, make_discriminator = NETWORKS[c.architecture]
         common: dict[str, Any] = {"channels": self.data["real"].channels, "image_size": c.image_size, "init": c.init}
         of_g = {"spectral_norm": c.spectral_norm == "both", "classes": classes}
-        of_d = {"spectral_norm": c.spectral_norm != "none", "classes": classes if c.conditional == "both" else 0}
+        of_d: dict[str, Any] = {"spectral_norm": c.spectral_norm != "none", "dropout": c.dropout}
+        of_d |= {"normalization": c.normalization, "classes": classes if c.conditional == "both" else 0}
         return {
             "generator": partial(make_generator, nz=c.nz, ngf=c.ngf, **of_g, **common),
-            "discriminator": partial(make_discriminator, ndf=c.ndf, normalization=c.normalization, **of_d, **common),
+            "discriminator": partial(make_discriminator, ndf=c.ndf, **of_d, **common),
         }
 
     def given(self) -> Mapping[str, nn.Module]:

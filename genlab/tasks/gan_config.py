@@ -32,6 +32,7 @@ class GANConfig(PhasedConfig):
         lr_generator, lr_discriminator, beta1, beta2: of Adam.
         normalization: of the discriminator's hidden layers; a fully connected one takes `batch` or `none`. A DCGAN's
             generator always has BatchNorm, a fully connected one never.
+        dropout: share of the discriminator's hidden units that is dropped in training.
         spectral_norm: networks whose convolutions are spectrally normalized. Where BatchNorm follows, it takes the
             scale out again and hardly anything changes: it acts on a discriminator with `normalization="none"`.
         init: `dcgan` for N(0, 0.02), `default` for torch's own, which fully connected networks should have.
@@ -64,6 +65,7 @@ class GANConfig(PhasedConfig):
     beta1: float = 0.5
     beta2: float = 0.999
     normalization: Literal["batch", "none", "instance"] = "batch"
+    dropout: float = 0.0
     spectral_norm: Literal["none", "discriminator", "both"] = "none"
     init: Literal["dcgan", "default"] = "dcgan"
     discriminator_steps: int = 1
@@ -79,7 +81,7 @@ class GANConfig(PhasedConfig):
         self._at_least(1, "nz", "ngf", "ndf", "discriminator_steps", "judge_steps")
         self._at_least(64, "evaluation_samples")
         self._positive("lr_generator", "lr_discriminator")
-        self._within(0.0, 1.0, "beta1", "beta2")
+        self._within(0.0, 1.0, "beta1", "beta2", "dropout")
         if self.architecture == "fully_connected" and self.normalization == "instance":
             raise GenlabError("normalization=instance is for convolutions: fully connected networks take batch or none")
 

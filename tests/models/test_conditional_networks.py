@@ -86,6 +86,22 @@ def test_the_fully_connected_normalization(normalization: str, found: int) -> No
     assert sum(isinstance(m, nn.BatchNorm1d) for m in network.modules()) == found
 
 
+@pytest.mark.parametrize("kind", DISCRIMINATORS)
+def test_dropout_is_of_the_discriminators_hidden_units_and_of_training(kind: type[nn.Module]) -> None:
+    assert not [m for m in kind(ndf=4, **SIZES).modules() if isinstance(m, nn.Dropout)]
+    network = kind(ndf=64, dropout=0.3, **SIZES)
+    kept: list[torch.Tensor] = []
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.register_forward_hook(lambda _, given, made: kept.append((made != 0).float().mean()))
+    images = torch.rand(64, 1, 32, 32)
+    network(images)
+    assert len(kept) == 3 and torch.stack(kept).tolist() == pytest.approx([0.7] * 3, abs=0.02)
+    network.eval()
+    torch.testing.assert_close(network(images), network(images), rtol=0, atol=0)
+    assert [float(share) for share in kept[3:]] == [1.0] * 6
+
+
 def test_the_fully_connected_first_weights() -> None:
     made = {init: FullyConnectedGenerator(nz=64, ngf=64, init=init, **SIZES) for init in ("default", "dcgan")}
     first = {init: next(m for m in network.modules() if isinstance(m, nn.Linear)) for init, network in made.items()}
@@ -128,6 +144,9 @@ def test_wrong_shapes_and_names_are_refused() -> None:
         FullyConnectedDiscriminator(ndf=4, **SIZES)(torch.zeros(2, 3, 32, 32))
     with pytest.raises(ValueError, match="batch, none"):
         FullyConnectedDiscriminator(ndf=4, normalization="instance", **SIZES)
+    for kind in DISCRIMINATORS:
+        with pytest.raises(ValueError, match="dropout"):
+            kind(ndf=4, dropout=1.5, **SIZES)
     with pytest.raises(ValueError, match="dcgan, default"):
         FullyConnectedGenerator(nz=5, ngf=4, init="he", **SIZES)
     with pytest.raises(ValueError, match="32, 64, 128"):

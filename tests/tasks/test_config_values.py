@@ -38,6 +38,7 @@ LIMITS: list[tuple[type[Config], dict[str, tuple[list[Any], list[Any]]]]] = [
         GANConfig,
         EVERY
         | {"lr_generator": RATE, "lr_discriminator": RATE, "evaluation_samples": ([63], [64])}
+        | {"dropout": ([-0.1, 1.0, math.nan], [0.0, 0.99])}
         | dict.fromkeys(("nz", "ngf", "ndf", "discriminator_steps", "judge_steps"), FROM_1),
     ),
     (ClassifierConfig, EVERY | {"lr": RATE, "width": ([1], [2]), "features": FROM_1}),

@@ -55,6 +55,7 @@ EFFECTS: dict[str, dict[str, tuple[Any, set[str]]]] = {
         "beta1": (0.25, LEARNED),
         "beta2": (0.9, LEARNED),
         "normalization": ("instance", LEARNED),
+        "dropout": (0.3, LEARNED),
         "spectral_norm": ("discriminator", LEARNED),
         "init": ("dcgan", LEARNED),
         "discriminator_steps": (2, LEARNED),
