@@ -93,11 +93,24 @@ def _join_or_start(named: str | None) -> None:
 
 
 def start(**options: Any) -> None:
-    """A Ray of one's own, without what only others could use. Who wants a dashboard types `ray start --head`."""
-    import ray
+    """A Ray of one's own, without what only others could use. Who wants a dashboard types `ray start --head`.
 
-    with lean_start():
-        ray.init(address="local", include_dashboard=False, **CALM, **options)
+    Raises:
+        GenlabError: it does not come up.
+    """
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        with lean_start():
+            ray.init(address="local", include_dashboard=False, **CALM, **options)
+    except (OSError, ValueError, RuntimeError, RayError) as error:
+        why = str(error).partition("\n")[0]
+        folder = os.environ.get("RAY_TMPDIR", "/tmp")
+        raise GenlabError(
+            f"Ray does not start here ({why}): its logs lie in {folder}/ray/session_latest/logs; RAY_TMPDIR names "
+            "another place for its files"
+        ) from None
 
 
 def _import_ahead() -> None:

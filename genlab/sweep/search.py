@@ -23,7 +23,7 @@ from genlab.tasks.fields import as_dict, check_value
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
 
 MODELLED = 50  # trials until Optuna's TPE takes over: few are better told by a Gaussian process
-WINDOW = 500  # TPE sees that many of the newest trials, up to twice as many, so that a proposal's cost is bounded,
+WINDOW = 100  # TPE sees that many of the newest trials, up to twice as many, so that a proposal's cost is bounded,
 BEST = 50  # and the best of those before: it models the best tenth, but 25 at most
 
 

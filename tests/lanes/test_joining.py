@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,6 +100,21 @@ def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> N
         assert sorted(joins.done) == ["imported", "started"]
 
 
+def test_a_ray_that_does_not_start_is_one_line(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ray itself, which is told to put its files where there can be no folder."""
+    environment["RAY_TMPDIR"] = str(tmp_path / "file")
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", "from genlab.lanes import cluster; cluster.start()"],
+        env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and last.startswith("genlab.errors.GenlabError: Ray does not start here (")
+    assert f"{tmp_path}/file/ray/session_latest/logs" in last and "RAY_TMPDIR" in last
+
+
 @pytest.fixture
 def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Ray that has none of the names that are not its interface."""
@@ -183,7 +200,7 @@ def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.delitem(sys.modules, "ray.dashboard.optional_deps", raising=False)
-    with contextlib.nullcontext() if error is None else pytest.raises(RuntimeError, match="it does not start"):
+    with contextlib.nullcontext() if error is None else pytest.raises(GenlabError, match="it does not start"):
         cluster.start(num_cpus=2)
     ((options, own, module),) = seen
     assert options == {"address": "local", "include_dashboard": False, "num_cpus": 2, **cluster.CALM}
