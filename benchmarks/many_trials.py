@@ -26,6 +26,7 @@ import tyro
 from sides import slow_files
 
 from genlab.tracking.records import Records
+from genlab.tracking.replay import replay
 from genlab.tracking.server import default_tracking_uri, quiet_mlflow
 from genlab.tracking.storage import Storage
 
@@ -118,8 +119,9 @@ def until_in_mlflow(storage: Storage, sweep: str, count: int) -> float:
     """When MLflow holds a child run for every trial, with its point. A sweep that ends has sent what it could in half a
     minute; the rest is sent as its closing lines say."""
     if in_mlflow(storage) < count:
-        command = [sys.executable, "-m", "genlab.cli", "replay", f"{storage.url}/{sweep}"]
-        subprocess.run(command, check=True, capture_output=True)
+        (done,) = replay(storage.url, sweep)
+        if done.left:
+            sys.exit(f"{done.left} events of {sweep} are not in MLflow: {done.problem}")
     now = time.time()
     require(in_mlflow(storage), count, "trials in MLflow")
     return now
