@@ -63,11 +63,11 @@ PARTS: dict[str, tuple[str, str, str]] = {
 class Options:
     """Time a small sweep without each private part of Ray in turn; prints one JSON line."""
 
-    rounds: int = 3
+    rounds: int = 5
     """In each, every part is left out once."""
     lanes: int = 1
     """Of two workers each, on one CPU a worker."""
-    trials: int = 10
+    trials: int = 2
     """In a sweep."""
     only: tuple[str, ...] = ()
     """These parts; all, if none is named."""
@@ -88,11 +88,17 @@ class Sweep:
 
 
 def main(options: Options) -> None:
-    """All rounds; what a part is worth is the median over rounds of the difference within one."""
+    """All rounds, after one that does not count (in it each copy is compiled); what a part is worth is the median over
+    rounds of the difference within one."""
     chosen = options.only or tuple(PARTS)
+    rounds: list[dict[str, Sweep]] = []
     with tempfile.TemporaryDirectory(prefix="genlab-benchmark-") as folder:
         roots = {name: without(name, Path(folder) / str(i)) for i, name in enumerate(("", *chosen))}
-        rounds = [{name: sweep(root, options) for name, root in roots.items()} for _ in range(options.rounds)]
+        for number in range(options.rounds + 1):
+            order = list(roots)[:: -1 if number % 2 else 1]  # no side always comes first
+            rounds.append({name: sweep(roots[name], options) for name in order})
+            print(f"round {number} of {options.rounds}", file=sys.stderr)
+    del rounds[0]
 
     def worth(name: str, number: str) -> float:
         return statistics.median(getattr(one[name], number) - getattr(one[""], number) for one in rounds)
