@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -121,7 +122,7 @@ class Pool:
         self.rank = RankHere(self.settings, kind, task or implementation(kind), 0, 1, "cpu", f"a{len(machine.pools)}")
         self.serving, self.ready = threading.Lock(), threading.Event()
         self.files: dict[str, str] = {}
-        self.notes: list[str] = []
+        self.notes: deque[str] = deque()  # told in one thread, read in another
         self.cut_by: str | None = None
         self.asked: list[dict[str, Any]] = []
 
@@ -148,7 +149,7 @@ class Pool:
         self.notes.append(text)
 
     def look(self, timeout: float = 60.0) -> dict[str, Any]:
-        notes, self.notes = self.notes, []
+        notes = [self.notes.popleft() for _ in range(len(self.notes))]
         return {"notes": notes, "cut": self.cut_by, "ready": True, "lanes": {0: "a"}, "lost": {}, "error": None}
 
     def close(self) -> None:
