@@ -185,7 +185,7 @@ def test_rays_switches_are_set_where_the_user_did_not(environment: dict[str, str
     assert ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV is True and environment[UV_RUN] == "1"
 
 
-@pytest.mark.parametrize("error", [None, RuntimeError("it does not start")])
+@pytest.mark.parametrize("error", [None, RuntimeError("it does not start"), Exception("it does not start")])
 def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
