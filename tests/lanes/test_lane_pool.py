@@ -126,6 +126,7 @@ def test_a_lost_lane_is_nothing_to_the_others_until_all_are_lost(pool: Made) -> 
     made.lost = {1: "no GPU", 0: "no memory"}
     cluster.seen = looked({0: "a"})
     assert made.look()["lanes"] == {0: "a"} and made.problem is None  # it has just come up, for the fifth time
+    assert set(made.lost) == {0, 1}  # until it has served
     cluster.seen = looked({0: "a"}, serving=[0])
     assert made.look()["lost"] == {1: "no GPU"}
     made.lost[0] = "no memory"

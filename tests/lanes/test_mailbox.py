@@ -291,6 +291,30 @@ def test_a_failed_trial_holds_no_lane() -> None:
     run(scenario())
 
 
+def test_a_trial_that_a_lane_finishes_ends_its_row_of_failures() -> None:
+    async def scenario() -> None:
+        box = await started()
+        for number in (0, 1):
+            await box.join(number, "a", 1, None, f"host-{number}")
+        sound = taking(box, number=1)
+        bad = taking(box, number=0)
+        for name in ("0000", "0001", "fine", "0002"):
+            asked = ask(box, name)
+            taken = await at_once(bad)
+            assert taken["trial"] == name
+            if name == "fine":
+                bad = answer(box, taken, number=0)
+            else:
+                bad = answer(box, taken, {**BOOM, "value": "Traceback\nOSError: no such folder"}, number=0)
+                sound = answer(box, await at_once(sound), number=1)
+            assert await at_once(asked) == OK
+            await box.forget(name)
+        notes = (await box.look())["notes"]
+        assert len(notes) == 3 and not any("set aside" in note for note in notes)
+
+    run(scenario())
+
+
 def test_what_raised_is_tried_once_more_on_another_lane() -> None:
     """It fails only there: its trial goes on, and a lane to which that happens three times in a row is set aside."""
 

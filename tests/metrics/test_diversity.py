@@ -49,6 +49,8 @@ def test_the_least_diverse_batch_is_the_one_of_near_copies() -> None:
     features[-3:] = 0  # in no whole batch
     assert least_diverse(features, 8).tolist() == list(range(16, 24))
     assert least_diverse(features[:8], 8).tolist() == list(range(8))
+    features[1] = features[0]  # one pair of copies is less than a batch of near ones
+    assert least_diverse(features, 8).tolist() == list(range(16, 24))
 
 
 @pytest.mark.parametrize("batch", [1, 9])

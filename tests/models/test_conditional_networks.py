@@ -108,6 +108,11 @@ def test_the_fully_connected_first_weights() -> None:
     assert float(first["default"].weight.std()) == pytest.approx((64 * 3) ** -0.5, rel=0.05)  # uniform, bound 1/√64
     assert float(first["dcgan"].weight.std()) == pytest.approx(0.02, rel=0.05)
     assert float(first["dcgan"].bias.abs().max()) == 0
+    torch.manual_seed(0)
+    network = FullyConnectedDiscriminator(ndf=256, init="dcgan", normalization="batch", **SIZES)
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm1d)):
+        assert float(norm.weight.std()) == pytest.approx(0.02, rel=0.2)
+        assert float(norm.weight.mean()) == pytest.approx(1, abs=0.01)
 
 
 def test_spectral_normalization_bounds_the_slope_of_a_fully_connected_discriminator() -> None:

@@ -80,3 +80,11 @@ def test_where_there_is_no_arc_the_way_is_straight() -> None:
 def test_a_way_has_two_ends(path) -> None:
     with pytest.raises(ValueError, match="two ends"):
         path(torch.zeros(2), torch.ones(2), 1)
+
+
+@pytest.mark.parametrize("times", [3.7, -2.0])
+def test_latents_on_one_line_have_the_straight_way_between_them_also_where_rounding_shows(times: float) -> None:
+    start = torch.randn(200, 100, generator=torch.Generator().manual_seed(0))
+    end = times * start
+    assert (torch.cosine_similarity(start, end, dim=-1).abs() > 1).any()
+    torch.testing.assert_close(spherical_path(start, end, 5), linear_path(start, end, 5))
