@@ -2,8 +2,8 @@
 
 A sweep of trivial two-worker trials (`sides/lanes.py`) is run with all parts of `genlab/lanes/ray_parts`, and with one
 of them taken out of a copy of the library; in each round all of them, one after the other. Each sweep has a Ray of its
-own. Counted are the seconds from the command until the first trial's end is recorded, and those until the command ends,
-which `lanes` lanes share; of the processes that Ray has then, how many and their memory of their own.
+own. Counted are `first`, the seconds from the command until the first trial's end is recorded; `whole`, those until the
+command ends; and, where they were most, Ray's `processes` and the `memory` that each has to itself, in MiB together.
 
 uv run benchmarks/ray_parts.py
 """
@@ -19,7 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import psutil
@@ -87,6 +88,9 @@ class Sweep:
     memory: float
 
 
+NUMBERS = tuple(field.name for field in fields(Sweep))
+
+
 def main(options: Options) -> None:
     """All rounds, after one that does not count (in it each copy is compiled); what a part is worth is the median over
     rounds of the difference within one."""
@@ -100,21 +104,22 @@ def main(options: Options) -> None:
             print(f"round {number} of {options.rounds}", file=sys.stderr)
     del rounds[0]
 
-    def worth(name: str, number: str) -> float:
-        return statistics.median(getattr(one[name], number) - getattr(one[""], number) for one in rounds)
+    def medians(of: Callable[[dict[str, Sweep], str], float]) -> dict[str, float]:
+        return {number: round(statistics.median(of(one, number) for one in rounds), 2) for number in NUMBERS}
+
+    def more_without(name: str) -> dict[str, float]:
+        return medians(lambda one, number: getattr(one[name], number) - getattr(one[""], number))
 
     result = {
         "benchmark": "ray_parts",
-        "all_parts": {
-            number: statistics.median(getattr(one[""], number) for one in rounds) for number in Sweep.__match_args__
-        },
-        "more_without": {name: {number: worth(name, number) for number in Sweep.__match_args__} for name in chosen},
+        "all_parts": medians(lambda one, number: getattr(one[""], number)),
+        "more_without": {name: more_without(name) for name in chosen},
         "rounds": options.rounds,
         "lanes": options.lanes,
         "trials": options.trials,
         "cpus": os.cpu_count(),
     }
-    print(json.dumps(json.loads(json.dumps(result), parse_float=lambda text: round(float(text), 2))))
+    print(json.dumps(result))
 
 
 def without(name: str, root: Path) -> Path:

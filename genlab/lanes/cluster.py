@@ -103,7 +103,7 @@ def start(**options: Any) -> None:
     try:
         with lean_start():
             ray.init(address="local", include_dashboard=False, **CALM, **options)
-    except Exception as error:  # a start that took too long is a plain one
+    except Exception as error:  # a bare one, where Ray itself says that its start took too long
         why = str(error).partition("\n")[0]
         folder = os.environ.get("RAY_TMPDIR", "/tmp")
         raise GenlabError(

@@ -70,8 +70,12 @@ class GAN(GenerativeTask):
         make_generator, make_discriminator = NETWORKS[c.architecture]
         common: dict[str, Any] = {"channels": self.data["real"].channels, "image_size": c.image_size, "init": c.init}
         of_g = {"spectral_norm": c.spectral_norm == "both", "classes": classes}
-        of_d: dict[str, Any] = {"spectral_norm": c.spectral_norm != "none", "dropout": c.dropout}
-        of_d |= {"normalization": c.normalization, "classes": classes if c.conditional == "both" else 0}
+        of_d: dict[str, Any] = {
+            "spectral_norm": c.spectral_norm != "none",
+            "normalization": c.normalization,
+            "dropout": c.dropout,
+            "classes": classes if c.conditional == "both" else 0,
+        }
         return {
             "generator": partial(make_generator, nz=c.nz, ngf=c.ngf, **of_g, **common),
             "discriminator": partial(make_discriminator, ndf=c.ndf, **of_d, **common),

@@ -100,9 +100,7 @@ def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> N
         assert sorted(joins.done) == ["imported", "started"]
 
 
-def test_a_ray_that_does_not_start_is_one_line(
-    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_ray_that_does_not_start_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
     """Ray itself, which is told to put its files where there can be no folder."""
     environment["RAY_TMPDIR"] = str(tmp_path / "file")
     (tmp_path / "file").touch()
