@@ -11,6 +11,7 @@ import safetensors
 import safetensors.numpy
 
 from genlab.errors import CorruptFile
+from genlab.sealed import unseal
 
 
 def pack(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bytes:
@@ -19,10 +20,11 @@ def pack(arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> bytes:
     return safetensors.numpy.save(whole, metadata={"genlab": json.dumps(dict(header))})
 
 
-def read_header(data: bytes) -> Any:
-    """The JSON header of a safetensors file of genlab's; ValueError, KeyError or TypeError where there is none."""
+def read_header(data: bytes) -> dict[str, Any]:
+    """The JSON header of a safetensors file of genlab's; ValueError, KeyError or TypeError where there is none, or
+    where it is not what was sealed."""
     length = int.from_bytes(data[:8], "little")
-    return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["genlab"])
+    return unseal(json.loads(data[8 : 8 + length])["__metadata__"]["genlab"].encode())
 
 
 def unpack(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -36,6 +38,4 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any
         header = read_header(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CorruptFile(f"{name} is damaged or was not written by genlab ({error})") from error
-    if not isinstance(header, dict):
-        raise CorruptFile(f"{name} is damaged: its header is no mapping")
     return arrays, header

@@ -33,7 +33,7 @@ class WritesReliability:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--write-reliability"):
-        reliability_page.commit()  # of what is loaded now
+        reliability_page.check()  # what is loaded now, and is named in each row
         config.pluginmanager.register(WritesReliability())
 
 

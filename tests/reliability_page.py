@@ -16,20 +16,47 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from outcomes import Outcome
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "docs" / "reliability.json"
 PAGE = ROOT / "docs" / "RELIABILITY.md"
 COMMAND = 'uv run pytest -m "reliability or cluster" --write-reliability'
-GROUPS = (
-    "A process of the sweep",
-    "The driver, or Ray",
-    "MLflow",
-    "The storage",
-    "What a lane lacks",
-    "A host, or its network",
-)
+FAULTS = {  # by group; the page names those that no run has tried yet
+    "A process of the sweep": (
+        "nothing",
+        "a lane's worker killed",
+        "one of two ranks raises while the other waits in an all-reduce",
+        "the process of the trials' clients killed",
+        "the mailbox killed",
+        "a Ray Train controller killed",
+        "the drain killed",
+    ),
+    "The driver, or Ray": (
+        "the driver killed (SIGKILL)",
+        "the driver killed as soon as its manifest is written",
+        "the head killed whole, and started again",
+    ),
+    "MLflow": (
+        "the server is down from the start, and back after the sweep",
+        "the server goes down in the middle, and comes back",
+        "the server takes 5 s for each answer",
+        "the server answers 500 to everything",
+    ),
+    "The storage": (
+        "the storage is full until the screen says so",
+        "the storage is read-only until the screen says so",
+        "the storage takes 0.5 s for each call",
+    ),
+    "What a lane lacks": ("a node without the data", "a GPU that refuses memory"),
+    "A host, or its network": (
+        "a host lost for good",
+        "a host lost, and back",
+        "the network cut for 20 s",
+        "the network cut for good",
+    ),
+}
 LONGEST = 160  # characters of a line on the screen
 TOLD: dict[str, dict[str, Any]] = {}  # rows of this run of pytest, by fault
 
@@ -44,7 +71,7 @@ written by
 
 from what the tests found. No number is typed by hand. `-m reliability` needs one machine, and a minute or two a row;
 `-m cluster` makes two hosts of network namespaces and needs root. A row that a run leaves out stays as it was, with the
-commit it was found at.
+commit it was found at; a folder with changes that are not committed writes none.
 
 **The sweep.** `tests/noted.py`: six trials of six short epochs, two lanes of one CPU (one lane of two workers where two
 ranks are needed; on two hosts a lane takes all CPUs of a host). MLflow is on. No trial ends before the fault.
@@ -61,8 +88,18 @@ ranks are needed; on two hosts a lane takes all CPUs of a host). MLflow is on. N
 - *On the screen*: the first line that tells of the fault; "nothing" where a sweep without the fault says the same.
 
 **The machine.** Few cores, which a test shares with whatever else runs there: seconds are upper bounds, and the counts
-are what to look at. The last column has the commit, the date and the cores. `+` is a commit with changes on top.
+are what to look at. The last column has the commit, the date and the cores.
 """
+
+
+def check() -> None:
+    """Refuse to write rows of a commit that nobody could look at.
+
+    Raises:
+        pytest.UsageError: what is here is no commit.
+    """
+    if commit().endswith("+"):
+        raise pytest.UsageError("commit what was changed before --write-reliability: its rows name what was run")
 
 
 def tell(
@@ -77,14 +114,14 @@ def tell(
     """Add a row, or replace the one of this fault.
 
     Args:
-        group: one of GROUPS.
-        fault: what happened, in words.
+        group: of FAULTS.
+        fault: one of that group.
         saw: part of the line on the screen that tells of it; without it, the first line that is not usual.
         did: what the person did.
         note: a sentence to be read with the row.
         hide: texts that are of this run alone, and what stands for them.
     """
-    assert group in GROUPS
+    assert fault in FAULTS[group]
     lines = [line for line in outcome.unusual() if saw is None or saw in line]
     TOLD[fault] = {
         "group": group,
@@ -138,10 +175,13 @@ def write() -> None:
 def page(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """The page of these rows."""
     parts = [BEGINNING]
-    for group in GROUPS:
-        own = {fault: row for fault, row in rows.items() if row["group"] == group}
-        if own:
-            parts.append(f"## {group}\n\n{_table(own)}")
+    for group, faults in FAULTS.items():
+        found = {fault: rows[fault] for fault in faults if fault in rows}
+        parts.append(f"## {group}\n")
+        if found:
+            parts.append(_table(found))
+        if missing := [fault for fault in faults if fault not in rows]:
+            parts.append(f"Not tried yet: {'; '.join(missing)}.\n")
     return "\n".join(parts)
 
 

@@ -17,6 +17,8 @@ noted-20261122-080000: 6 trials of 6 epochs on 2 lanes of 1 x 1 CPU, records in 
 /tmp/some/results/noted-20261122-080000/a cannot be written: no space; trying again for 240 s
 best: trial 0003, loss 0.8
 """
+FULL = "the storage is full until the screen says so"
+DOWN = "the server is down from the start, and back after the sweep"
 CLEAN = {"points": 468, "points missing": 0, "points too many": 0, "images": 36, "images missing": 0}
 OUTCOME = Outcome(6, {"completed": 5, "failed": 1}, [], [], 1, 12.4, CLEAN | {"images too many": 2}, SAID)
 
@@ -32,10 +34,11 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_row_says_what_the_sweep_came_through_with() -> None:
-    tell("The storage", "the storage is full", OUTCOME, did="made room", hide={"/tmp/some/results": "STORAGE"})
-    cells = page(reliability_page.TOLD).splitlines()[-1].strip("| ").split(" | ")
+    tell("The storage", FULL, OUTCOME, did="made room", hide={"/tmp/some/results": "STORAGE"})
+    (row,) = [line for line in page(reliability_page.TOLD).splitlines() if line.startswith(f"| {FULL}")]
+    cells = row.strip("| ").split(" | ")
     assert cells[:7] == [
-        "the storage is full", "5 of 6 (1 failed)", "12", "1", "0", "0 of 468 points, 2 of 36 images", "made room",
+        FULL, "5 of 6 (1 failed)", "12", "1", "0", "0 of 468 points, 2 of 36 images", "made room",
     ]  # fmt: skip
     assert cells[7] == "`STORAGE/SWEEP/a cannot be written: no space; trying again for 240 s`"
 
@@ -43,23 +46,40 @@ def test_a_row_says_what_the_sweep_came_through_with() -> None:
 def test_a_sweep_that_says_what_every_sweep_says_told_of_nothing() -> None:
     usual = "\n".join(line for line in SAID.splitlines() if "cannot" not in line)
     outcome = dataclasses.replace(OUTCOME, said=usual)
-    tell("The storage", "nothing", outcome)
+    tell("A process of the sweep", "nothing", outcome)
     assert not outcome.unusual() and reliability_page.TOLD["nothing"]["saw"] == "nothing"
 
 
 def test_rows_that_were_not_run_stay(kept: Path) -> None:
-    tell("MLflow", "it is down", OUTCOME)
-    tell("The storage", "the storage is full", OUTCOME)
+    tell("MLflow", DOWN, OUTCOME)
+    tell("The storage", FULL, OUTCOME)
     reliability_page.write()
     reliability_page.TOLD.clear()
-    tell("MLflow", "it is down", dataclasses.replace(OUTCOME, trained_twice=7))
+    tell("MLflow", DOWN, dataclasses.replace(OUTCOME, trained_twice=7))
     reliability_page.write()
     rows = json.loads((kept / "reliability.json").read_text())
     assert [(fault, row["trained_twice"]) for fault, row in rows.items()] == [
-        ("it is down", 7),
-        ("the storage is full", 1),
+        (DOWN, 7),
+        (FULL, 1),
     ]
     assert (kept / "RELIABILITY.md").read_text() == page(rows)
+
+
+def test_the_page_names_what_was_not_tried() -> None:
+    tell("What a lane lacks", "a node without the data", OUTCOME)
+    written = page(reliability_page.TOLD)
+    assert "\n\nNot tried yet: a GPU that refuses memory.\n" in written
+    assert "## A process of the sweep\n\nNot tried yet: nothing; a lane's worker killed;" in written
+    every = [fault for faults in reliability_page.FAULTS.values() for fault in faults]
+    everything = dict.fromkeys(every, reliability_page.TOLD["a node without the data"])
+    assert "Not tried" not in page(everything)
+
+
+def test_only_a_commit_is_written_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    reliability_page.check()
+    monkeypatch.setattr(reliability_page, "commit", lambda: "0123abc+")
+    with pytest.raises(pytest.UsageError, match="commit what was changed before"):
+        reliability_page.check()
 
 
 def test_the_page_is_the_one_of_the_kept_rows() -> None:

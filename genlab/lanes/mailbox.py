@@ -152,9 +152,10 @@ class Mailbox:
     async def join(self, number: int, attempt: str, world_size: int, group: Any, host: str) -> None:
         """Rank 0 of a new worker group says that it is there, and where."""
         lane = self._lane(number, attempt, world_size)
-        lane.group, lane.joined = group, attempt
-        if lane.host != host:
-            lane.host, lane.strikes, lane.aside = host, 0, None
+        if lane.attempt == attempt:  # else it comes late, from a group that is dead
+            lane.group, lane.joined = group, attempt
+            if lane.host != host:
+                lane.host, lane.strikes, lane.aside = host, 0, None
         self._assign()
 
     async def beat(self, number: int, attempt: str, group: Any) -> None:

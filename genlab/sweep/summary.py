@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shlex
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from genlab.sweep.closing import ahead_line, best_lines, failed_lines
 from genlab.sweep.environment import calling
 from genlab.sweep.plan import Plan
 from genlab.sweep.view import View, show
-from genlab.tracking.drain import Drain
+from genlab.tracking.drain import GRACE, Drain
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.outcome import Outcome, outcome
 from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES, Records, TrialRecord
@@ -25,6 +26,8 @@ from genlab.tracking.storage import Storage
 
 if TYPE_CHECKING:
     from PIL import Image
+
+LONG = 3.0  # seconds of waiting for MLflow of which whoever waits is told why
 
 
 def summarize(
@@ -49,24 +52,41 @@ def summarize(
             drain.notify(records.append("end", summary=summary)["n"])
     view.say("")
     _tell(plan, records, view, found, summary, pictures)
-    left = drain.close()
+    left = _send_the_rest(drain, view)
     if left:
         why = f" ({drain.problem})" if drain.problem else ""
         view.say(
             f"MLflow at {shown(tracking_uri)} has not taken {left} events{why}. The records keep them; send them by"
         )
         view.say(f"  {calling()}genlab replay {shlex.quote(storage.url)} --sweep {records.name}")
-    elif is_http(tracking_uri):
-        view.say(f"review: {drain.page or shown(tracking_uri)}")
-    else:
-        view.say(f"review: {calling()}mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}")
-        if drain.page:  # none was sent if it was stopped before its first epoch
-            view.say(f"then open: {drain.page}")
+    if drain.page or not left:  # else it shows nothing yet
+        for line in _review_lines(tracking_uri, drain.page):
+            view.say(line)
     if stopped is not None:
         view.say(f"stopped: {stopped}")
         view.say(f"go on with: {again} --resume {records.name}")
         return 130 if stopped == "interrupted" else 1
     return 0 if found.completed else 1
+
+
+def _review_lines(tracking_uri: str, page: str | None) -> list[str]:
+    """Where MLflow shows it; no page where nothing was sent, as of a sweep that was stopped before its first epoch."""
+    if is_http(tracking_uri):
+        return [f"review: {page or shown(tracking_uri)}"]
+    serving = f"review: {calling()}mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
+    return [serving, f"then open: {page}"] if page else [serving]
+
+
+def _send_the_rest(drain: Drain, view: View) -> int:
+    """Wait for the drain, and say so where that takes long; how many events it could not send."""
+    said = f"sending the rest to MLflow, for {GRACE:.0f} s at most; Ctrl-C, twice, leaves it to `genlab replay`"
+    saying = threading.Timer(LONG, view.say, [said])
+    saying.daemon = True
+    saying.start()
+    try:
+        return drain.close()
+    finally:
+        saying.cancel()
 
 
 def _summary(plan: Plan, records: Records, found: Outcome, again: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from genlab.tracking.server import Refused, Unreachable, is_http, quiet_mlflow, 
 from genlab.tracking.storage import Storage
 
 PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)  # seconds between tries while a server is unreachable; the last one stays
-GRACE = 30.0  # seconds after `close` in which a backlog may go on being sent
+GRACE = 120.0  # seconds after `close` in which a backlog may go on being sent, on a machine that has other work, too
 PATIENCE = 8.0  # seconds after `close` without any progress; making a new SQLite database takes longer, and has GRACE
 RESTART = 5.0  # seconds at least between two starts of a drain that dies
 

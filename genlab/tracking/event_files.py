@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from genlab.errors import CorruptFile
+from genlab.sealed import seal, unseal
 from genlab.tracking.events import problem
 from genlab.tracking.storage import Storage
 
@@ -27,31 +27,7 @@ TRIES = 3  # to read what was listed, while a driver puts segments in the place 
 
 Event = dict[str, Any]
 
-_SEAL = re.compile(r'(.+), "crc32": "([0-9a-f]{8})"\}', re.DOTALL)
 _NAME = re.compile(r"(\d{8,})(?:-(\d{8,}))?\.json")
-
-
-def seal(text: str) -> str:
-    """JSON of a mapping that is not empty, with the CRC-32 of its text as one more field, the last."""
-    body = text.removesuffix("}").rstrip()
-    return f'{body}, "crc32": "{zlib.crc32(body.encode()):08x}"}}'
-
-
-def unseal(data: bytes) -> dict[str, Any]:
-    """A JSON mapping, with its `crc32` if it was sealed.
-
-    Raises:
-        ValueError: it is none, or not what was sealed.
-    """
-    text = data.decode()
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError("it is no JSON mapping")
-    if "crc32" in value:
-        sealed = _SEAL.fullmatch(text)
-        if sealed is None or f"{zlib.crc32(sealed[1].encode()):08x}" != sealed[2]:
-            raise ValueError("its crc32 is that of another text")
-    return value
 
 
 def batch_path(first: int) -> str:
@@ -200,7 +176,10 @@ class EventFiles:
             try:
                 event = self._event(line, number + i)
             except ValueError as error:
-                damage = damage or CorruptFile(f"{self.folder.where(f'events/{name}')} is damaged: {error}")
+                damage = damage or CorruptFile(
+                    f"{self.folder.where(f'events/{name}')} is damaged: {error}. Put a copy of that file back, or begin "
+                    "a new sweep: states in trials/ can still be used, by their own paths"
+                )
                 continue
             if damage is not None:  # it is not the end that was cut
                 raise damage

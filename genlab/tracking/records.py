@@ -30,7 +30,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
-from genlab.tracking.event_files import Cut, Event, EventFiles, seal, unseal
+from genlab.sealed import seal, unseal
+from genlab.tracking.event_files import Cut, Event, EventFiles
 from genlab.tracking.storage import AlreadyThere, FileName, Storage
 
 FORMAT = 3

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from genlab.data import SetDescription
 from genlab.errors import CorruptFile, GenlabError
+from genlab.sealed import seal
 from genlab.tasks import Context, PhasedTask, State, Task, build, configs, implementation, task_name
 from genlab.tasks.returned import Named
 from genlab.tensorfile import read_header
@@ -22,7 +25,8 @@ from genlab.tracking.storage import Storage
 from genlab.training import networks as nets
 from genlab.training.loop import below
 
-FORMAT = 2
+FORMAT = 3
+KNOWN = (2, FORMAT)  # 2: without checksums
 
 
 @dataclass(frozen=True)
@@ -68,21 +72,25 @@ class Checkpoint:
             "seeds": list(self.seeds),
             "metrics": [dict(metrics) for metrics in self.metrics],
             "scalars": [state.scalars for state in self.states],
+            "tensors": _checksum(tensors),
         }
-        return safetensors.torch.save(tensors, metadata={"genlab": json.dumps(header)})
+        return safetensors.torch.save(tensors, metadata={"genlab": seal(json.dumps(header))})
 
     @staticmethod
     def decode(data: bytes, name: str) -> Checkpoint:
         """The checkpoint in a file that `encode` made; `name` is what an error calls it.
 
         Raises:
-            CorruptFile: cut short, or no state of a format that is known here.
+            CorruptFile: cut short, altered, or no state of a format that is known here.
         """
         try:
             tensors = safetensors.torch.load(data)
             header = read_header(data)
-            if header["kind"] != "state" or header["format"] != FORMAT:
-                raise ValueError(f"it is of kind {header['kind']!r} and format {header['format']}")
+            if header["kind"] != "state" or header["format"] not in KNOWN:
+                known = " and ".join(map(str, KNOWN))
+                raise ValueError(f"it is of kind {header['kind']!r} and format {header['format']}, not of {known}")
+            if header["format"] == FORMAT and ("crc32" not in header or header["tensors"] != _checksum(tensors)):
+                raise ValueError("it is not what was written: its checksum is that of other tensors")
             by_replica: list[dict[str, Tensor]] = [{} for _ in header["seeds"]]
             for path, tensor in tensors.items():
                 replica, _, rest = path.partition("/")
@@ -93,7 +101,7 @@ class Checkpoint:
                 **{name: header[name] for name in names},
             )
         except (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise CorruptFile(f"{name} is no state (*.state.safetensors) of format {FORMAT}: {error}") from error
+            raise CorruptFile(f"{name} is damaged, or no state (*.state.safetensors) of genlab's: {error}") from error
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -101,13 +109,22 @@ class Checkpoint:
 
         Raises:
             GenlabError: there is no such file.
-            CorruptFile: it is cut short, or no state of a format that is known here.
+            CorruptFile: it is cut short, altered, or no state of a format that is known here.
         """
         folder, name = posixpath.split(str(path))
         try:
             return Checkpoint.decode(Storage(folder or ".").read(name), str(path))
         except FileNotFoundError:
             raise GenlabError(f"there is no checkpoint {path}") from None
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """CRC-32 of what tensors on the CPU are called, of their types, shapes and values."""
+    total = 0
+    for name, tensor in sorted(tensors.items()):
+        total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), total)
+        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
 
 
 def load(

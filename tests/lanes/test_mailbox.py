@@ -686,5 +686,8 @@ def test_a_run_that_ended_leaves_its_placement_group_once_and_its_request_to_any
         assert await box.gone(0) == (None, False)  # the run after it did not come up
         assert await box.gone(1) == (None, True)
         assert await box.gone(1) == (None, False)
+        await box.join(0, "d", 1, ["its third"], "host")
+        await box.join(0, "a", 1, ["placement group"], "host")  # on its way when its group died
+        assert await box.gone(0) == (["its third"], False)
 
     run(scenario())

@@ -16,8 +16,8 @@ import pytest
 
 import genlab
 from genlab.errors import GenlabError
+from genlab.sealed import seal
 from genlab.tracking.epoch_reports import ReplicaReport
-from genlab.tracking.event_files import seal
 from genlab.tracking.heartbeat import Heartbeat
 from genlab.tracking.storage import Storage
 

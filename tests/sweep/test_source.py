@@ -15,8 +15,8 @@ from one_process import Machine, curve_sweep, machine
 
 import genlab
 from genlab.errors import GenlabError
+from genlab.sealed import seal
 from genlab.sweep import source
-from genlab.tracking.event_files import seal
 
 __all__ = ["machine"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -368,6 +369,7 @@ PAGE = "http://127.0.0.1:5000/#/experiments/1/runs"
             [
                 "MLflow at http://host has not taken 3 events (no answer). The records keep them; send them by",
                 "  genlab replay '{}' --sweep {}",
+                f"review: {PAGE}",
             ],
         ),
         (
@@ -407,3 +409,28 @@ def test_where_mlflow_shows_it_or_how_it_gets_the_rest(
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")  # as a user of `uv run` would type it
     by_uv = [line.replace("mlflow ui", "uv run mlflow ui").replace("  genlab", "  uv run genlab") for line in told]
     assert ended.end(capsys, uri=uri)[1][-len(told) :] == by_uv
+
+
+def test_whoever_waits_for_mlflow_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, told = Ended(tmp_path), threading.Event()
+    ended.trial("0000", 0.5)
+    say = View.say
+
+    def heard(view: View, line: str) -> None:
+        say(view, line)
+        if line.startswith("sending the rest to MLflow, for 120 s at most"):
+            told.set()
+
+    monkeypatch.setattr(View, "say", heard)
+    monkeypatch.setattr(module, "LONG", 0.01)
+    ended.drain.close = lambda: int(not told.wait(60))
+    _, lines = ended.end(capsys)
+    assert told.is_set() and not any("has not taken" in line for line in lines)
+    told.clear()
+    monkeypatch.setattr(module, "LONG", 60.0)
+    ended.drain.close = lambda: 0
+    ended.end(capsys)
+    timers = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+    assert not told.is_set() and all(timer.finished.is_set() for timer in timers)

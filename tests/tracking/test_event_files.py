@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
+from genlab.sealed import seal
 from genlab.tracking import event_files
-from genlab.tracking.event_files import EventFiles, batch_path, cover, seal, segment_path, unseal
+from genlab.tracking.event_files import EventFiles, batch_path, cover, segment_path
 from genlab.tracking.records import Records
 from genlab.tracking.storage import AlreadyThere, Storage
 
@@ -135,22 +136,6 @@ def test_of_two_who_commit_a_number_one_does_and_a_late_one_is_not_heard(
     late.write([{"n": 3, "event": "invented", "time": 0.0}])  # its number was put together with others
     assert EventFiles(folder).read() == (known, None)
     assert EventFiles(folder).read_from(3)[0] == known[2]
-
-
-@pytest.mark.parametrize("text", ['{"a": 1}', '{\n "a": {"b": [1, 2]},\n "c": "}"\n}', '{"ü": "\\u00fc", "x": NaN}'])
-def test_what_is_sealed_is_found_again_and_stays_json(text: str) -> None:
-    sealed = seal(text)
-    assert json.loads(sealed).keys() == {*json.loads(text), "crc32"}
-    assert str(unseal(sealed.encode())) == str(json.loads(sealed))
-    for i in range(len(sealed)):
-        for other in ("0", " ", "\n", '"'):
-            altered = sealed[:i] + other + sealed[i + 1 :]
-            if altered != sealed:
-                try:
-                    found = unseal(altered.encode())
-                except ValueError:
-                    continue
-                assert "crc32" not in found  # the seal's own name was altered, which readers of sealed files refuse
 
 
 @pytest.fixture

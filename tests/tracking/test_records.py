@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from test_epoch_reports import Bomb
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
+from genlab.sealed import seal
 from genlab.tracking import records as module
-from genlab.tracking.event_files import EventFiles, batch_path, seal
+from genlab.tracking.event_files import EventFiles, batch_path
 from genlab.tracking.records import (
     EpochRecord,
     Records,

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genlab.errors import CorruptFile
-from genlab.tracking.event_files import batch_path, seal
+from genlab.sealed import seal
+from genlab.tracking.event_files import batch_path
 from genlab.tracking.events import problem
 from genlab.tracking.records import Records
 from genlab.tracking.replay import replay

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlab.errors import CorruptFile
 from genlab.tasks import State
+from genlab.tensorfile import read_header
 from genlab.training import Checkpoint
 
 
@@ -22,15 +25,44 @@ def checkpoint() -> Checkpoint:
 WHOLE = checkpoint().encode()
 
 
-def test_what_goes_in_comes_out() -> None:
-    back = Checkpoint.decode(WHOLE, "x")
+def assert_what_went_in(back: Checkpoint) -> None:
     expected = checkpoint()
     for name in ("task", "script", "config", "data", "epoch", "seeds", "metrics"):
         assert getattr(back, name) == getattr(expected, name)
     for one, other in zip(back.states, expected.states, strict=True):
         assert one.scalars == other.scalars
         assert one.tensors.keys() == other.tensors.keys()
-        assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+        for name, tensor in one.tensors.items():
+            assert tensor.dtype == other.tensors[name].dtype and torch.equal(tensor, other.tensors[name])
+
+
+def test_what_goes_in_comes_out() -> None:
+    assert_what_went_in(Checkpoint.decode(WHOLE, "x"))
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
+@settings(max_examples=1000)
+def test_a_byte_that_was_altered_is_noticed_or_says_nothing(position: int, bits: int) -> None:
+    """Nothing is said by the blanks that fill up the header, for one."""
+    altered = bytearray(WHOLE)
+    altered[position] ^= bits
+    try:
+        back = Checkpoint.decode(bytes(altered), "the state")
+    except CorruptFile:
+        return
+    assert_what_went_in(back)
+
+
+def test_a_state_of_format_2_which_had_no_checksums_is_read() -> None:
+    tensors = {f"replica_{i}/{name}": tensor for i in (0, 1) for name, tensor in checkpoint().states[i].tensors.items()}
+    header = read_header(WHOLE)
+    del header["crc32"]
+    unsealed = safetensors.torch.save(tensors, metadata={"genlab": json.dumps(header)})
+    del header["tensors"]
+    old = safetensors.torch.save(tensors, metadata={"genlab": json.dumps(header | {"format": 2})})
+    assert_what_went_in(Checkpoint.decode(old, "x"))
+    with pytest.raises(CorruptFile, match="x is damaged"):
+        Checkpoint.decode(unsealed, "x")
 
 
 @given(st.integers(0, len(WHOLE) - 1))

@@ -90,28 +90,24 @@ def test_each_replica_is_kept_and_restored_as_it_was() -> None:
         Trial(Numbered, Config(), Context(), replicas=2).load(kept)
 
 
-def test_a_state_is_told_from_a_report_and_from_another_format(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_is_told_from_a_report_and_from_another_format() -> None:
     trial = numbered()
     trial.advance()
-    with pytest.raises(CorruptFile, match="epoch_0001 is no state"):
+    with pytest.raises(CorruptFile, match=r"epoch_0001 .* no state"):
         Checkpoint.decode(trial.epoch_report("0000", {}).encode(), "epoch_0001")
-    content = trial.checkpoint().encode()
-    renamed = content.replace(rb"\"kind\": \"state\"", rb"\"kind\": \"stale\"")
-    assert len(renamed) == len(content) and renamed != content
-    with pytest.raises(CorruptFile, match="kind 'stale'"):
-        Checkpoint.decode(renamed, "x")
     weights = {"weight": torch.ones(2)}
-    one_seed = json.dumps({"kind": "state", "format": checkpoints.FORMAT, "seeds": [0], "scalars": [{}]})
+    one_seed = {"kind": "state", "format": checkpoints.KNOWN[0], "seeds": [0], "scalars": [{}]}
     for foreign in (
         safetensors.torch.save(weights),
-        safetensors.torch.save(weights, {"genlab": one_seed}),
-        safetensors.torch.save({"replica_1/weight": torch.ones(2)}, {"genlab": one_seed}),
+        safetensors.torch.save(weights, {"genlab": json.dumps(one_seed)}),
+        safetensors.torch.save({"replica_1/weight": torch.ones(2)}, {"genlab": json.dumps(one_seed)}),
     ):
-        with pytest.raises(CorruptFile, match="mine is no state"):
+        with pytest.raises(CorruptFile, match=r"mine .* no state"):
             Checkpoint.decode(foreign, "mine")
-    monkeypatch.setattr(checkpoints, "FORMAT", checkpoints.FORMAT + 1)
-    with pytest.raises(CorruptFile, match=f"of format {checkpoints.FORMAT}.* and format {checkpoints.FORMAT - 1}"):
-        Checkpoint.decode(content, "x")
+    for other in ({"kind": "stale"}, {"format": 9}):
+        told = {**one_seed, **other}
+        with pytest.raises(CorruptFile, match=f"of kind '{told['kind']}' and format {told['format']}, not of 2 and 3"):
+            Checkpoint.decode(safetensors.torch.save(weights, {"genlab": json.dumps(told)}), "x")
 
 
 @pytest.mark.filterwarnings("ignore:.*meta parameter")
