@@ -22,7 +22,8 @@ def best_lines(found: Outcome, metric: str) -> list[str]:
         lines.append("no setting that was tried beat the default one")
     elif found.gain is not None and found.default is not None:
         before = found.default.objective
-        share = f" ({100 * found.gain / abs(before):.0f} %)" if before else ""
+        percent = 100 * found.gain / abs(before) if before else 0.0
+        share = f" ({percent:.0f} %)" if abs(percent) >= 1 else f" ({percent:.2g} %)" if percent else ""
         gain = f"{show(found.gain)}{share}, from {show(before)}"
         lines.append(f"gain over the default setting, trained as long: {gain}")
     return lines

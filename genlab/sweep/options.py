@@ -28,7 +28,7 @@ class Options:
     """How many settings to try, the default setting among them. May grow on --resume."""
     epochs: Annotated[int | None, _arg("N", "default: the setting's own number")] = None
     """How many epochs a trial trains, if nothing ends it earlier."""
-    set: Annotated[tuple[str, ...], _arg("KEY=VALUE[,VALUE]", "may be given several times")] = ()
+    set: Annotated[tuple[str, ...], _arg("KEY=VALUE[,VALUE]", "one or more, or each with its own --set")] = ()
     """Fix a field of the config (nz=100) or make it a choice (ngf=32,64)."""
     grid: Annotated[bool, _arg("", "")] = False
     """Run the sweep's own list of settings instead of a search; with choices of --set, all their combinations."""

@@ -177,8 +177,8 @@ class EventFiles:
                 event = self._event(line, number + i)
             except ValueError as error:
                 damage = damage or CorruptFile(
-                    f"{self.folder.where(f'events/{name}')} is damaged: {error}. Put a copy of that file back, or begin "
-                    "a new sweep: states in trials/ can still be used, by their own paths"
+                    f"{self.folder.where(f'events/{name}')} is damaged: {error}. Put a copy of that file back, or "
+                    "begin a new sweep: states in trials/ can still be used, by their own paths"
                 )
                 continue
             if damage is not None:  # it is not the end that was cut

@@ -207,6 +207,7 @@ def test_the_page_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ("max", 0.8, 1.0, "0.2 (25 %), from 0.8"),
         ("min", -0.8, -1.0, "0.2 (25 %), from -0.8"),
         ("max", -0.8, -0.6, "0.2 (25 %), from -0.8"),
+        ("min", 0.8, 0.7984, "0.0016 (0.2 %), from 0.8"),
         ("min", 0.0, -0.5, "0.5, from 0"),
         ("max", 0.0, 12345678.0, "1.235e+07, from 0"),
     ],
