@@ -41,7 +41,6 @@ PARTS: dict[str, tuple[str, str, str]] = {
     ),
     "no autoscaler": (START, '"start_monitor", ', ""),
     "no reader of logs": (START, ', "start_log_monitor"', ""),
-    "quick first connection": (START, "os.environ.update(OWN)", "pass"),
     "all of Ray Train's": (TRAIN, "return _lean_run() if all(", "return None if any("),
     "no coordinator of resources": (
         TRAIN,
