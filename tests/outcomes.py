@@ -16,7 +16,8 @@ from genlab.tracking.records import Records
 # what every sweep says: how it begins, its trials, its end
 USUAL = re.compile(
     r"\s*$|\s*\d+/\d+  trial \d+  |\S+: \d+ trials |best: |no setting that was tried|gain over the default|"
-    r"train it |checkpoint: |contact sheet: |curves: |review: |then open: |pruned while |Shared connection to "
+    r"train it |checkpoint: |contact sheet: |curves: |review: |then open: |pruned while |Shared connection to |"
+    r"[\d-]+ [\d:,]+\s+VINFO "  # of `ray submit`
 )
 COLOR = re.compile(r"\x1b\[[\d;]*m")
 BEGUN = re.compile(r"\S+: \d+ trials of ")
