@@ -202,7 +202,7 @@ def test_what_cannot_be_drawn_is_refused(run: Any, saved: Any, tmp_path: Path) -
     ):
         assert why in run(*words, code=2)
     path.write_bytes(path.read_bytes()[:-9])
-    assert "epoch_0001-a.state.safetensors is no state" in run(path, code=2)
+    assert "epoch_0001-a.state.safetensors is damaged, or no state" in run(path, code=2)
 
 
 def test_a_task_that_draws_nothing_and_a_scripts_own_are_refused(run: Any, saved: Any, make_sweep: Any) -> None:

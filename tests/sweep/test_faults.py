@@ -65,6 +65,7 @@ def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]
             driver.kill()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_comes_back_and_one_that_raises_fails_its_trial_alone(
     run_sweep: Runner, results: Path, tmp_path: Path
 ) -> None:
@@ -84,6 +85,7 @@ def test_a_killed_worker_comes_back_and_one_that_raises_fails_its_trial_alone(
     check(records, trace, f"sqlite:///{results}/mlflow.db", failed=(failed.name,))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # two drivers and a third sweep, on a busy machine
 def test_a_driver_may_die_be_stopped_be_resumed_and_extended(
     run_sweep: Runner, shared_ray: str, results: Path, tmp_path: Path

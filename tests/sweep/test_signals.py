@@ -82,6 +82,7 @@ def check_that_it_ends_in_good_order(driver: subprocess.Popen[str], folder: Path
     wait_for(lambda: all_gone(children), 60)
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_whole_group_ends_a_sweep_in_good_order(drivers: list[Driver]) -> None:
     check_that_it_ends_in_good_order(*drivers[0], signal.SIGTERM)
 
