@@ -47,7 +47,7 @@ def test_a_sweep_that_says_what_every_sweep_says_told_of_nothing() -> None:
     usual = "\n".join(line for line in SAID.splitlines() if "cannot" not in line)
     usual += "\n2026-11-22 14:11:36,681\tVINFO updater.py:557 -- rsynced tests/noted.py (local) to ~/noted.py (remote)"
     usual += "\n2026-11-22 14:38:44,605\tWARN docker.py:20 -- File Mount: (~/a/b.toml) refers to a file."
-    usual += "\nTo ensure this mount updates properly, please use a directory."
+    usual += "\n  To ensure this mount updates properly, please use a directory."
     outcome = dataclasses.replace(OUTCOME, said=usual)
     tell("A process of the sweep", "nothing", outcome)
     assert not outcome.unusual() and reliability_page.TOLD["nothing"]["saw"] == "nothing"
