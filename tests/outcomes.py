@@ -17,7 +17,7 @@ from genlab.tracking.records import Records
 USUAL = re.compile(
     r"\s*$|\s*\d+/\d+  trial \d+  |\S+: \d+ trials |best: |no setting that was tried|gain over the default|"
     r"train it |checkpoint: |contact sheet: |curves: |review: |then open: |pruned while |Shared connection to |"
-    r"[\d-]+ [\d:,]+\s+(VINFO|INFO|WARN) (updater|docker|command_runner)\.py:|\s*To ensure this mount "  # of `ray submit`
+    r"[\d-]+ [\d:,]+\s+(VINFO|INFO|WARN) (updater|docker|command_runner)\.py:|\s*To ensure this mount "
 )
 COLOR = re.compile(r"\x1b\[[\d;]*m")
 BEGUN = re.compile(r"\S+: \d+ trials of ")
