@@ -46,6 +46,7 @@ def test_a_row_says_what_the_sweep_came_through_with() -> None:
 def test_a_sweep_that_says_what_every_sweep_says_told_of_nothing() -> None:
     usual = "\n".join(line for line in SAID.splitlines() if "cannot" not in line)
     usual += "\n2026-11-22 14:11:36,681\tVINFO updater.py:557 -- rsynced tests/noted.py (local) to ~/noted.py (remote)"
+    usual += "\n2026-11-22 15:34:10,269\tINFO command_runner.py:234 -- Fetched IP: 10.77.0.2"
     usual += "\n2026-11-22 14:38:44,605\tWARN docker.py:20 -- File Mount: (~/a/b.toml) refers to a file."
     usual += "\n  To ensure this mount updates properly, please use a directory."
     outcome = dataclasses.replace(OUTCOME, said=usual)

@@ -72,7 +72,7 @@ class Checkpoint:
             "seeds": list(self.seeds),
             "metrics": [dict(metrics) for metrics in self.metrics],
             "scalars": [state.scalars for state in self.states],
-            "tensors": _checksum(tensors),
+            "tensors_crc32": _checksum(tensors),
         }
         return safetensors.torch.save(tensors, metadata={"genlab": seal(json.dumps(header))})
 
@@ -89,8 +89,8 @@ class Checkpoint:
             if header["kind"] != "state" or header["format"] not in KNOWN:
                 known = " and ".join(map(str, KNOWN))
                 raise ValueError(f"it is of kind {header['kind']!r} and format {header['format']}, not of {known}")
-            if header["format"] == FORMAT and ("crc32" not in header or header["tensors"] != _checksum(tensors)):
-                raise ValueError("it is not what was written: its checksum is that of other tensors")
+            if header["format"] == FORMAT and ("crc32" not in header or header["tensors_crc32"] != _checksum(tensors)):
+                raise ValueError("it is not what was written: a checksum is missing, or that of other tensors")
             by_replica: list[dict[str, Tensor]] = [{} for _ in header["seeds"]]
             for path, tensor in tensors.items():
                 replica, _, rest = path.partition("/")
