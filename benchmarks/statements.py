@@ -1,7 +1,7 @@
 """What the reports say against what came out: records of sweeps, and docs/RESULTS.md from them.
 
 uv run benchmarks/statements.py run vae-mnist dae-mnist --data-root DATA
-uv run benchmarks/statements.py record results/dcgan-20260102-030405 --as dcgan-mnist
+uv run benchmarks/statements.py record results/dcgan-20260102-030405 --as dcgan-mnist [--add]
 uv run benchmarks/statements.py write
 uv run benchmarks/statements.py check
 
@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 import tyro
 from evidence import page, pictures
-from evidence.record import as_text, record
+from evidence.record import as_text, record, together
 
 import genlab
 from genlab.errors import GenlabError, nearest
@@ -58,6 +58,8 @@ class Record:
     """Of a [runs.NAME] in statements.toml."""
     partial: bool = False
     """Also of a sweep that has not ended; the record and the page say so."""
+    add: bool = False
+    """Keep what the record holds of other sweeps, whose folders may be gone."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def main(command: Run | Record | Write | Check, docs: Path = DOCS) -> int:
         if name not in table["runs"]:
             raise GenlabError(f"statements.toml has no [runs.{name}]: {nearest(name, table['runs'])}")
     if isinstance(command, Record):
-        keep(table, command.name, command.folders, command.partial, results)
+        keep(table, command.name, command.folders, command.partial, results, command.add)
         return 0
     if isinstance(command, Run):
         for name in command.names:
@@ -97,9 +99,18 @@ def main(command: Run | Record | Write | Check, docs: Path = DOCS) -> int:
     return 1
 
 
-def keep(table: Mapping[str, Any], name: str, folders: Sequence[str], partial: bool, results: Path) -> None:
-    """Write the record of a run and its pictures into the folder `results`, and say so."""
-    made = as_text(record(folders, name, partial))
+def keep(
+    table: Mapping[str, Any], name: str, folders: Sequence[str], partial: bool, results: Path, add: bool = False
+) -> None:
+    """Write the record of a run and its pictures into the folder `results`, and say so.
+
+    Raises:
+        GenlabError: a sweep that cannot be recorded, or no record to add to.
+    """
+    found = record(folders, name, partial)
+    if add:
+        found = together(page.read_one(results / f"{name}.json"), found)
+    made = as_text(found)
     results.mkdir(exist_ok=True)
     (results / f"{name}.json").write_text(made)
     print(f"{results / name}.json: {len(made) / 1024:.0f} KB")

@@ -196,10 +196,10 @@ def test_the_gap_is_between_real_and_fake_scores() -> None:
     assert verdicts.judge(statement, RUNS, {"one": one}).estimate == pytest.approx(0.3)
 
 
-def a_sweep(folder: Path, seeds: tuple[int, ...] = (0, 1), command: str = "made.py") -> MadeSweep:
+def a_sweep(folder: Path, seeds: tuple[int, ...] = (0, 1), command: str = "made.py", name: str = "made") -> MadeSweep:
     """Two trials of two epochs of 300 steps; the value of `kid` is the trial's nz plus the seed, over the epoch."""
     environment = {"command": command, "git_commit": "0123abcd", "git_dirty": "true", "python": "3", "host": "h"}
-    sweep = MadeSweep(folder / "results", seeds=seeds, environment=environment)
+    sweep = MadeSweep(folder / "results", sweep=name, seeds=seeds, environment=environment)
     sweep.records.append("data", description={"real": [SEEN]}, prepared={"prepared/judge": {"accuracy/clean": 0.98765}})
     for name, nz in (("0000", 100), ("0001", 10)):
         sweep.trial(name, nz=nz, dataset="image_folder:/somewhere/faces")
@@ -289,6 +289,27 @@ def test_only_what_has_ended_is_recorded_unless_asked(tmp_path: Path) -> None:
     assert record.record([sweep.records.storage.url], "one", partial=True)["partial"]
 
 
+def test_a_record_is_added_to(tmp_path: Path) -> None:
+    """Of two sweeps recorded one after the other comes the record of both at once, with the second's folder alone."""
+    folders = []
+    for name in ("first", "second"):
+        sweep = a_sweep(tmp_path, name=name)
+        sweep.end()
+        folders.append(sweep.records.storage.url)
+    both = json.loads(record.as_text(record.record(folders, "one")))
+    first, second = (json.loads(record.as_text(record.record([folder], "one"))) for folder in folders)
+    assert second["config"]["dataset"] and record.together(first, second) == both
+    assert record.together(both, first | {"partial": True}) == both | {
+        "partial": True,
+        "sweeps": both["sweeps"][::-1],
+        "trials": both["trials"][2:] + both["trials"][:2],
+    }
+    third = second | {"config": {**second["config"], "dropout": 0.3}}  # a field that the first did not know
+    added = record.together(first, third)
+    assert added["config"] == both["config"]
+    assert [trial["settings"].get("dropout") for trial in added["trials"]] == [None, None, 0.3, 0.3]
+
+
 def test_the_winner_is_what_confirmed_best(tmp_path: Path) -> None:
     sweep = MadeSweep(tmp_path / "results")
     sweep.whole_trial("0000", nz=1)
@@ -307,7 +328,12 @@ def test_the_command_records_writes_and_checks(tmp_path: Path) -> None:
     folders = (sweep.records.storage.url,)
     with pytest.raises(GenlabError, match=r"statements.toml has no \[runs.stray\]"):
         statements.main(statements.Record(folders=folders, name="stray"), docs)
+    adding = statements.Record(folders=folders, name="lsgan-mnist", add=True)
+    with pytest.raises(GenlabError, match=r"there is no record .*lsgan-mnist.json"):
+        statements.main(adding, docs)
     assert statements.main(statements.Record(folders=folders, name="lsgan-mnist"), docs) == 0
+    text = (docs / "results" / "lsgan-mnist.json").read_text()
+    assert statements.main(adding, docs) == 0 and (docs / "results" / "lsgan-mnist.json").read_text() == text
     assert statements.main(statements.Check(), docs) == 1  # nothing is written yet
     assert statements.main(statements.Write(), docs) == 0 and statements.main(statements.Check(), docs) == 0
     text = (docs / "RESULTS.md").read_text()

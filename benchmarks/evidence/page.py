@@ -43,13 +43,21 @@ def read(folder: Path) -> dict[str, Any]:
     Raises:
         GenlabError: one is of another format, or calls itself something else than its file.
     """
-    records = {}
-    for path in sorted(folder.glob("*.json")):
-        record = json.loads(path.read_text())
-        if record.get("format") != FORMAT or record.get("name") != path.stem:
-            raise GenlabError(f"{path} is no record {path.stem} of format {FORMAT}: record it again")
-        records[path.stem] = record
-    return records
+    return {path.stem: read_one(path) for path in sorted(folder.glob("*.json"))}
+
+
+def read_one(path: Path) -> dict[str, Any]:
+    """The record in a file.
+
+    Raises:
+        GenlabError: there is none, or it is of another format, or calls itself something else than its file.
+    """
+    if not path.exists():
+        raise GenlabError(f"there is no record {path}")
+    record = json.loads(path.read_text())
+    if record.get("format") != FORMAT or record.get("name") != path.stem:
+        raise GenlabError(f"{path} is no record {path.stem} of format {FORMAT}: record it again")
+    return record
 
 
 def text(table: Mapping[str, Any], records: Mapping[str, Any], pictures: Path) -> str:

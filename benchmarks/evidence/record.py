@@ -51,23 +51,48 @@ def record(folders: Sequence[str], name: str, partial: bool = False) -> dict[str
             )
     trials = [(sweep, sweep.trial(one)) for sweep in sweeps for one in sweep.records.trials]
     configs = [{key: portable(value) for key, value in trial.config.items()} for _, trial in trials]
+    made = [_trial(sweep, trial, config) for (sweep, trial), config in zip(trials, configs, strict=True)]
+    return _as_record(
+        name,
+        any(sweep.state != "ended" for sweep in sweeps),
+        [_sweep(sweep, [one for one in made if one["trial"].startswith(f"{sweep.name}/")]) for sweep in sweeps],
+        made,
+    )
+
+
+def together(kept: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """One record of the sweeps of two of the same name; of a sweep that both hold, what `added` says.
+
+    So the commands of one run can be run apart, on other days and machines, when the folders of the first are gone.
+    """
+    anew = {sweep["sweep"] for sweep in added["sweeps"]}
+    trials = [
+        {**trial, "settings": {**record["config"], **trial["settings"]}}
+        for record in (kept, added)
+        for trial in record["trials"]
+        if record is added or trial["trial"].rpartition("/")[0] not in anew
+    ]
+    sweeps = [sweep for sweep in kept["sweeps"] if sweep["sweep"] not in anew]
+    return _as_record(added["name"], kept["partial"] or added["partial"], [*sweeps, *added["sweeps"]], trials)
+
+
+def _as_record(
+    name: str, partial: bool, sweeps: Sequence[Mapping[str, Any]], trials: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """With the settings that all trials share told once."""
+    configs = [trial["settings"] for trial in trials]
     fields = dict.fromkeys(key for config in configs for key in config)
     common = {
         key: configs[0][key] for key in fields if all(key in own and own[key] == configs[0][key] for own in configs)
     }
-    made = [
-        _trial(sweep, trial, {key: value for key, value in config.items() if key not in common})
-        for (sweep, trial), config in zip(trials, configs, strict=True)
-    ]
+    own = [{key: value for key, value in config.items() if key not in common} for config in configs]
     return {
         "format": FORMAT,
         "name": name,
-        "partial": any(sweep.state != "ended" for sweep in sweeps),
-        "sweeps": [
-            _sweep(sweep, [one for one in made if one["trial"].startswith(f"{sweep.name}/")]) for sweep in sweeps
-        ],
+        "partial": partial,
+        "sweeps": list(sweeps),
         "config": common,
-        "trials": made,
+        "trials": [{**trial, "settings": settings} for trial, settings in zip(trials, own, strict=True)],
     }
 
 
