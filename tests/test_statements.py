@@ -164,6 +164,7 @@ def test_a_trial_without_the_number_decides_nothing() -> None:
     both["trials"][0]["ends"] = "diverged"
     late = judged(both, epochs=[3, 4], **claim)
     assert (late.verdict, late.detail) == ("not decided", "one has no kid at epochs 3 to 4, its trial is diverged")
+    assert judged(pair([1.0, 2.0], [2.0, 1.0]), epochs=1, take="rising", **claim).verdict == "not decided"
 
 
 def test_two_trials_that_fit_one_side_are_refused() -> None:

@@ -90,7 +90,7 @@ def text(table: Mapping[str, Any], records: Mapping[str, Any], pictures: Path) -
             if one["group"] == name and (pictures / one["file"]).exists()
         ]
         runs = dict.fromkeys(side_of(one, side)["run"] for one in own for side in ("a", "b") if side in one)
-        parts += ["Runs:\n", _list([_commands(run, table["runs"][run], records.get(run)) for run in runs])]
+        parts += ["Runs:\n", _list([_what(run, table["runs"][run], records.get(run)) for run in runs])]
     parts += ["## Slips of the reports\n", _list([slip["says"] for slip in table["slips"]])]
     parts += ["## The numbers\n", _list([f"`{name}`: {meaning}." for name, meaning in table["metrics"].items()])]
     parts.append("## Every run\n")
@@ -179,11 +179,11 @@ def number(value: float) -> str:
     return f"{value:.2e}"
 
 
-def _commands(name: str, run: Mapping[str, Any], record: Mapping[str, Any] | None) -> str:
+def _what(name: str, run: Mapping[str, Any], record: Mapping[str, Any] | None) -> str:
+    """What a run is; its commands stand with its numbers, unless it has none."""
     if record is None:
         return f"{name}, {run['what']}: not run yet; {', '.join(f'`{command}`' for command in run['commands'])}"
-    commands = ", ".join(f"`{sweep['command']}`" for sweep in record["sweeps"])
-    return f"{name}, {run['what']}: {commands}{' (not ended)' if record['partial'] else ''}"
+    return f"[{name}](#{name}), {run['what']}{' (not ended)' if record['partial'] else ''}"
 
 
 def _run(name: str, run: Mapping[str, Any], record: Mapping[str, Any]) -> str:

@@ -172,7 +172,7 @@ def _trials(own: Mapping[str, Any], base: Mapping[str, Any], record: Mapping[str
 
 
 def _value(replica: Mapping[str, Any], own: Mapping[str, Any]) -> float | None:
-    """The number of one seed; None where it is absent at an epoch that is asked for."""
+    """The number of one seed; None where it is absent at an epoch that is asked for, or one epoch is asked to rise."""
     metric, epochs = own["metric"], own.get("epochs")
     if metric in replica["measures"]:
         return replica["measures"][metric]
@@ -183,7 +183,7 @@ def _value(replica: Mapping[str, Any], own: Mapping[str, Any]) -> float | None:
         (len(curve), len(curve)) if epochs is None else (epochs, epochs) if isinstance(epochs, int) else epochs
     )
     chosen = [value for value in curve[first - 1 : last] if value is not None]
-    if len(chosen) != last - first + 1:
+    if len(chosen) != last - first + 1 or (own.get("take") == "rising" and first == last):
         return None
     if own.get("take") == "rising":
         return statistics.fmean(float(y > x) for x, y in itertools.pairwise(chosen))
