@@ -4,6 +4,9 @@ uv run sweeps/faces.py
 uv run sweeps/faces.py --dataset image_folder:FOLDER
 uv run sweeps/faces.py --dataset celeba
 
+The discriminator is that of the DCGAN paper: with its first layer normalized, too, as in a report's table for 32 pixels
+(--set normalization=batch), it wins for good within 500 steps.
+
 At equal steps, measured every 500, as a report did; then its 128 pixels, by one more layer of the same width, or wider:
 
 uv run sweeps/faces.py --dataset celeba --grid --seeds 3 --set epoch_steps=500 --epochs 24
@@ -24,12 +27,18 @@ SWEEP = Sweep(
     task="gan",
     metric="kid",
     mode="min",
-    settings={"image_size": 64, "epochs": 4, "epoch_steps": 30, "reuse_fakes": True},
+    settings={
+        "image_size": 64,
+        "normalization": "batch_after_first",
+        "epochs": 4,
+        "epoch_steps": 30,
+        "reuse_fakes": True,
+    },
     space={
         "loss": choice("non_saturating", "least_squares"),
         "lr_generator": log_uniform(2e-4, 2e-3),
         "lr_discriminator": log_uniform(2e-4, 2e-3),
-        "normalization": choice("batch", "none"),
+        "normalization": choice("batch_after_first", "none"),
         "spectral_norm": choice("none", "discriminator"),
     },
     grid=[{"loss": loss, **how} for loss in ("non_saturating", "least_squares") for how in ({}, *SPECTRAL)],

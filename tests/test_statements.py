@@ -305,6 +305,7 @@ def test_a_record_is_added_to(tmp_path: Path) -> None:
         "sweeps": both["sweeps"][::-1],
         "trials": both["trials"][2:] + both["trials"][:2],
     }
+    assert record.together(first | {"partial": True}, second)["partial"]
     third = second | {"config": {**second["config"], "dropout": 0.3}}  # a field that the first did not know
     added = record.together(first, third)
     assert added["config"] == both["config"]

@@ -30,7 +30,8 @@ class GANConfig(PhasedConfig):
         ngf, ndf: width of the generator's and the discriminator's narrowest hidden layer; in a DCGAN that is the one
             next to the image.
         lr_generator, lr_discriminator, beta1, beta2: of Adam.
-        normalization: of the discriminator's hidden layers; a fully connected one takes `batch` or `none`. A DCGAN's
+        normalization: of the discriminator's hidden layers, of a DCGAN's first one, too, but for `batch_after_first`,
+            which images of 64 pixels need. A fully connected one takes `none`, or `batch` after the first. A DCGAN's
             generator always has BatchNorm, a fully connected one never.
         dropout: share of the discriminator's hidden units that is dropped in training.
         spectral_norm: networks whose convolutions are spectrally normalized. Where BatchNorm follows, it takes the
@@ -64,7 +65,7 @@ class GANConfig(PhasedConfig):
     lr_discriminator: float = 2e-4
     beta1: float = 0.5
     beta2: float = 0.999
-    normalization: Literal["batch", "none", "instance"] = "batch"
+    normalization: Literal["batch", "batch_after_first", "none", "instance"] = "batch"
     dropout: float = 0.0
     spectral_norm: Literal["none", "discriminator", "both"] = "none"
     init: Literal["dcgan", "default"] = "dcgan"
@@ -82,8 +83,10 @@ class GANConfig(PhasedConfig):
         self._at_least(64, "evaluation_samples")
         self._positive("lr_generator", "lr_discriminator")
         self._within(0.0, 1.0, "beta1", "beta2", "dropout")
-        if self.architecture == "fully_connected" and self.normalization == "instance":
-            raise GenlabError("normalization=instance is for convolutions: fully connected networks take batch or none")
+        if self.architecture == "fully_connected" and self.normalization not in ("batch", "none"):
+            raise GenlabError(
+                f"normalization={self.normalization} is for convolutions: fully connected networks take batch or none"
+            )
 
     @property
     def judged_size(self) -> ImageSize:

@@ -230,18 +230,24 @@ def test_one_step_lowers_each_loss_and_changes_every_parameter(init, spectral_no
         assert not any(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
 
 
-NORMS = {"batch": (nn.BatchNorm2d,), "none": (), "instance": (nn.InstanceNorm2d,)}
+NORMS: dict[str, tuple[list[type[nn.Module]], list[type[nn.Module]]]] = {  # of the first hidden layer, of the others
+    "batch": ([nn.BatchNorm2d], [nn.BatchNorm2d]),
+    "batch_after_first": ([], [nn.BatchNorm2d]),
+    "none": ([], []),
+    "instance": ([nn.InstanceNorm2d], [nn.InstanceNorm2d]),
+}
 
 
 @pytest.mark.parametrize("image_size", [32, 64, 128])
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_every_hidden_layer_has_the_asked_normalization_and_the_last_none(normalization, image_size):
     made = make_discriminator(ndf=4, image_size=image_size, normalization=normalization)
-    hidden = (nn.Conv2d, *NORMS[normalization], nn.LeakyReLU)
-    depth = {32: 3, 64: 4, 128: 5}[image_size]
-    assert [type(layer) for layer in made.layers] == [*hidden * depth, nn.Conv2d]
+    first, other = NORMS[normalization]
+    norms = [first] + [other] * {32: 2, 64: 3, 128: 4}[image_size]
+    hidden = [kind for norm in norms for kind in (nn.Conv2d, *norm, nn.LeakyReLU)]
+    assert [type(layer) for layer in made.layers] == [*hidden, nn.Conv2d]
     biases = [layer.bias is not None for layer in convolutions(made)]
-    assert biases == [normalization == "none"] * depth + [False]
+    assert biases == [not norm for norm in norms] + [False]
     for layer in made.layers:
         if isinstance(layer, nn.InstanceNorm2d):
             assert layer.affine
@@ -258,7 +264,7 @@ def test_every_normalization_gives_logits_and_learns_in_every_parameter(normaliz
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in made.parameters())
 
 
-@pytest.mark.parametrize("normalization", ["none", "instance"])
+@pytest.mark.parametrize("normalization", ["batch_after_first", "none", "instance"])
 def test_dcgan_start_values_of_other_normalizations(normalization):
     torch.manual_seed(0)
     made = make_discriminator(normalization=normalization)
@@ -342,7 +348,7 @@ def test_refusals_name_the_valid_values(which):
         make(init="xavier")
     with pytest.raises(ValueError, match="channels is 0"):
         make(channels=0)
-    with pytest.raises(ValueError, match="batch, none, instance"):
+    with pytest.raises(ValueError, match="batch, batch_after_first, none, instance"):
         make_discriminator(normalization="layer")
 
 

@@ -166,9 +166,10 @@ def test_images_without_classes_cannot_be_asked_for(tmp_path: Path) -> None:
         Loop(task(dataset=painted(tmp_path / "flat", 80)))
 
 
-def test_instance_normalization_of_fully_connected_networks_is_refused() -> None:
-    with pytest.raises(GenlabError, match="fully connected networks take batch or none"):
-        build(GANConfig, {"architecture": "fully_connected", "normalization": "instance"})
+@pytest.mark.parametrize("normalization", ["instance", "batch_after_first"])
+def test_normalizations_for_convolutions_are_refused_in_fully_connected_networks(normalization: str) -> None:
+    with pytest.raises(GenlabError, match=f"{normalization} is .*: fully connected networks take batch or none"):
+        build(GANConfig, {"architecture": "fully_connected", "normalization": normalization})
 
 
 @pytest.mark.parametrize("size", [32, 64])

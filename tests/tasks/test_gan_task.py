@@ -353,14 +353,14 @@ def test_spectral_normalization_is_where_it_was_asked_for(spectral_norm: str, ex
     assert tuple(found) == expected
 
 
-@pytest.mark.parametrize("normalization", ["batch", "none", "instance"])
-def test_the_discriminators_normalization(normalization: str) -> None:
+@pytest.mark.parametrize(
+    ("normalization", "expected"),
+    [("batch", (3, 0)), ("batch_after_first", (2, 0)), ("none", (0, 0)), ("instance", (0, 3))],
+)
+def test_the_discriminators_normalization(normalization: str, expected: tuple[int, int]) -> None:
     config = build(GANConfig, SMALL | {"normalization": normalization})
-    found = {kind: len(modules(config, "discriminator", kind)) for kind in (nn.BatchNorm2d, nn.InstanceNorm2d)}
-    assert found == {
-        nn.BatchNorm2d: 3 * (normalization == "batch"),
-        nn.InstanceNorm2d: 3 * (normalization == "instance"),
-    }
+    found = tuple(len(modules(config, "discriminator", kind)) for kind in (nn.BatchNorm2d, nn.InstanceNorm2d))
+    assert found == expected
     assert len(modules(config, "generator", nn.BatchNorm2d)) == 3
 
 
