@@ -35,7 +35,7 @@ from evidence import measures, page, pictures, record, verdicts  # noqa: E402
 TABLE = tomllib.loads(statements.STATEMENTS.read_text())
 RUNS = {"one": {"base": {"nz": 100, "epochs": 3}, "what": "a run", "commands": ["uv run sweeps/made.py"]}}
 SEEN = SetDescription("digits", "train", (9, 1, 32, 32), ("even", "odd"), "0" * 16).as_json()
-KEYS = {"id", "group", "says", "note", "compare", "claim", "not_comparable", "a", "b", *verdicts.OF_A_SIDE}
+KEYS = {"id", "group", "says", "note", "premise", "compare", "claim", "not_comparable", "a", "b", *verdicts.OF_A_SIDE}
 
 
 def made_record(*trials: Mapping[str, Any], **common: Any) -> dict[str, Any]:
@@ -167,6 +167,30 @@ def test_a_trial_without_the_number_decides_nothing() -> None:
     assert judged(pair([1.0, 2.0], [2.0, 1.0]), epochs=1, take="rising", **claim).verdict == "not decided"
 
 
+def test_what_a_trial_did_not_come_to_is_not_its_last_epoch() -> None:
+    """Where no epoch is named the last one is meant, and an unfinished trial has none."""
+    claim = {"compare": "ratio", "claim": {"below": 1}}
+    both = pair([1.0, 1.0, 1.1], [2.0, 2.0, 2.1])
+    assert judged(both, **claim).verdict == "confirmed"
+    both["trials"][0]["ends"] = "unfinished"
+    assert judged(both, **claim).detail == "one has no kid, its trial is unfinished"
+    assert judged(both, epochs=3, **claim).verdict == "confirmed"
+
+
+def test_without_what_a_statement_presupposes_there_is_no_case() -> None:
+    falls = {"id": "falls", "run": "one", "metric": "kid", "a": {"epochs": 2}, "b": {"epochs": 1}, "compare": "ratio"}
+    rises = falls | {"id": "rises", "a": {"epochs": 3}, "b": {"epochs": 2}, "claim": {"above": 1}, "premise": "falls"}
+    table = [rises, falls | {"claim": {"below": 1}}]
+    for second, expected in ((0.5, "confirmed"), (2.5, "no case")):
+        record = made_record({"kid": {seed: [1.0 + seed / 50, second, 3.0 + seed / 50] for seed in (0, 1, 2)}})
+        found = verdicts.judge_all(table, RUNS, {"one": record})
+        assert found["rises"].verdict == expected and found["rises"].estimate is not None
+    assert found["rises"].detail == "what it presupposes is refuted" and found["falls"].verdict == "refuted"
+    once = made_record({"kid": {0: [1.0, 0.5, 3.0]}})
+    assert verdicts.judge_all(table, RUNS, {"one": once})["rises"].detail == "as stated"
+    assert verdicts.judge_all(table, RUNS, {})["rises"].verdict == "not run"
+
+
 def test_two_trials_that_fit_one_side_are_refused() -> None:
     twice = made_record({"settings": {"nz": 10}, "kid": {0: [1.0]}}, {"settings": {"nz": 10}, "kid": {0: [2.0]}})
     with pytest.raises(GenlabError, match=r"x: several trials of one fit side a"):
@@ -180,12 +204,14 @@ def test_two_trials_that_fit_one_side_are_refused() -> None:
         ({"epochs": 2}, 5.0),
         ({"epochs": [2, 4]}, 4.0),
         ({"epochs": [1, 4], "take": "min"}, 1.0),
+        ({"epochs": [1, 4], "take": "max"}, 5.0),
         ({"epochs": [1, 4], "take": "rising"}, 2 / 3),
+        ({"metric": "relative/kid"}, 2.0),
         ({"metric": "spikes/loss"}, 0.25),
     ],
 )
 def test_a_side_is_read_at_its_epochs(side: dict[str, Any], value: float) -> None:
-    one = made_record({"kid": {0: [1.0, 5.0, 3.0, 4.0]}, "measures": {"spikes/loss": 0.25}})
+    one = made_record({"kid": {0: [1.0, 5.0, 3.0, 4.0]}, "measures": {"spikes/loss": 0.25, "deviation/kid": 6.5}})
     statement = {"id": "x", "run": "one", "metric": "kid", "compare": "value", "claim": {"above": 0}, "a": side}
     assert verdicts.judge(statement, RUNS, {"one": one}).estimate == pytest.approx(value)
 
@@ -368,13 +394,16 @@ def test_every_statement_names_what_exists() -> None:
     tasks = ("gan", "vae", "dae")
     reported = {name for task in tasks for name in config_class(task)().reports()} | {"score/gap"}
     of_curves = {f"{measure}/loss/{side}" for measure in measures.CURVES for side in ("generator", "discriminator")}
+    of_curves |= {f"{verdicts.RELATIVE}loss/{side}" for side in ("generator", "discriminator")}
     known = reported | of_curves | {"opposition/loss"} | set(measures.IMAGES) | {"accuracy/conditional"}
-    assert len({one["id"] for one in TABLE["statements"]}) == len(TABLE["statements"])
+    ids = [one["id"] for one in TABLE["statements"]]
+    assert len(set(ids)) == len(ids)
     used = set()
     for one in TABLE["statements"]:
         assert set(one) <= KEYS and one["group"] in TABLE["groups"], one["id"]
         assert one["compare"] in verdicts.COMPARISONS and ("b" in one) == (one["compare"] != "value"), one["id"]
         assert ("claim" in one) != ("not_comparable" in one), one["id"]
+        assert one.get("premise", ids[0]) in ids and one.get("premise") != one["id"], one["id"]
         assert set(one.get("claim", {"above": 0})) <= {"above", "below"} and one.get("claim") != {}, one["id"]
         for side in ("a", "b"):
             if side in one:

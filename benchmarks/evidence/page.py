@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence.record import FORMAT
-from evidence.verdicts import NOT_RUN, VERDICTS, Finding, judge, side_of
+from evidence.verdicts import NOT_RUN, VERDICTS, Finding, judge_all, side_of
 
 from genlab.errors import GenlabError
 
@@ -25,12 +25,15 @@ down before anything was run; a row that was changed after a trial run says so.
 same seeds, so that both sides began from the same noise and saw the same batches wherever the setting allows it. Its
 95 % interval is Student's t over the seeds (of a ratio in logarithms). With three seeds at least a statement is
 **confirmed** if the whole interval lies where the report says, and **refuted** if all of it lies elsewhere; else it is
-*not decided*. With one seed it was *seen once*. Loss values of two different losses are *not comparable*. What has no
-record was *not run*.
+*not decided*. With one seed it was *seen once*. Loss values of two different losses are *not comparable*. Where what a
+row presupposes was not seen there is *no case*. What has no record was *not run*. A side is a trial of a run: the base
+setting, which stands with the run's numbers, or the base with what is named in its place.
 
 An interval of three seeds is wide (4.3 standard errors): *not decided* is no evidence against a statement. Nothing is
 corrected for the number of rows: of twenty true borders one interval would miss its own by chance. Networks judge the
 images, none of them a person: a verdict holds for the number in the row, at the size and length of training named here.
+Each sweep trains its judge anew, from the same seed; with another number of threads or another processor it comes out
+slightly different (the accuracies stand with the runs), and so does everything it judges.
 """
 MAIN = ("frechet_distance", "recall", "precision", "diversity", "accuracy/conditional", "elbo", "error/denoised")
 """Metrics of the tables of runs, where a run has them."""
@@ -73,7 +76,7 @@ def text(table: Mapping[str, Any], records: Mapping[str, Any], pictures: Path) -
     """
     if stray := sorted(set(records) - set(table["runs"])):
         raise GenlabError(f"records without a [runs.NAME] in statements.toml: {', '.join(stray)}")
-    findings = {one["id"]: judge(one, table["runs"], records) for one in table["statements"]}
+    findings = judge_all(table["statements"], table["runs"], records)
     counted = Counter(finding.verdict for finding in findings.values())
     parts = [HEAD]
     if table.get("cuts"):
@@ -135,7 +138,7 @@ def _side(own: Mapping[str, Any], with_metric: bool = False) -> str:
     words += [own["run"]] if "run" in own else []
     words += [f"{key}={value}" for key, value in own.get("where", {}).items()]
     words += ["the winner"] if own.get("trial") else []
-    take = {"min": "lowest of ", "rising": "share of rises in "}.get(own.get("take", ""), "")
+    take = {"min": "lowest of ", "max": "highest of ", "rising": "share of rises in "}.get(own.get("take", ""), "")
     if "epochs" in own:
         epochs = own["epochs"]
         span = f"epoch {epochs}" if isinstance(epochs, int) else f"epochs {epochs[0]} to {epochs[1]}"
@@ -199,6 +202,7 @@ def _run(name: str, run: Mapping[str, Any], record: Mapping[str, Any]) -> str:
         told = f"commit {commit}; {versions}; data {_data(sweep)}{judges}"
         which = f"sweep {position}: " if several else ""
         lines.append(f"- {which}`{sweep['command']}`: {sweep['date']}{hours}; {told}")
+    lines.append(f"- base: {', '.join(f'{key}={_setting(value)}' for key, value in run['base'].items())}")
     devices = sorted({f"{trial['device']}" for trial in record["trials"] if trial["device"]})
     lines.append(f"- on {', '.join(devices)}\n")
     present = {key for trial in record["trials"] for seed in trial["seeds"].values() for key in seed["metrics"]}

@@ -6,7 +6,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from scipy.stats import t as student
@@ -16,12 +16,14 @@ from genlab.errors import GenlabError
 CONFIDENCE = 0.95
 FEWEST = 3  # seeds that confirm or refute
 COMPARISONS = ("value", "difference", "ratio")
-REDUCTIONS = ("mean", "min", "rising")
+REDUCTIONS = ("mean", "min", "max", "rising")
 WINNER = "winner"
 OF_A_SIDE = ("run", "where", "trial", "metric", "epochs", "take")
 CONFIRMED, REFUTED, UNDECIDED = "confirmed", "refuted", "not decided"
-SEEN_ONCE, INCOMPARABLE, NOT_RUN = "seen once", "not comparable", "not run"
-VERDICTS = (CONFIRMED, REFUTED, UNDECIDED, SEEN_ONCE, INCOMPARABLE, NOT_RUN)
+SEEN_ONCE, INCOMPARABLE, NO_CASE, NOT_RUN = "seen once", "not comparable", "no case", "not run"
+VERDICTS = (CONFIRMED, REFUTED, UNDECIDED, SEEN_ONCE, INCOMPARABLE, NO_CASE, NOT_RUN)
+AS_STATED = "as stated"
+RELATIVE = "relative/"  # before the name of a loss: its deviation over its mean
 
 
 class Missing(Exception):
@@ -59,6 +61,21 @@ class Finding:
     estimate: float | None = None
 
 
+def judge_all(
+    statements: Sequence[Mapping[str, Any]], runs: Mapping[str, Any], records: Mapping[str, Any]
+) -> dict[str, Finding]:
+    """The verdicts on all statements, by `id`. One whose `premise`, another's id, did not come out as stated is no
+    case: what does not collapse cannot recover."""
+    found = {one["id"]: judge(one, runs, records) for one in statements}
+    return {one["id"]: _with_premise(found[one["id"]], found.get(one.get("premise", ""))) for one in statements}
+
+
+def _with_premise(own: Finding, premise: Finding | None) -> Finding:
+    if premise is None or own.verdict == NOT_RUN or premise.verdict == CONFIRMED or premise.detail == AS_STATED:
+        return own
+    return replace(own, verdict=NO_CASE, detail=f"what it presupposes is {premise.verdict}")
+
+
 def judge(statement: Mapping[str, Any], runs: Mapping[str, Any], records: Mapping[str, Any]) -> Finding:
     """The verdict on one statement.
 
@@ -93,7 +110,7 @@ def rule(found: Interval, claim: Mapping[str, float], seeds: int) -> tuple[str, 
     seeds at least; with one seed it was seen once; else it is not decided."""
     above, below = claim.get("above", -math.inf), claim.get("below", math.inf)
     if seeds == 1:
-        return SEEN_ONCE, "as stated" if above < found.estimate < below else "the other way"
+        return SEEN_ONCE, AS_STATED if above < found.estimate < below else "the other way"
     if seeds < FEWEST:
         return UNDECIDED, f"{seeds} seeds"
     if above < found.low and found.high < below:
@@ -148,7 +165,7 @@ def values(
             if seed in found:
                 raise GenlabError(f"{statement['id']}: several trials of {own['run']} fit side {side}")
             value = _value(replica, own)
-            if value is not None:
+            if value is not None and ("epochs" in own or trial["ends"] == "completed"):
                 found[seed] = value
     if not found:
         ends = ", ".join(sorted({trial["ends"] for trial in trials}))
@@ -176,6 +193,11 @@ def _value(replica: Mapping[str, Any], own: Mapping[str, Any]) -> float | None:
     metric, epochs = own["metric"], own.get("epochs")
     if metric in replica["measures"]:
         return replica["measures"][metric]
+    if metric.startswith(RELATIVE):
+        loss = metric.removeprefix(RELATIVE)
+        means = [value for value in _curve(replica["metrics"], loss) if value is not None]
+        deviation = replica["measures"].get(f"deviation/{loss}")
+        return deviation / abs(statistics.fmean(means)) if means and deviation is not None else None
     curve = _curve(replica["metrics"], metric)
     if not curve:
         return None
@@ -187,7 +209,7 @@ def _value(replica: Mapping[str, Any], own: Mapping[str, Any]) -> float | None:
         return None
     if own.get("take") == "rising":
         return statistics.fmean(float(y > x) for x, y in itertools.pairwise(chosen))
-    return min(chosen) if own.get("take") == "min" else statistics.fmean(chosen)
+    return {"min": min, "max": max}.get(own.get("take", "mean"), statistics.fmean)(chosen)
 
 
 def _curve(metrics: Mapping[str, Sequence[float | None]], name: str) -> list[float | None]:
