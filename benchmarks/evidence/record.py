@@ -61,7 +61,7 @@ def record(folders: Sequence[str], name: str, partial: bool = False) -> dict[str
 
 
 def together(kept: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
-    """One record of the sweeps of two of the same name; of a sweep that both hold, what `added` says.
+    """One record of the sweeps of two records of the same name; of a sweep that both hold, what `added` says.
 
     So the commands of one run can be run apart, on other days and machines, when the folders of the first are gone.
     """
