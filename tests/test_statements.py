@@ -223,10 +223,10 @@ def test_the_gap_is_between_real_and_fake_scores() -> None:
     assert verdicts.judge(statement, RUNS, {"one": one}).estimate == pytest.approx(0.3)
 
 
-def a_sweep(folder: Path, seeds: tuple[int, ...] = (0, 1), command: str = "made.py", name: str = "made") -> MadeSweep:
+def a_sweep(folder: Path, seeds: tuple[int, ...] = (0, 1), command: str = "made.py", called: str = "made") -> MadeSweep:
     """Two trials of two epochs of 300 steps; the value of `kid` is the trial's nz plus the seed, over the epoch."""
     environment = {"command": command, "git_commit": "0123abcd", "git_dirty": "true", "python": "3", "host": "h"}
-    sweep = MadeSweep(folder / "results", sweep=name, seeds=seeds, environment=environment)
+    sweep = MadeSweep(folder / "results", sweep=called, seeds=seeds, environment=environment)
     sweep.records.append("data", description={"real": [SEEN]}, prepared={"prepared/judge": {"accuracy/clean": 0.98765}})
     for name, nz in (("0000", 100), ("0001", 10)):
         sweep.trial(name, nz=nz, dataset="image_folder:/somewhere/faces")
@@ -320,7 +320,7 @@ def test_a_record_is_added_to(tmp_path: Path) -> None:
     """Of two sweeps recorded one after the other comes the record of both at once, with the second's folder alone."""
     folders = []
     for name in ("first", "second"):
-        sweep = a_sweep(tmp_path, name=name)
+        sweep = a_sweep(tmp_path, called=name)
         sweep.end()
         folders.append(sweep.records.storage.url)
     both = json.loads(record.as_text(record.record(folders, "one")))

@@ -19,7 +19,7 @@ HEAD = """# What the reports say, and what came out
 
 Written by `uv run benchmarks/statements.py write` from `benchmarks/statements.toml` and the records in `docs/results`;
 no number and no verdict is set by hand. The statements, the numbers that decide them and the borders were written
-down before anything was run; a row that was changed after a trial run says so.
+down before anything was run; a row that was changed or added later says so.
 
 **The rule.** A quantity is computed for each seed: a value, a difference of two sides, or their ratio, always of the
 same seeds, so that both sides began from the same noise and saw the same batches wherever the setting allows it. Its

@@ -133,15 +133,16 @@ class Discriminator(nn.Module):
     normalization and LeakyReLU 0.2. Each doubling of the side adds one layer of twice the width.
 
     `normalization` is one of `NORMALIZATIONS`: `batch`, the first layer included, that of the reports' table for 32
-    pixels; `batch_after_first`, the paper's, without which a generator of 64 pixels hardly learns; `instance`, with a
+    pixels; `batch_after_first`, the paper's, which a generator of 64 pixels needs to learn from it; `instance`, with a
     weight and a bias per channel; or `none`. A hidden convolution that no normalization follows has biases instead,
     since nothing else shifts it.
 
     `spectral_norm` divides every kernel as in the generator. With `batch` (or `instance`) it does next to nothing: the
     normalization takes the scale of the layer before it out again. With the same weights the logits with and without
-    it correlate 0.999999 with `batch`; only the scale of the last layer changes. Miyato et al. 2018 have no BatchNorm
-    in the discriminator: `none` is their setting, and only there the slope is bounded. In a hidden convolution four
-    places of the kernel cover a pixel, so it multiplies distances by √4 = 2 at most; in the last, one place, by 1.
+    it correlate 0.999999 with `batch`; only the scale of the last layer changes. With `batch_after_first` the first
+    layer's output changes relative to its biases, too. Miyato et al. 2018 have no BatchNorm in the discriminator:
+    `none` is their setting, and only there the slope is bounded. In a hidden convolution four places of the kernel
+    cover a pixel, so it multiplies distances by √4 = 2 at most; in the last, one place, by 1.
     With singular values that have converged, |D(x) - D(y)| <= 8·|x - y| at 32 pixels, 16 at 64 and 32 at 128.
 
     In training the share `dropout` of hidden units is dropped (Srivastava et al. 2014).
