@@ -133,7 +133,7 @@ class Discriminator(nn.Module):
     normalization and LeakyReLU 0.2. Each doubling of the side adds one layer of twice the width.
 
     `normalization` is one of `NORMALIZATIONS`: `batch`, the first layer included, that of the reports' table for 32
-    pixels; `batch_after_first`, the paper's, which a generator of 64 pixels needs to learn from it; `instance`, with a
+    pixels; `batch_after_first`, the paper's, from which a generator of 64 pixels learns far sooner; `instance`, with a
     weight and a bias per channel; or `none`. A hidden convolution that no normalization follows has biases instead,
     since nothing else shifts it.
 

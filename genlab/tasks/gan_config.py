@@ -30,9 +30,9 @@ class GANConfig(PhasedConfig):
         ngf, ndf: width of the generator's and the discriminator's narrowest hidden layer; in a DCGAN that is the one
             next to the image.
         lr_generator, lr_discriminator, beta1, beta2: of Adam.
-        normalization: of the discriminator's hidden layers. In a DCGAN `batch_after_first` leaves the first one out, as
-            images of 64 pixels need; a fully connected one takes `none` or `batch`, which leaves it out as well. A
-            DCGAN's generator always has BatchNorm, a fully connected one never.
+        normalization: of the discriminator's hidden layers. In a DCGAN `batch_after_first` leaves the first one out,
+            from which a generator of 64 pixels learns far sooner; a fully connected one takes `none` or `batch`, which
+            leaves it out as well. A DCGAN's generator always has BatchNorm, a fully connected one never.
         dropout: share of the discriminator's hidden units that is dropped in training.
         spectral_norm: networks whose convolutions are spectrally normalized. Where BatchNorm follows, it takes the
             scale out again and hardly anything changes: it acts on a discriminator with `normalization="none"`.
