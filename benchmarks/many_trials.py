@@ -25,9 +25,11 @@ from typing import Any
 import tyro
 from sides import slow_files
 
+from genlab.tracking.address import own_database
+from genlab.tracking.events import EpochDone
 from genlab.tracking.records import Records
 from genlab.tracking.replay import replay
-from genlab.tracking.server import default_tracking_uri, quiet_mlflow
+from genlab.tracking.server import quiet_mlflow
 from genlab.tracking.storage import Storage
 
 ROOT = Path(__file__).resolve().parent
@@ -91,14 +93,15 @@ def many_trials(count: int) -> dict[str, Any]:
         began, said = spawn("many.py", "--trials", count, *words)
         storage = Storage(folder)
         records = Records.open(storage, Records.sweeps(storage)[0])
-        ends = [event["time"] for event in records.events if event.get("ends") == "completed"]
+        ends = [event.time for event in records.events if isinstance(event, EpochDone) and event.ends == "completed"]
         require(len(ends), count, "trials that ran to the end")
         sent = until_in_mlflow(storage, records.name, count)
         resumed, _ = spawn("many.py", "--trials", count + MORE, "--resume", records.name, *words)
         records = Records.open(storage, records.name)
         require(len(records.trials), count + MORE, "trials with those of the resumed sweep")
         again = list(records.trials.values())[count].time
-        result = min(event["time"] for event in records.events if event.get("ends") and event["time"] > again)
+        ended = [event.time for event in records.events if isinstance(event, EpochDone) and event.ends]
+        result = min(time for time in ended if time > again)
     hundred = min(100, count // 2 - 1)
     first, last = (ends[hundred] - ends[0]) / hundred, (ends[-1] - ends[-1 - hundred]) / hundred
     return {
@@ -129,7 +132,7 @@ def until_in_mlflow(storage: Storage, sweep: str, count: int) -> float:
 
 def in_mlflow(storage: Storage) -> int:
     """How many trials have a point of their loss there."""
-    client = quiet_mlflow().MlflowClient(default_tracking_uri(storage))
+    client = quiet_mlflow().MlflowClient(own_database(storage))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found, token = 0, None
     while token != "":

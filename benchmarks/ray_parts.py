@@ -26,6 +26,7 @@ from pathlib import Path
 import psutil
 import tyro
 
+from genlab.tracking.events import EpochDone
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
@@ -159,7 +160,8 @@ def sweep(root: Path, options: Options) -> Sweep:
             sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{said[-4000:]}")
         storage = Storage(folder)
         records = Records.open(storage, Records.sweeps(storage)[0])
-        first = next(event["time"] for event in records.events if event.get("ends") == "completed")
+        ends = [event.time for event in records.events if isinstance(event, EpochDone) and event.ends == "completed"]
+        first = ends[0]
     return Sweep(first - began, ended - began, *max(most))
 
 

@@ -40,12 +40,13 @@ from genlab.lanes.client import OBJECTIVE, PLACEHOLDER
 from genlab.sweep.plan import Plan, make
 from genlab.sweep.search import Search, scheduler, suggest
 from genlab.tasks.fields import as_dict
-from genlab.tracking.records import Event, Records, apply
+from genlab.tracking.events import KINDS, AnyEvent
+from genlab.tracking.records import Records, apply
+from genlab.tracking.storage import FileName
 
 SIDES = ("genlab", "random", "optuna", "optuna_pruned")
 ENDLESS = 1_000_000  # trials, where epochs are what ends a search
 LONG = 100  # trials from which a budget is a long one
-FILE = ["none", 0, ""]  # of a report that nobody wrote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +75,8 @@ class Unwritten(Records):
     def __init__(self) -> None:
         self.events, self.trials = [], {}
 
-    def append(self, kind: str, **content: Any) -> Event:
-        event = {"n": len(self.events) + 1, "event": kind, "time": 0.0, **content}
+    def append(self, kind: str, **content: Any) -> AnyEvent:
+        event = KINDS[kind](n=len(self.events) + 1, time=0.0, **content)
         self.events.append(event)
         apply(self.trials, event)
         return event
@@ -146,8 +147,9 @@ def ours(surface: Surface, plan: Plan, epochs: int) -> Spent:
             else:
                 search.on_trial_result(name, result)
             objective = result[OBJECTIVE] if finite else None
+            none = FileName(f"trials/{config['trial']}/none", 0, "")  # nobody writes it
             records.append(
-                "epoch", trial=config["trial"], epoch=epoch, report=FILE, state=FILE, objective=objective, ends=ends
+                "epoch", trial=config["trial"], epoch=epoch, report=none, state=none, objective=objective, ends=ends
             )
         asha.on_trial_complete(controller, trial, result)
         search.on_trial_complete(name, result)

@@ -22,8 +22,10 @@ from typing import NamedTuple
 
 import tyro
 
+from genlab.tracking.address import own_database
+from genlab.tracking.events import EpochDone
 from genlab.tracking.records import Records
-from genlab.tracking.server import default_tracking_uri, quiet_mlflow
+from genlab.tracking.server import quiet_mlflow
 from genlab.tracking.storage import Storage
 
 SIDES = Path(__file__).resolve().parent / "sides"
@@ -107,7 +109,7 @@ def time_lanes(options: Options) -> tuple[Side, float]:
         ended = time.time()
         storage = Storage(folder)
         records = Records.open(storage, Records.sweeps(storage)[0])
-        ends = [event["time"] for event in records.events if event.get("ends") == "completed"]
+        ends = [event.time for event in records.events if isinstance(event, EpochDone) and event.ends == "completed"]
         require(len(ends), options.trials, "trials on lanes that ran to the end")
         reports = sum(len(trial.epochs) for trial in records.trials.values())
         require(reports, options.trials * options.epochs, "reports on lanes")
@@ -118,7 +120,7 @@ def time_lanes(options: Options) -> tuple[Side, float]:
 
 def check_mlflow(storage: Storage, options: Options) -> None:
     """MLflow holds a child run for every trial, with a point for every epoch and every step."""
-    client = quiet_mlflow().MlflowClient(default_tracking_uri(storage))
+    client = quiet_mlflow().MlflowClient(own_database(storage))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments, max_results=10_000)
     children = [run.info.run_id for run in runs if "mlflow.parentRunId" in run.data.tags]

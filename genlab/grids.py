@@ -9,12 +9,31 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 PAD = 2  # pixels between two images, and around them
+MOST, LONGEST = 1 << 26, 1 << 16  # pixels of a picture, 200 MB in all; of its edge
 SHAPES = "uint8 [H, W, C], [N, H, W, C] or [R, K, H, W, C] with C = 1, 3 or 4"  # what can be shown, for messages
 
 
 def can_be_shown(images: np.ndarray) -> bool:
-    """Whether they are what `grid` takes."""
+    """Whether `grid` makes a picture of them: they are of its shapes and type, and no larger than a picture may be."""
+    return are_images(images) and math.prod(size := picture_size(images)) <= MOST and max(size) <= LONGEST
+
+
+def are_images(images: np.ndarray) -> bool:
+    """Whether they have one of the shapes and the type that `grid` takes."""
     return images.dtype == np.uint8 and images.ndim in (3, 4, 5) and images.shape[-1] in (1, 3, 4)
+
+
+def picture_size(images: np.ndarray) -> tuple[int, int]:
+    """Height and width of the picture that `grid` makes of such images, in pixels."""
+    height, width = images.shape[-3:-1]
+    if images.ndim == 3:
+        return height, width
+    if images.ndim == 5:
+        rows, columns = images.shape[:2]
+    else:
+        columns = max(1, math.ceil(math.sqrt(len(images))))
+        rows = math.ceil(len(images) / columns)
+    return max(1, rows) * (height + PAD) + PAD, max(1, columns) * (width + PAD) + PAD
 
 
 def grid(images: np.ndarray, columns: int | None = None, background: int = 255) -> np.ndarray:
@@ -30,10 +49,11 @@ def grid(images: np.ndarray, columns: int | None = None, background: int = 255) 
         uint8 [H', W', 3].
 
     Raises:
-        ValueError: the shape or the type is another.
+        ValueError: the shape or the type is another, or the picture would be too large.
     """
     if not can_be_shown(images):
-        raise ValueError(f"a grid takes {SHAPES}, got {images.dtype} {list(images.shape)}")
+        most = f" of {MOST:,} pixels at most" if are_images(images) else ""
+        raise ValueError(f"a grid takes {SHAPES}{most}, got {images.dtype} {list(images.shape)}")
     colored = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
     if colored.ndim == 3:
         return colored

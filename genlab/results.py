@@ -18,11 +18,13 @@ import numpy as np
 from genlab.errors import CorruptFile, GenlabError, last_line, nearest
 from genlab.report.contact_sheet import preferred
 from genlab.tasks.fields import as_text
+from genlab.tracking.claims import live_driver
 from genlab.tracking.epoch_reports import EpochReport
-from genlab.tracking.heartbeat import live_driver
+from genlab.tracking.events import SweepEnded
 from genlab.tracking.outcome import Outcome, outcome
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
-from genlab.tracking.storage import FileName, Storage
+from genlab.tracking.schema import as_json
+from genlab.tracking.storage import MANIFEST, FileName, Storage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,16 +62,16 @@ def locate(path: str | os.PathLike[str]) -> tuple[str, str | None]:
         GenlabError: there is no sweep.
     """
     here = Storage(os.fspath(path))
-    if here.exists("manifest.json"):
+    if here.exists(MANIFEST):
         return here.url, None
     sweep, between, rest = here.url.rpartition(TRIALS)
-    if between and Storage(sweep).exists("manifest.json"):
+    if between and Storage(sweep).exists(MANIFEST):
         return sweep, rest.partition("/")[0]
     if sweeps := Records.sweeps(here):
         raise GenlabError(f"{here.url} holds {len(sweeps)} sweeps: name one of them, such as {here.where(sweeps[-1])}")
     if not here.exists(""):
         raise GenlabError(f"there is no folder {here.url}")
-    raise GenlabError(f"{here.url} holds no sweep: it has no manifest.json")
+    raise GenlabError(f"{here.url} holds no sweep: it has no {MANIFEST}")
 
 
 class SweepResults:
@@ -85,7 +87,7 @@ class SweepResults:
     def __init__(self, records: Records) -> None:
         self.records = records
         self.name, self.url, self.manifest = records.name, records.storage.url, records.manifest
-        self.metric, self.mode = str(self.manifest.get("metric", "objective")), str(self.manifest.get("mode", "min"))
+        self.metric, self.mode = self.manifest.metric, self.manifest.mode
         self._reports = _Reports(records)
 
     def __repr__(self) -> str:
@@ -98,13 +100,13 @@ class SweepResults:
         """`running` while it has a driver that lives; `ended`, or `stopped` before its end."""
         if live_driver(self.records.storage) is not None:
             return "running"
-        return "ended" if self.records.events and self.records.events[-1]["event"] == "end" else "stopped"
+        return "ended" if self.records.events and isinstance(self.records.events[-1], SweepEnded) else "stopped"
 
     @property
     def summary(self) -> Mapping[str, Any]:
         """What the sweep itself said when it last came to its end; empty before."""
-        ended = [event["summary"] for event in self.records.events if event["event"] == "end"]
-        return ended[-1] if ended else {}
+        ended = [event.summary for event in self.records.events if isinstance(event, SweepEnded)]
+        return as_json(ended[-1]) if ended else {}
 
     @cached_property
     def outcome(self) -> Outcome:
@@ -304,7 +306,7 @@ class TrialResults:
             raise GenlabError(f"trial {self.name} has {len(report.replicas)} replicas: there is no number {replica}")
         found = report.replicas[replica].images
         if key is None:
-            asked = self.sweep.manifest.get("images")
+            asked = self.sweep.manifest.images
             key = asked if asked in found else preferred(found)
         if key is None or key not in found:
             known = nearest(key or "samples", found) if found else "it has none"
@@ -371,7 +373,7 @@ class _Reports:
 
     def read(self, trial: TrialRecord, epoch: int) -> EpochReport:
         name = trial.epochs[epoch].report
-        report = EpochReport.decode(self._storage.read_named(name), self._storage.where(name.path))
+        report = EpochReport.read(self._storage, name)
         self._metrics[name] = report.metrics()
         return report
 

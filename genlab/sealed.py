@@ -17,17 +17,21 @@ def seal(text: str) -> str:
 
 
 def unseal(data: bytes) -> dict[str, Any]:
-    """A JSON mapping, with its `crc32` if it was sealed.
+    """The JSON mapping that was sealed, without its seal.
 
     Raises:
-        ValueError: it is none, or not what was sealed.
+        ValueError: it is no JSON mapping, it has no seal, or it is not what was sealed.
     """
     text = data.decode()
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("it is no JSON mapping")
-    if "crc32" in value:
-        sealed = _SEALED.fullmatch(text)
-        if sealed is None or f"{zlib.crc32(sealed[1].encode()):08x}" != sealed[2]:
-            raise ValueError("its crc32 is that of another text")
+    if value.pop("crc32", None) is None:
+        raise ValueError("it has no crc32")
+    sealed = _SEALED.fullmatch(text)
+    if sealed is None or f"{zlib.crc32(sealed[1].encode()):08x}" != sealed[2]:
+        raise ValueError("its crc32 is that of another text")
     return value

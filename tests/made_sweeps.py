@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ import pytest
 from PIL import Image
 
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
+from genlab.tracking.events import AnyEvent, Summary, kind
+from genlab.tracking.manifest import FORMAT, Asha, Identity, Manifest
 from genlab.tracking.points import report_points
 from genlab.tracking.records import Records
 from genlab.tracking.server import quiet_mlflow
@@ -30,14 +32,52 @@ from genlab.tracking.storage import Storage
 START = 1_760_000_000.0  # seconds since 1970, when made-up sweeps begin
 
 
+def kinds(events: Iterable[AnyEvent]) -> list[str]:
+    """What kind each event is of, as its file says it."""
+    return [kind(event) for event in events]
+
+
+def manifest(sweep: str = "made", **changes: Any) -> Manifest:
+    """What a made-up sweep was asked for."""
+    metric, mode = changes.get("metric", "frechet_distance"), changes.get("mode", "min")
+    identity = Identity(
+        task="GANConfig",
+        metric=metric,
+        mode=mode,
+        settings={"seed": 0, "epochs": 3},
+        space={},
+        conditions={},
+        grid=None,
+        workers=1,
+        seeds=1,
+        asha=Asha(grace_epochs=1, reduction_factor=3),
+        code={"genlab": "0123456789abcdef"},
+    )
+    known = {
+        "format": FORMAT,
+        "name": "",
+        "created": 0.0,
+        "sweep": sweep,
+        "task": "gan",
+        "metric": metric,
+        "mode": mode,
+        "epochs": 3,
+        "images": None,
+        "script": None,
+        "options": {},
+        "identity": identity,
+        "environment": {"git_commit": "0123abcd", "user": "someone", "source": "sweeps/made.py"},
+    }
+    return Manifest(**known | changes)
+
+
 class MadeSweep:
     """A sweep's records as a driver writes them, epoch by epoch, without training anything."""
 
-    def __init__(self, folder: Path, sweep: str = "made", seeds: tuple[int, ...] = (0,), **manifest: Any) -> None:
-        manifest = {"sweep": sweep, "metric": "frechet_distance", "mode": "min"} | manifest
-        manifest.setdefault("environment", {"git_commit": "0123abcd", "user": "someone", "source": "sweeps/made.py"})
+    def __init__(self, folder: Path, sweep: str = "made", seeds: tuple[int, ...] = (0,), **changes: Any) -> None:
         self.storage = Storage(str(folder))
-        self.records = Records.create(self.storage, sweep, manifest)
+        self.storage.make()
+        self.records = Records.create(self.storage, manifest(sweep, **changes))
         self.seeds = seeds
 
     @property
@@ -66,7 +106,7 @@ class MadeSweep:
         return EpochReport(trial, epoch, START + epoch, (epoch - 1) * steps, self.seeds, replicas, host=host)
 
     def trial(self, name: str, **settings: Any) -> None:
-        config = {"lr": 0.1, "ngf": 8, "epochs": 3, **settings}
+        config = {"lr": 0.1, "ngf": 8, "epochs": 3, "seed": 0, **settings}
         self.records.append("trial", trial=name, settings=settings, config=config, distributions={})
 
     def epoch(
@@ -88,9 +128,10 @@ class MadeSweep:
         self.records.append("error", trial=trial, epoch=epoch, traceback=trace)
 
     def end(self, **summary: Any) -> None:
-        best = {"best": "00000", "objective": 33.4, "gain": 1.5, "metric": "frechet_distance", "mode": "min"}
-        best |= {"command": "uv run sweeps/made.py", "checkpoint": "trials/00000/epoch_0003-a.state.safetensors"}
-        self.records.append("end", summary=best | summary)
+        known = {"best": "00000", "objective": 33.4, "gain": 1.5, "metric": "frechet_distance", "mode": "min"}
+        known |= {"command": "uv run sweeps/made.py", "checkpoint": "trials/00000/epoch_0003-a.state.safetensors"}
+        known |= {"trials": 1, "ends": {"completed": 1}, "ahead": None, "confirmed": []}
+        self.records.append("end", summary=Summary(**known | summary))
 
 
 @pytest.fixture
@@ -197,7 +238,7 @@ class Seen:
 
     def __init__(self, sweep: Any, uri: str) -> None:
         self.client = quiet_mlflow().MlflowClient(tracking_uri=uri)
-        experiment = self.client.get_experiment_by_name(sweep.records.manifest["sweep"])
+        experiment = self.client.get_experiment_by_name(sweep.records.manifest.sweep)
         runs = self.client.search_runs([experiment.experiment_id], f"tags.`genlab.sweep` = '{sweep.records.name}'")
         self.parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
         children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
@@ -239,7 +280,7 @@ def assert_complete(sweep: Any, uri: str, repaired: tuple[str, ...] = ()) -> See
     assert set(seen.children) == set(sweep.records.trials)
     for name, trial in sweep.records.trials.items():
         files = [epoch.report for epoch in trial.epochs.values()]
-        reports = [EpochReport.decode(sweep.records.storage.read_named(file), file.path) for file in files]
+        reports = [EpochReport.read(sweep.records.storage, file) for file in files]
         points, expected = seen.points(name), Counter(point for one in reports for point in report_points(one))
         if name in repaired:
             points, expected = (

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from genlab.tracking.events import KINDS
 from genlab.tracking.records import Records
 
 # what every sweep says: how it begins, its trials, its end
@@ -81,12 +82,12 @@ class Notes:
 def outcome(records: Records, notes: Notes, mlflow: dict[str, int], said: str) -> Outcome:
     """What came out of a sweep that has ended."""
     began = Counter((line["lr"], line["epoch"]) for line in notes.lines() if line["rank"] == 0)
-    epochs = [event for event in records.events if event["event"] == "epoch"]
-    told = Counter((event["trial"], event["epoch"]) for event in epochs)
-    times = {name: [event["time"] for event in epochs if event["trial"] == name] for name in records.trials}
+    epochs = [event for event in records.events if isinstance(event, KINDS["epoch"])]
+    told = Counter((event.trial, event.epoch) for event in epochs)
+    times = {name: [event.time for event in epochs if event.trial == name] for name in records.trials}
     for event in records.events:  # a trial begins when a lane is free; the first ones wait for lanes to come up
-        if event["event"] == "trial" and epochs and event["time"] > epochs[0]["time"]:
-            times[event["trial"]].insert(0, event["time"])
+        if isinstance(event, KINDS["trial"]) and epochs and event.time > epochs[0]["time"]:
+            times[event.trial].insert(0, event.time)
     pauses = sorted(after - before for own in times.values() for before, after in pairwise(own))
     return Outcome(
         trials=len(records.trials),

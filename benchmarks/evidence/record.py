@@ -20,6 +20,7 @@ import genlab
 from genlab.errors import GenlabError
 from genlab.results import SweepResults, TrialResults
 from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.events import DataSeen
 from genlab.tracking.storage import Storage
 from genlab.training.checkpoints import Checkpoint, load
 
@@ -103,21 +104,21 @@ def as_text(made: Mapping[str, Any]) -> str:
 
 
 def _sweep(sweep: SweepResults, trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    environment, events = sweep.manifest.get("environment", {}), sweep.records.events
-    began = float(sweep.manifest.get("created", math.nan))
+    environment = sweep.manifest.environment
     return {
         "sweep": sweep.name,
         "command": _command(str(environment.get("command", ""))),
         "commit": environment.get("git_commit"),
         "dirty": {"true": True, "false": False}.get(str(environment.get("git_dirty"))),
         "versions": {key: environment[key] for key in VERSIONS if key in environment},
-        "date": time.strftime("%Y-%m-%d", time.gmtime(began)) if math.isfinite(began) else None,
+        "date": time.strftime("%Y-%m-%d", time.gmtime(sweep.manifest.created)),
         "hours": _short(_seconds(trials) / 3600),
         "data": sweep.records.data() or {},
         "prepared": [
             {key: _short(value) for key, value in metrics.items()}
-            for event in events
-            for metrics in event.get("prepared", {}).values()
+            for event in sweep.records.events
+            if isinstance(event, DataSeen)
+            for metrics in event.prepared.values()
         ],
         "metric": sweep.metric,
         "mode": sweep.mode,
@@ -202,9 +203,10 @@ def _judge(sweep: SweepResults, trial: TrialResults) -> Any:
     what was prepared does not lie beside the sweep any more."""
     storage = Storage(posixpath.split(sweep.url)[0])
     wanted = {key: trial.config.get(key) for key in ("dataset", "image_size")}
-    for path in (path for event in sweep.records.events for path in event.get("prepared", ())):
+    seen = [event for event in sweep.records.events if isinstance(event, DataSeen)]
+    for path in (path for event in seen for path in event.prepared):
         if storage.exists(path):
-            checkpoint = Checkpoint.decode(storage.read(path), path)
+            checkpoint = Checkpoint.read(storage.where(path))
             if checkpoint.task == "classifier" and wanted == {key: checkpoint.config.get(key) for key in wanted}:
                 classes = [description.get("classes") for description in checkpoint.data.values()]
                 return load(checkpoint)["classifier"] if all(classes) else None

@@ -28,9 +28,11 @@ from genlab.lanes.pool import LanePool
 from genlab.lanes.worker import BEAT
 from genlab.sweep import Sweep, log_uniform
 from genlab.sweep import driver as driving
+from genlab.sweep.command import manifest
 from genlab.sweep.plan import make
 from genlab.sweep.run import Run
 from genlab.sweep.view import View
+from genlab.tracking.events import EpochDone
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
@@ -168,13 +170,13 @@ def main(options: Options) -> None:
         trials=options.trials,
     )
     plan = make(sweep, {"lanes": options.lanes}, None)
-    records = Records.create(storage, "simulated", {})
+    records = Records.create(storage, manifest(plan, None))
     drain: Any = Deaf()
     run = Run(plan, records, storage, drain, View(plan, records))
     processes = Processes()
     driving.Driver(run).execute(Room(options.lanes, {"CPU": 1}, 180.0), None, {})
     processes.ended.set()
-    times = [event["time"] for event in records.events if event["event"] == "epoch"]
+    times = [event.time for event in records.events if isinstance(event, EpochDone)]
     tenth = len(times) // 10  # at the start lanes come up one by one, at the end they have nothing left to do
     rate = (len(times) - 2 * tenth - 1) / (times[-tenth - 1] - times[tenth])
     ended = sum(trial.ends is not None for trial in records.trials.values())

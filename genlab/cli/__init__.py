@@ -8,6 +8,7 @@ import sys
 import tyro
 
 from genlab.errors import GenlabError
+from genlab.screen import escaped, forgive
 
 VERBS = {
     "curves": "genlab.cli.curves",
@@ -23,6 +24,7 @@ def main() -> None:
 
     Exits with 2 and one line on stderr for an error that the user can put right.
     """
+    forgive()
     verbs = {name: importlib.import_module(module).run for name, module in VERBS.items()}
     try:
         code = tyro.extras.subcommand_cli_from_dict(
@@ -32,7 +34,7 @@ def main() -> None:
             sort_subcommands=True,
         )
     except GenlabError as error:
-        print(f"genlab: {error}", file=sys.stderr)
+        print(f"genlab: {escaped(str(error))}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130

@@ -11,7 +11,7 @@ from genlab.errors import GenlabError
 from genlab.results import SweepResults
 from genlab.tracking.records import Records
 from genlab.tracking.replay import no_sweeps
-from genlab.tracking.storage import Storage
+from genlab.tracking.storage import MANIFEST, Storage
 
 
 def run(storage: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STORAGE")] = "./results") -> int:
@@ -25,7 +25,7 @@ def run(storage: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STO
     from genlab.sweep.view import show
 
     where = Storage(storage)
-    if where.exists("manifest.json"):
+    if where.exists(MANIFEST):
         raise GenlabError(f"{where.url} is a sweep itself: genlab show {storage}")
     names = Records.sweeps(where)
     if not names:
@@ -36,13 +36,15 @@ def run(storage: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STO
     for name in names:
         try:
             sweep = SweepResults(Records.open(where, name))
-        except GenlabError as error:
-            problems.append(str(error))
-            table.add_row(name, "cannot be read")
-            continue
-        best = sweep.outcome.best
-        found = (show(best.objective), best.name) if best else ("-", "-")
-        table.add_row(name, sweep.state, sweep.ends(), f"{sweep.metric} ({sweep.mode})", *found)
+            best = sweep.outcome.best
+            found = (show(best.objective), best.name) if best else ("-", "-")
+            row = (sweep.state, sweep.ends(), f"{sweep.metric} ({sweep.mode})", *found)
+        except Exception as error:  # one sweep, whoever made it, must not hide the others
+            problems.append(
+                str(error) if isinstance(error, GenlabError) else f"{name}: {type(error).__name__}: {error}"
+            )
+            row = ("cannot be read",)
+        table.add_row(name, *row)
     console = wide_console()
     console.print(table)
     for problem in problems:

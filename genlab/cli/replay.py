@@ -8,8 +8,9 @@ from typing import Annotated
 
 import tyro
 
+from genlab.screen import escaped
+from genlab.tracking.address import shown
 from genlab.tracking.replay import Replayed, replay
-from genlab.tracking.server import shown
 
 
 def run(
@@ -17,17 +18,18 @@ def run(
     sweep: str | None = None,
     tracking_uri: str | None = None,
 ) -> int:
-    """Send to MLflow what a tracking server has not yet taken. What is there already is neither doubled nor changed.
+    """Send to MLflow what a tracking server has not yet taken, or has lost. What is there is not doubled or changed.
 
     Args:
         storage: folder or URL that holds the sweeps, ./results by default in a sweep.
         sweep: name of one sweep's folder, such as lsgan-20260102-030405; all sweeps if absent.
-        tracking_uri: where to send it, such as http://host:5000; if absent, where each sweep was told to, or else the
-            storage's own mlflow.db. Name it where MLflow's password or token is in the environment.
+        tracking_uri: where to send it, such as http://host:5000; if absent, the storage's own mlflow.db. A sweep that
+            was sent elsewhere goes there again only if this option, or MLFLOW_TRACKING_URI, names that place.
     """
     results = replay(storage, sweep, tracking_uri, _progress if sys.stderr.isatty() else None)
     for result in results:
-        print(_line(result))
+        for line in (*map(escaped, result.notes), escaped(_line(result))):
+            print(line)
     if not any(result.left for result in results):
         return 0
     again = ["genlab", "replay", storage]
@@ -41,12 +43,14 @@ def run(
 
 def _line(result: Replayed) -> str:
     where = shown(result.tracking_uri)
-    if result.left and not result.events:
+    if result.left and not (result.events and where):
         return f"{result.sweep}: not sent: {result.problem}"
     if result.left:
         return f"{result.sweep}: {result.left} of {result.events} events not sent to {where}: {result.problem}"
-    return f"{result.sweep}: {result.problem or f'all {result.events} events are in {where}'}"
+    restored = f"; {result.restored} files were gone there and are sent again" if result.restored else ""
+    return f"{result.sweep}: {result.problem or f'all {result.events} events are in {where}{restored}'}"
 
 
 def _progress(sweep: str, done: int, events: int) -> None:
-    print(f"\r{sweep}: {done}/{events} ", end="\n" if done == events else "", file=sys.stderr, flush=True)
+    end = "\n" if done == events else ""
+    print(f"\r{escaped(sweep)}: {done}/{events} ", end=end, file=sys.stderr, flush=True)

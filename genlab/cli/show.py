@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from genlab.report.contact_sheet import differences, spread
 from genlab.results import UNFINISHED, SweepResults, TrialResults, locate
 from genlab.results import open as open_sweep
+from genlab.screen import Screen
 from genlab.tasks.registry import MODULES
+from genlab.tracking.events import Started, TrialBegan
 from genlab.tracking.records import CONTACT_SHEET, CURVES
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 WIDE = 200  # characters of a line where no terminal says how many it has
 EPOCHS = 8  # columns of a trial's metrics
@@ -34,17 +33,15 @@ def run(path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")
     return 0
 
 
-def wide_console() -> Console:
+def wide_console() -> Screen:
     """What is printed to; into a file or a pipe lines are as long as a wide terminal's."""
-    from genlab.sweep.view import new_console
-
-    console = new_console()
+    console = Screen()
     if not console.is_terminal:
         console.width = WIDE
     return console
 
 
-def _show_sweep(sweep: SweepResults, console: Console) -> None:
+def _show_sweep(sweep: SweepResults, console: Screen) -> None:
     from rich.table import Table
 
     from genlab.sweep.closing import ahead_line, best_lines, failed_lines, show_command
@@ -86,7 +83,7 @@ def _show_sweep(sweep: SweepResults, console: Console) -> None:
         console.print(table)
 
 
-def _show_trial(trial: TrialResults, console: Console) -> None:
+def _show_trial(trial: TrialResults, console: Screen) -> None:
     from rich.table import Table
 
     from genlab.sweep.view import show
@@ -131,10 +128,10 @@ def _accepted(sweep: SweepResults) -> list[str]:
     """What a resume by `--accept-code` went on with."""
     lines = []
     for event in sweep.records.events:
-        if event["event"] == "start" and event.get("changed"):
-            before = [one["trial"] for one in sweep.records.events[: event["n"]] if one["event"] == "trial"]
+        if isinstance(event, Started) and event.changed:
+            before = [one.trial for one in sweep.records.events[: event.n] if isinstance(one, TrialBegan)]
             after = f"after trial {before[-1]} had begun" if before else "before any trial"
-            lines.append(f"resumed with another {', '.join(event['changed'])} (--accept-code), {after}")
+            lines.append(f"resumed with another {', '.join(event.changed)} (--accept-code), {after}")
     return lines
 
 
@@ -146,7 +143,7 @@ def _loading(trial: TrialResults) -> list[str]:
     """How its networks are loaded."""
     sweep = trial.sweep
     opened = f"genlab.open({sweep.url!r}).trial({trial.name!r})"
-    task, script = sweep.manifest.get("task", "TheTask"), sweep.manifest.get("script") or "the sweep's script"
+    task, script = sweep.manifest.task, sweep.manifest.script or "the sweep's script"
     if task in MODULES:
         return [f"networks: {opened}.load()"]
     return [f"networks: {opened}.load(task={task}), with {task} of {script}"]

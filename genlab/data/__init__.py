@@ -9,13 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from genlab.data.description import SetDescription
-from genlab.data.names import NAMES, SPLITS, check_name
+from genlab.data.names import NAMES, SPLITS, check_name, without_place
 
 if TYPE_CHECKING:
     from genlab.data.batches import Batch, Batches, shard
     from genlab.data.image_set import ImageSet, load
 
-__all__ = ["NAMES", "SPLITS", "Batch", "Batches", "ImageSet", "SetDescription", "check_name", "load", "shard"]
+__all__ = [
+    "NAMES",
+    "SPLITS",
+    "Batch",
+    "Batches",
+    "ImageSet",
+    "SetDescription",
+    "check_name",
+    "load",
+    "shard",
+    "without_place",
+]
 
 _LAZY = {"ImageSet": "image_set", "load": "image_set", "Batch": "batches", "Batches": "batches", "shard": "batches"}
 

@@ -25,6 +25,12 @@ def check_name(name: str) -> None:
     raise GenlabError(f"no data set {name!r}: {nearest(name, NAMES)}")
 
 
+def without_place(name: str) -> str:
+    """The name of a data set, without the folder that `image_folder:FOLDER` names: what the set is does not follow from
+    where it lies."""
+    return "image_folder" if name.startswith("image_folder:") else name
+
+
 def check_split(split: str) -> None:
     """Raise GenlabError, with the nearest valid names, unless `split` is one of `SPLITS`."""
     if split not in SPLITS:

@@ -255,7 +255,7 @@ class Rank:
             attempt,
         )
         self.storage = Storage(settings.storage, patient=True)
-        self.records = self.storage.below(settings.folder)
+        self.records = self.storage.sweep(settings.folder)
         self.output = Output(self._note)
         self.trial: Any = None
         self.session: str | None = None

@@ -51,7 +51,7 @@ def contact_sheet(records: Records, key: str | None = None) -> Image.Image:
     Raises:
         GenlabError: reports on the sheet have images, and none has those of `key`.
     """
-    mode = str(records.manifest.get("mode", "min"))
+    mode = records.manifest.mode
     searched = rank([trial for trial in records.trials.values() if not trial.confirms], mode)
     confirms = rank([trial for trial in records.trials.values() if trial.confirms], mode)
     sections = [("", searched[:ROWS])]
@@ -112,7 +112,7 @@ class _Reports:
         if epoch not in self._read:
             name = self._trial.epochs[epoch].report
             try:
-                self._read[epoch] = EpochReport.decode(self._storage.read_named(name), name.path)
+                self._read[epoch] = EpochReport.read(self._storage, name)
             except GenlabError as error:
                 self._read[epoch] = error
         return self._read[epoch]
@@ -151,7 +151,7 @@ def _key(records: Records, shown: Sequence[TrialRecord], columns: Sequence[int],
 
 def _header(pen: ImageDraw.ImageDraw, records: Records, trials: int, shown: int, key: str | None, width: int) -> None:
     pen.text((MARGIN, 16), records.name, INK, _font(24))
-    metric, mode = records.manifest.get("metric", "objective"), str(records.manifest.get("mode", "min"))
+    metric, mode = records.manifest.metric, records.manifest.mode
     words = [f"{metric}, {BETTER.get(mode, mode)}", f"{trials} trial{'s' * (trials != 1)}, best first"]
     if shown < trials:
         words.append(f"the last {trials - shown} are left out")
@@ -171,7 +171,7 @@ def _label(
     differing: Sequence[str],
 ) -> None:
     """Left of a row: position and name, objective, how it ended, and the settings that make it another trial."""
-    color, metric = COLORS.get(trial.ends, INK), str(records.manifest.get("metric", "objective"))
+    color, metric = COLORS.get(trial.ends, INK), records.manifest.metric
     pen.rectangle([(MARGIN, y), (MARGIN + 3, y + CELL - 1)], color)
     x = MARGIN + 14
     pen.text((x, y), _fit(pen, f"{position}.  {trial.name}", 17), INK, _font(17))

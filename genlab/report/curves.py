@@ -80,7 +80,7 @@ def curves_figure(records: Records, trial: str | None = None) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
-    metric, mode = str(records.manifest.get("metric", "objective")), str(records.manifest.get("mode", "min"))
+    metric, mode = records.manifest.metric, records.manifest.mode
     with matplotlib.rc_context(STYLE):
         shown = [one for one in _read(records, trial, mode) if one.metrics]
         kinds, names = _kinds(shown), _metrics(shown, metric)
@@ -131,7 +131,7 @@ def _curves(records: Records, trial: TrialRecord, role: str) -> _Curves:
     seeds: Sequence[int] = ()
     for epoch, record in sorted(trial.epochs.items()):
         try:
-            report = EpochReport.decode(records.storage.read_named(record.report), record.report.path)
+            report = EpochReport.read(records.storage, record.report)
         except CorruptFile:
             continue
         metrics[epoch], seeds, steps = report.metrics(), report.seeds, report.replicas[0].steps

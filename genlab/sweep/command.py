@@ -15,8 +15,10 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from genlab.data import without_place
 from genlab.errors import GenlabError, last_line, told
 from genlab.lanes.loading import Elsewhere, pickled
+from genlab.screen import escaped, forgive
 from genlab.sweep import plan as planning
 from genlab.sweep.environment import calling, environment
 from genlab.sweep.options import LATEST, Options, parse
@@ -24,9 +26,10 @@ from genlab.sweep.plan import Plan
 from genlab.sweep.preview import describe
 from genlab.sweep.source import changed
 from genlab.sweep.sweep import Sweep
-from genlab.tracking.heartbeat import Heartbeat
+from genlab.tracking import address
+from genlab.tracking.claims import Heartbeat
+from genlab.tracking.manifest import FORMAT, Identity, Manifest
 from genlab.tracking.records import Records
-from genlab.tracking.server import default_tracking_uri, shown
 from genlab.tracking.storage import Storage
 
 ONE_SIGNAL = 1.0  # seconds in which a signal that comes again is the same one
@@ -36,13 +39,14 @@ def main(sweep: Sweep) -> NoReturn:
     """What a sweep script ends with: run `sweep` as the command line says, and exit."""
     script = getattr(sys.modules["__main__"], "__file__", None)
     signal.signal(signal.SIGTERM, _interrupt)
+    forgive(f"{sweep.name}: standard output cannot be written any more; the sweep goes on, and its records tell of it")
     try:
         options = parse(f"The sweep {sweep.name!r}: {sweep.metric}, {sweep.mode}, best of {sweep.trials} trials.")
         code = execute(sweep, options, script)
     except (GenlabError, ValueError) as error:
         if isinstance(error, ValueError) and not str(error).startswith("--"):
             raise
-        print(f"{sweep.name}: {error}", file=sys.stderr)
+        print(f"{sweep.name}: {escaped(str(error))}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print(f"{sweep.name}: interrupted before anything was trained", file=sys.stderr)
@@ -65,18 +69,23 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
     """
     storage = Storage(options.storage)
     earlier = resumed(sweep, options, storage) if options.resume else None
-    given = {**(earlier.options() if earlier else {}), **options.given()}
+    given = options.given()
+    if earlier is None and (named := address.named(options.tracking_uri)):
+        given["tracking_uri"] = named
+    given = {**(earlier.options() if earlier else {}), **given}
     plan = planning.make(sweep, given, script)
     if earlier is not None:
         _check_same(earlier, plan, options.accept_code)
     storage.check_writable()
+    recorded = earlier.options().get("tracking_uri") if earlier else given.get("tracking_uri")
+    tracking_uri = address.chosen(storage, options.tracking_uri, str(recorded) if recorded else None)
     tried = _try_elsewhere(plan, storage, options.dry_run)
     try:
         if options.debug:
             from genlab.sweep.debug import debug
 
             return debug(plan, storage, tried)
-        return _on_ray(plan, options, storage, earlier, tried, script)
+        return _on_ray(plan, options, storage, tracking_uri, earlier, tried, script)
     finally:
         if tried is not None:
             tried.stop()
@@ -108,6 +117,7 @@ def _on_ray(
     plan: Plan,
     options: Options,
     storage: Storage,
+    tracking_uri: str,
     earlier: Records | None,
     tried: Elsewhere | None,
     script: str | None,
@@ -125,11 +135,11 @@ def _on_ray(
         if options.dry_run:
             describe(plan, storage, space, found)
             return 0
-        records = earlier or Records.create(storage, plan.sweep.name, _manifest(plan, script))
+        records = earlier or Records.create(storage, manifest(plan, script))
         heartbeat = Heartbeat(records.storage)
         refused = True
         try:
-            news: dict[str, Any] = {}
+            news: dict[str, Any] | None = None
             if earlier is not None:  # another driver may have been at work until just now
                 records = Records.open(storage, earlier.name)
                 news = _check_same(records, plan, options.accept_code)
@@ -137,14 +147,14 @@ def _on_ray(
                     news["options"] = new_options
                 if options.retry_failed:
                     news["retry"] = [trial.name for trial in records.trials.values() if trial.ends == "failed"]
-            code = _run(plan, records, storage, space, script, news, heartbeat)
+            code = _run(plan, records, storage, tracking_uri, space, script, news, heartbeat)
             refused = False
             return code
         finally:
             with contextlib.suppress(GenlabError):
                 heartbeat.stop()
                 if refused and earlier is None and records.data() is None:
-                    records.storage.clear()  # or --resume would take it for the latest
+                    storage.clear(records.name)  # or --resume would take it for the latest
     finally:
         if own_ray:
             _leave_ray()
@@ -158,8 +168,7 @@ def resumed(sweep: Sweep, options: Options, storage: Storage) -> Records:
     """
     name = options.resume or LATEST
     if name == LATEST:
-        pattern = re.compile(re.escape(sweep.name) + r"-\d{8}-\d{6}(-\d+)?")
-        own = [one for one in Records.sweeps(storage) if pattern.fullmatch(one)]
+        own = _of_name(sweep, storage)
         if not own:
             raise GenlabError(
                 f"there is no sweep {sweep.name!r} in {storage.url} to resume: start one without --resume"
@@ -168,17 +177,21 @@ def resumed(sweep: Sweep, options: Options, storage: Storage) -> Records:
     return Records.open(storage, name)
 
 
+def _of_name(sweep: Sweep, storage: Storage) -> list[str]:
+    """The folders of the sweeps of this name, the latest last."""
+    pattern = re.compile(re.escape(sweep.name) + r"-\d{8}-\d{6}(-\d+)?")
+    return [one for one in Records.sweeps(storage) if pattern.fullmatch(one)]
+
+
 def _check_same(records: Records, plan: Plan, accept_code: bool) -> dict[str, Any]:
     """What the sweep's trials follow from is what it was, but for code that is accepted: digests of that, if any.
 
     Raises:
         GenlabError: naming what differs.
     """
-    before, now = {**records.manifest["identity"]}, planning.as_json(plan.identity())
-    code = before.pop("code", None)  # none in sweeps of before it was kept
-    for key in before:
-        if before[key] != now.get(key):
-            difference = _difference(before[key], now.get(key))
+    before, now = records.manifest.identity, plan.identity()
+    for key in (name for name in Identity.__struct_fields__ if name != "code"):
+        if difference := _difference(getattr(before, key), getattr(now, key)):
             raise GenlabError(
                 f"{records.name} cannot be resumed with another {key}: {difference}. What a trial's result follows "
                 "from stays the same; start a new sweep instead."
@@ -186,52 +199,62 @@ def _check_same(records: Records, plan: Plan, accept_code: bool) -> dict[str, An
     known = sum(not trial.confirms for trial in records.trials.values())
     if plan.trials < known:
         raise GenlabError(f"{records.name} has {known} trials already: --trials {plan.trials} would take some away")
-    different = changed(records.code(), now["code"]) if code is not None else []
+    different = changed(records.code(), now.code)
     if different and not accept_code:
         raise GenlabError(
             f"the code of {', '.join(different)} is not that with which {records.name} trained: its trials would not "
             "compare. Start a new sweep, or go on with the new code by --resume --accept-code: the records will say so"
         )
-    return {"code": now["code"], "changed": different} if different else {}
+    return {"code": now.code, "changed": different} if different else {}
+
+
+def _difference(before: Any, now: Any) -> str:
+    """What was before and is now, of fields by name those that differ; empty where nothing does. A folder of images may
+    lie elsewhere now: whether the images are the same is seen when they are read."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [name for name in {**before, **now} if _what(before.get(name)) != _what(now.get(name))]
+        return ", ".join(f"{name} was {before.get(name)}, now it is {now.get(name)}" for name in names)
+    return "" if before == now else f"it began with {before}, now it is {now}"
+
+
+def _what(setting: Any) -> Any:
+    return without_place(setting) if isinstance(setting, str) else setting
 
 
 def _kept(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as the records keep them: without the password that a tracking server's address may hold."""
     kept = planning.as_json(dict(options))
-    return kept | ({"tracking_uri": shown(kept["tracking_uri"])} if kept.get("tracking_uri") else {})
+    return kept | ({"tracking_uri": address.shown(kept["tracking_uri"])} if kept.get("tracking_uri") else {})
 
 
-def _difference(before: Any, now: Any) -> str:
-    """What was before and is now; of fields by name those that differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        return ", ".join(f"{name} was {before.get(name)}, now it is {now.get(name)}" for name in names)
-    return f"it began with {before}, now it is {now}"
-
-
-def _manifest(plan: Plan, script: str | None) -> dict[str, Any]:
-    identity = planning.as_json(plan.identity())
-    return {
-        "sweep": plan.sweep.name,
-        "task": plan.sweep.task if plan.task is None else plan.task.__name__,
-        "metric": plan.sweep.metric,
-        "mode": plan.sweep.mode,
-        "epochs": plan.epochs,
-        "images": plan.sweep.images,
-        "script": os.path.basename(script) if script else None,
-        "options": _kept(plan.options),
-        "identity": identity,
-        "environment": environment(script) | {"seed": str(identity["settings"]["seed"])},
-    }
+def manifest(plan: Plan, script: str | None) -> Manifest:
+    """What a plan asks for, and on what it runs. `Records.create` gives it its name and time."""
+    identity = plan.identity()
+    return Manifest(
+        format=FORMAT,
+        name="",
+        created=0.0,
+        sweep=plan.sweep.name,
+        task=str(plan.sweep.task) if plan.task is None else plan.task.__name__,
+        metric=plan.sweep.metric,
+        mode=plan.sweep.mode,  # type: ignore[arg-type]
+        epochs=plan.epochs,
+        images=plan.sweep.images,
+        script=os.path.basename(script) if script else None,
+        options=_kept(plan.options),
+        identity=identity,
+        environment=environment(script) | {"seed": str(identity.settings["seed"])},
+    )
 
 
 def _run(
     plan: Plan,
     records: Records,
     storage: Storage,
+    tracking_uri: str,
     space: Any,
     script: str | None,
-    news: dict[str, Any],
+    news: dict[str, Any] | None,
     heartbeat: Heartbeat,
 ) -> int:
     from genlab.sweep.driver import Driver, Stop
@@ -240,19 +263,20 @@ def _run(
     from genlab.sweep.view import View
     from genlab.tracking.drain import Drain
 
-    tracking_uri = plan.options.get("tracking_uri") or default_tracking_uri(storage)
     drain = Drain(records, tracking_uri)
     view = View(plan, records)
     run = Run(plan, records, storage, drain, view)
     heartbeat.lost = run.stop
     how = f"{space.lanes} lanes of {plan.workers} x {planning.describe_resources(space.resources)}"
     epochs = plan.epochs_in_words()
+    if news is not None:
+        view.say(_going_on(plan, records, storage))
     view.say(f"{records.name}: {plan.trials} trials of {epochs} epochs on {how}, records in {records.storage.url}")
     stopped: str | None = None
-    with _signals(run):
+    with _signals(run), view.logs():
         with view:
             try:
-                Driver(run).execute(space, plan.options.get("data_root"), news)
+                Driver(run).execute(space, plan.options.get("data_root"), news or {})
             except Stop as stop:
                 stopped = str(stop)
             except GenlabError:
@@ -264,6 +288,13 @@ def _run(
         if "GPU" not in space.resources:  # on a CPU the last bits follow from the number of threads
             plan = dataclasses.replace(plan, options={**plan.options, "cpus_per_worker": space.resources["CPU"]})
         return summarize(plan, records, storage, drain, view, stopped, tracking_uri, _called(script))
+
+
+def _going_on(plan: Plan, records: Records, storage: Storage) -> str:
+    """Which sweep is resumed, and of how many that it may be mistaken for."""
+    others = len(_of_name(plan.sweep, storage)) - 1
+    more = f"; {others} more of this name are in {storage.url}: --resume NAME takes another" if others > 0 else ""
+    return f"resuming {records.name}, {len(records.trials)} trials so far{more}"
 
 
 @contextlib.contextmanager

@@ -21,8 +21,9 @@ from rich.progress import Progress
 from genlab.errors import GenlabError, told
 from genlab.grids import grid
 from genlab.lanes.loading import Elsewhere
+from genlab.screen import Screen
 from genlab.sweep.plan import Plan
-from genlab.sweep.view import new_console, show
+from genlab.sweep.view import show
 from genlab.tracking.storage import Storage
 
 REFRESH = 0.1  # seconds between two looks of the bar
@@ -37,14 +38,14 @@ def debug(plan: Plan, storage: Storage, elsewhere: Elsewhere | None) -> int:
     Args:
         elsewhere: a process that loads the task as a lane will; what it finds is told after the first epoch.
     """
-    console, problem = new_console(), None
-    folder = storage.below(f"debug/{plan.sweep.name}")
-    folder.clear()
+    console, problem = Screen(), None
+    folder = f"debug/{plan.sweep.name}"
+    storage.clear(folder)
     try:
         with _logged(console):
             trial = _begin(plan, storage)
             while trial.epoch < trial.config.epochs:
-                _advance(trial, plan.sweep.metric, console, folder)
+                _advance(trial, plan.sweep.metric, console, storage, folder)
                 if elsewhere is not None:
                     try:
                         elsewhere.answer()
@@ -92,8 +93,8 @@ def _begin(plan: Plan, storage: Storage) -> Any:
     return Trial(kind, config, context, replicas=plan.seeds, script=plan.script)
 
 
-def _advance(trial: Any, metric: str, console: Console, folder: Storage) -> None:
-    """One epoch: a bar while it trains, then its metrics on a line and its images as files.
+def _advance(trial: Any, metric: str, console: Console, storage: Storage, folder: str) -> None:
+    """One epoch: a bar while it trains, then its metrics on a line and its images as files in `folder`.
 
     Raises:
         GenlabError: the sweep's metric is not reported.
@@ -121,9 +122,9 @@ def _advance(trial: Any, metric: str, console: Console, folder: Storage) -> None
     for key, images in report.replicas[0].images.items():
         picture = io.BytesIO()
         Image.fromarray(grid(images)).save(picture, "PNG")
-        name = f"epoch_{epoch:04d}_{key.replace('/', '_')}.png"
-        folder.write(name, picture.getvalue())
-        console.print(f"  {key}: {folder.where(name)}", soft_wrap=True)
+        path = f"{folder}/epoch_{epoch:04d}_{key.replace('/', '_')}.png"
+        storage.write(path, picture.getvalue())
+        console.print(f"  {key}: {storage.where(path)}", soft_wrap=True)
 
 
 @contextlib.contextmanager

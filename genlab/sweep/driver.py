@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RaySystemError
 
+from genlab.data import without_place
 from genlab.errors import GenlabError, StorageError
 from genlab.lanes.calls import ask, call
 from genlab.lanes.client import packed
@@ -25,6 +26,9 @@ from genlab.tracking.records import CONFIRMS, TrialRecord, rank
 
 SWEPT = 30.0  # seconds that the deletion of states may take at the end; a resume looks for what is left
 DATA = ("GENLAB_DATA", "GENLAB_CACHE")  # folders that lanes use as the driver does
+
+
+WHERE = "--data-root FOLDER, --dataset image_folder:FOLDER"  # how it is said where data lie
 
 
 class Stop(Exception):
@@ -122,6 +126,8 @@ class Driver:
                 return
             if kind in ("error", "lost"):
                 self.refused = f"what the trials need could not be prepared: {value}"
+                if run.records.data() is not None:
+                    self.refused += f"\nIf the data have been moved, say where they lie now: {WHERE}"
             run.stop(self.refused or str(value))
         except GenlabError as error:
             self.refused = str(error)
@@ -139,11 +145,11 @@ class Driver:
         known, data = self.run.records.data(), prepared["data"]
         if known is None:
             self.run.append("data", description=data, prepared=prepared["metrics"])
-        elif known != data:
-            changed = [name for name in {*known, *data} if known.get(name) != data.get(name)]
+        elif changed := [name for name in {*known, *data} if _what(known.get(name)) != _what(data.get(name))]:
             raise GenlabError(
                 f"the data are not those that the sweep began with ({', '.join(sorted(changed))}): "
-                f"{known} then, {data} now. Resume with the same --data-root, or start a new sweep."
+                f"{known} then, {data} now. Resume with the data of then, wherever they lie now ({WHERE}), or start a "
+                "new sweep"
             )
 
     def _watch(self) -> None:
@@ -217,7 +223,7 @@ class Driver:
         for trial in completed[: plan.confirm]:
             name = f"{CONFIRMS}{trial.name}"
             if name not in run.records.trials:
-                config = {**trial.config, "seed": trial.config["seed"] + plan.seeds}
+                config = {**trial.config, "seed": int(str(trial.config["seed"])) + plan.seeds}
                 run.append(
                     "trial",
                     trial=name,
@@ -226,3 +232,11 @@ class Driver:
                     distributions=dict(trial.distributions),
                 )
         self._fit(search=False)
+
+
+def _what(descriptions: Any) -> Any:
+    """What the data sets of a stream are, but for where they lie."""
+    if not isinstance(descriptions, list):
+        return descriptions
+    described = [one if isinstance(one, dict) else {"": one} for one in descriptions]
+    return [{**one, "name": without_place(str(one.get("name", "")))} for one in described]

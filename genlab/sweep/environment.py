@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 
-from genlab.tracking.server import shown
+from genlab.tracking.address import shown
 
 PACKAGES = ("genlab", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 

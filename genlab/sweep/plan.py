@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from genlab.data.names import without_place
 from genlab.errors import GenlabError, nearest
 from genlab.sweep import refusals
 from genlab.sweep.needs import samples, to_prepare
@@ -21,6 +22,9 @@ from genlab.sweep.source import digests
 from genlab.sweep.sweep import Sweep, choice, in_words
 from genlab.tasks import Config, Task, build
 from genlab.tasks.fields import as_dict, as_text, check_value, parse_value
+from genlab.tracking.events import Distribution
+from genlab.tracking.manifest import Asha, Identity
+from genlab.tracking.schema import checked
 
 Settings = dict[str, Any]
 SAME_IN_A_SEARCH = ("epochs", "seed")  # ASHA compares trials at equal epochs; seeds are for --seeds
@@ -84,21 +88,31 @@ class Plan:
         """The full config of trial 0: the default setting."""
         return self.config(self.default if self.grid is None else self.grid[0])
 
-    def identity(self) -> Settings:
-        """What may not change when the sweep is resumed, since a trial's result follows from it; JSON."""
+    def places(self, settings: Mapping[str, Any]) -> Settings:
+        """The folders of images that all trials have in common, by field, as this start names them: they may have been
+        moved since the sweep began. Those in `settings` are the trial's own."""
+        common = as_dict(build(self.kind, self.base))
         return {
-            "task": self.kind.__name__,
-            "metric": self.sweep.metric,
-            "mode": self.sweep.mode,
-            "settings": as_dict(build(self.kind, self.base)),
-            "space": {n: json.loads(optuna.distributions.distribution_to_json(d)) for n, d in self.space.items()},
-            "conditions": json.loads(json.dumps(self.sweep.conditions)),
-            "grid": self.grid,
-            "workers": self.workers,
-            "seeds": self.seeds,
-            "asha": {"grace_epochs": self.sweep.grace_epochs, "reduction_factor": self.sweep.reduction_factor},
-            "code": digests(self.task),
+            name: value
+            for name, value in common.items()
+            if isinstance(value, str) and without_place(value) == "image_folder" and name not in settings
         }
+
+    def identity(self) -> Identity:
+        """What may not change when the sweep is resumed, since a trial's result follows from it."""
+        return Identity(
+            task=self.kind.__name__,
+            metric=self.sweep.metric,
+            mode=self.sweep.mode,  # type: ignore[arg-type]
+            settings=as_json(as_dict(build(self.kind, self.base))),
+            space={name: distribution_record(distribution) for name, distribution in self.space.items()},
+            conditions=as_json(self.sweep.conditions),
+            grid=as_json(self.grid),
+            workers=self.workers,
+            seeds=self.seeds,
+            asha=Asha(grace_epochs=self.sweep.grace_epochs, reduction_factor=self.sweep.reduction_factor),
+            code=digests(self.task),
+        )
 
 
 def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
@@ -293,6 +307,11 @@ def _grid(
 def _plain(value: Any) -> Any:
     """A tuple as it is written; everything else as it is."""
     return as_text(value) if isinstance(value, tuple) else value
+
+
+def distribution_record(distribution: BaseDistribution) -> Distribution:
+    """A distribution as the records keep it."""
+    return checked(json.loads(optuna.distributions.distribution_to_json(distribution)), Distribution)
 
 
 def as_json(value: Any) -> Any:

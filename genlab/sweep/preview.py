@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
+from genlab.screen import Screen
 from genlab.sweep.plan import Plan, as_json, describe_resources
 from genlab.sweep.sweep import in_words
-from genlab.sweep.view import new_console, show
+from genlab.sweep.view import show
 from genlab.tasks.fields import as_dict
 from genlab.tracking.storage import Storage
 
@@ -21,7 +22,7 @@ def describe(plan: Plan, storage: Storage, space: Any, found: Mapping[str, Any])
         space: lanes and the resources of a worker.
         found: what one step of trial 0 gave: `metrics`, and whether it `diverged`.
     """
-    console = new_console()
+    console = Screen()
     console.print(f"{plan.sweep.name}: {plan.trials} trials of at most {plan.epochs_in_words()} epochs")
     table = Table()
     for column in ("field", "default setting", "searched over"):

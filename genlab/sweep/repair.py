@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from genlab.errors import last_line
+from genlab.errors import CorruptFile, last_line
 from genlab.lanes.calls import ask, call
 from genlab.sweep.run import Run
 from genlab.tracking.records import EpochRecord, TrialRecord
+from genlab.tracking.storage import FileName
+
+# what a rank that was cut off may leave: its own kinds of files, and those under the names that they are written by
+LEFT = re.compile(r"epoch_\d+-\w+\.(report|state)\.safetensors(\.\w+\.tmp)?")
 
 
 def repair(run: Run) -> None:
@@ -32,7 +38,8 @@ def repair(run: Run) -> None:
                 run.stop(f"epoch {epoch.epoch} of trial {record.name} could not be repaired: {why}")
                 return
             value = answer["value"]
-            run.append("repair", trial=record.name, epoch=epoch.epoch, report=value["report"], state=value["state"])
+            report, state = (None if file is None else FileName(*file) for file in (value["report"], value["state"]))
+            run.append("repair", trial=record.name, epoch=epoch.epoch, report=report, state=state)
             run.spare_states(record)
             if not left[record.name]:
                 del left[record.name]
@@ -40,18 +47,26 @@ def repair(run: Run) -> None:
 
 
 def _inspect(run: Run) -> Iterator[tuple[TrialRecord, EpochRecord]]:
-    """The epochs whose files are missing or of another length. What nobody names is deleted by the way."""
+    """The epochs whose files are missing or of another length. What a cut-off attempt left is deleted by the way."""
     folder = run.records.storage
     for name in folder.names("trials"):
-        record, sizes = run.records.trials.get(name), folder.sizes(f"trials/{name}")
-        epochs = record.epochs.values() if record else ()
+        record = run.records.trials.get(name)
         if record is not None:
             run.spare_states(record)
+        epochs = record.epochs.values() if record else ()
         named = {file.path.rpartition("/")[2] for e in epochs for file in (e.report, e.state) if file is not None}
-        for orphan in sizes.keys() - named:
-            run.doomed.put(f"trials/{name}/{orphan}")
+        try:
+            there = folder.sizes(f"trials/{name}")
+        except CorruptFile as error:  # a link: what it leads to is not ours
+            run.view.say(f"{error}; it is left as it is")
+            continue
+        for orphan in there.keys() - named:
+            if LEFT.fullmatch(orphan):
+                run.doomed.put(f"trials/{name}/{orphan}")
     for record in run.records.trials.values():
-        sizes = folder.sizes(f"trials/{record.name}") if record.epochs else {}
+        sizes: Mapping[str, int] = {}
+        with contextlib.suppress(CorruptFile):
+            sizes = folder.sizes(f"trials/{record.name}") if record.epochs else {}
         for epoch in record.epochs.values():
             files = [file for file in (epoch.report, epoch.state) if file is not None]
             if any(sizes.get(file.path.rpartition("/")[2]) != file.bytes for file in files):

@@ -12,8 +12,9 @@ from genlab.errors import place
 from genlab.sweep.plan import Plan
 from genlab.sweep.view import View
 from genlab.tracking.drain import Drain
+from genlab.tracking.events import DataSeen, TrialBegan, TrialFailed
 from genlab.tracking.records import Records, TrialRecord
-from genlab.tracking.storage import Storage
+from genlab.tracking.storage import FileName, Storage
 
 ALIKE = 3  # trials that fail in the same place before any has trained an epoch, and the others would fail there, too
 CONFIRM_SEEDS = 3  # at least so many, since one seed confirms nothing
@@ -67,8 +68,8 @@ class Run:
                 "epoch",
                 trial=name,
                 epoch=result["epoch"],
-                report=value["report"],
-                state=value["state"],
+                report=FileName(*value["report"]),
+                state=None if value["state"] is None else FileName(*value["state"]),
                 objective=None if diverged else result["objective"],
                 ends=ends,
             )
@@ -81,7 +82,7 @@ class Run:
         """A mistake in the task fails all trials in the same place: the first ones are enough."""
         if any(trial.epochs for trial in self.records.trials.values()):
             return
-        where = [place(event["traceback"]) for event in self.records.events if event["event"] == "error"]
+        where = [place(event.traceback) for event in self.records.events if isinstance(event, TrialFailed)]
         alike = list(itertools.takewhile(lambda one: one == where[-1], reversed(where)))
         if len(alike) >= min(ALIKE, self.plan.trials):
             self.stop(
@@ -122,7 +123,7 @@ class Run:
                 return
             committed = self.records.committed
             # the first events, of data and trials, are sent with the next one: MLflow's start would delay the lanes'
-            if any(event["event"] not in ("data", "trial") for event in self.records.events[told:committed]):
+            if not all(isinstance(event, DataSeen | TrialBegan) for event in self.records.events[told:committed]):
                 self.drain.notify(committed)
                 told = committed
             self._give_up_states()
@@ -144,7 +145,7 @@ class Run:
         last = record.last
         return {
             "trial": record.name,
-            "config": dict(record.config),
+            "config": {**record.config, **self.plan.places(record.settings)},
             "replicas": max(self.plan.seeds, CONFIRM_SEEDS) if record.confirms else self.plan.seeds,
             "state": list(last.state) if last and last.state else None,
             "at": last.epoch if last else 0,

@@ -16,11 +16,13 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search import Searcher
 
 from genlab.lanes.client import OBJECTIVE
-from genlab.sweep.plan import Plan
+from genlab.sweep.plan import Plan, distribution_record
 from genlab.sweep.proposals import STARTUP, propose, startup
 from genlab.sweep.space import Space
 from genlab.tasks.fields import as_dict, check_value
+from genlab.tracking.events import Distribution, EpochDone, TrialBegan
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
+from genlab.tracking.schema import as_json
 
 MODELLED = 50  # trials until Optuna's TPE takes over: few are better told by a Gaussian process
 WINDOW = 100  # TPE sees that many of the newest trials, up to twice as many, so that a proposal's cost is bounded,
@@ -76,20 +78,21 @@ def _frozen(trial: TrialRecord) -> optuna.trial.FrozenTrial:
 
 def _distributions(trial: TrialRecord) -> dict[str, BaseDistribution]:
     return {
-        name: optuna.distributions.json_to_distribution(json.dumps(kept)) for name, kept in trial.distributions.items()
+        name: optuna.distributions.json_to_distribution(json.dumps(as_json(kept)))
+        for name, kept in trial.distributions.items()
     }
 
 
-def suggest(trial: optuna.Trial, plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of one more trial, and the distributions they come from (JSON)."""
+def suggest(trial: optuna.Trial, plan: Plan) -> tuple[dict[str, Any], dict[str, Distribution]]:
+    """Settings of one more trial, and the distributions they come from."""
     defaults = as_dict(plan.config({}))
     settings: dict[str, Any] = {}
-    used: dict[str, Any] = {}
+    used: dict[str, Distribution] = {}
     for name in plan.space:
         if not _applies(plan, name, {**defaults, **settings}):
             continue
         settings[name] = _value(trial, name, plan.space[name])
-        used[name] = json.loads(optuna.distributions.distribution_to_json(plan.space[name]))
+        used[name] = distribution_record(plan.space[name])
     return settings, used
 
 
@@ -290,15 +293,14 @@ class Asha(AsyncHyperBandScheduler):
     def feed(self, records: Records) -> None:
         """Take in what the events tell, in their order."""
         for event in records.events:
-            name = event.get("trial", "")
-            if name.startswith(CONFIRMS):
+            if not isinstance(event, TrialBegan | EpochDone) or event.trial.startswith(CONFIRMS):
                 continue
-            if event["event"] == "trial":
-                self._trial_info[name] = self._brackets[0]
-            elif event["event"] == "epoch" and event["objective"] is not None:
-                result = {"epoch": event["epoch"], OBJECTIVE: event["objective"]}
-                take = super().on_trial_complete if event["ends"] else super().on_trial_result
-                take(None, _Named(name), result)  # type: ignore[arg-type]
+            if isinstance(event, TrialBegan):
+                self._trial_info[event.trial] = self._brackets[0]
+            elif event.objective is not None:
+                result = {"epoch": event.epoch, OBJECTIVE: event.objective}
+                take = super().on_trial_complete if event.ends else super().on_trial_result
+                take(None, _Named(event.trial), result)  # type: ignore[arg-type]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self._trial_info[trial.config["trial"]] = self._brackets[0]

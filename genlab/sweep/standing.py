@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
-from genlab.tracking.records import Event, Records, TrialRecord, standing
+from genlab.tracking.events import AnyEvent, EpochDone, Started, TrialBegan, TrialFailed
+from genlab.tracking.records import Records, TrialRecord, standing
 
 
 class Standing:
@@ -38,24 +39,27 @@ class Standing:
                 self._begin()
             for event in islice(self.records.events, self.seen, None):
                 self.seen += 1
-                self._take(event, event["event"])
+                self._take(event)
         return self
 
-    def _take(self, event: Event, kind: str) -> None:
+    def _take(self, event: AnyEvent) -> None:
         trials = self.records.trials
-        if kind == "trial":
-            record = trials[event["trial"]]
-            self._order[record.name], self._lengths[record.name] = len(self._order), 0
-            self.running[record.name] = record
-            self.searched += not record.confirms
-        elif kind == "epoch":
-            self.epochs += 1
-            self._lengths[event["trial"]] += 1
-        elif kind == "start":
-            for name in event.get("retry", ()):
-                self._end(trials[name], -1)
-        if kind == "error" or (kind == "epoch" and event["ends"]):
-            self._end(trials[event["trial"]], 1)
+        match event:
+            case TrialBegan():
+                record = trials[event.trial]
+                self._order[record.name], self._lengths[record.name] = len(self._order), 0
+                self.running[record.name] = record
+                self.searched += not record.confirms
+            case EpochDone():
+                self.epochs += 1
+                self._lengths[event.trial] += 1
+                if event.ends:
+                    self._end(trials[event.trial], 1)
+            case TrialFailed():
+                self._end(trials[event.trial], 1)
+            case Started():
+                for name in event.retry:
+                    self._end(trials[name], -1)
 
     def _end(self, record: TrialRecord, sign: int) -> None:
         """A trial ended; with a sign of -1 it is tried again."""

@@ -8,20 +8,21 @@ import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from genlab.errors import GenlabError
+from genlab.errors import GenlabError, StorageError
 from genlab.report.contact_sheet import contact_sheet
 from genlab.report.curves import curves
 from genlab.sweep.closing import ahead_line, best_lines, failed_lines
 from genlab.sweep.environment import calling
 from genlab.sweep.plan import Plan
 from genlab.sweep.view import View, show
+from genlab.tracking.address import is_http, shown
 from genlab.tracking.drain import GRACE, Drain
 from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.events import Ahead, Confirmed, Summary, SweepEnded
 from genlab.tracking.outcome import Outcome, outcome
 from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES, Records, TrialRecord
-from genlab.tracking.server import is_http, shown
 from genlab.tracking.storage import Storage
 
 if TYPE_CHECKING:
@@ -47,12 +48,16 @@ def summarize(
     pictures = {"contact sheet": sheet, "curves": figure}
     again = f"{script} --storage {shlex.quote(storage.url)}"
     summary = _summary(plan, records, found, again)
-    if stopped is None:
-        with contextlib.suppress(GenlabError):
-            drain.notify(records.append("end", summary=summary)["n"])
+    if stopped is None and not _has_said(records, summary):
+        try:
+            drain.notify(records.append("end", summary=summary).n)
+        except StorageError as error:
+            stopped = str(error)
     view.say("")
     _tell(plan, records, view, found, summary, pictures)
     left = _send_the_rest(drain, view)
+    for note in drain.notes:
+        view.say(note)
     if left:
         why = f" ({drain.problem})" if drain.problem else ""
         view.say(
@@ -89,47 +94,46 @@ def _send_the_rest(drain: Drain, view: View) -> int:
         saying.cancel()
 
 
-def _summary(plan: Plan, records: Records, found: Outcome, again: str) -> dict[str, Any]:
-    summary: dict[str, Any] = {
-        "metric": plan.sweep.metric,
-        "mode": plan.sweep.mode,
-        "trials": len(found.searched),
-        "ends": dict(sorted(Counter(trial.ends or "cut" for trial in found.searched).items())),
-        "best": None,
-        "objective": None,
-        "gain": found.gain,
-        "command": "",
-        "checkpoint": "",
-        "ahead": None,
-        "confirmed": [
-            {"trial": trial.name, "objective": trial.objective, "test": _test_metric(plan, records, trial)}
+def _has_said(records: Records, summary: Summary) -> bool:
+    """Whether the sweep has ended with just this before, and nothing has happened since."""
+    last = records.events[-1] if records.events else None
+    return isinstance(last, SweepEnded) and last.summary == summary
+
+
+def _summary(plan: Plan, records: Records, found: Outcome, again: str) -> Summary:
+    best, ahead = found.best, found.ahead()
+    state = best.last.state if best is not None and best.last is not None else None
+    return Summary(
+        metric=plan.sweep.metric,
+        mode=plan.sweep.mode,  # type: ignore[arg-type]
+        trials=len(found.searched),
+        ends=dict(sorted(Counter(trial.ends or "cut" for trial in found.searched).items())),
+        best=best.name if best is not None else None,
+        objective=best.objective if best is not None else None,
+        gain=found.gain,
+        command=f"{again} {_options_of(plan, best)}" if best is not None else "",
+        checkpoint=records.storage.where(state.path) if state is not None else "",
+        ahead=_ahead(plan, ahead, again) if ahead is not None else None,
+        confirmed=[
+            Confirmed(trial=trial.name, objective=trial.objective, test=_test_metric(plan, records, trial))
             for trial in found.confirmed
         ],
-    }
-    if found.best is None:
-        return summary
-    summary |= {"best": found.best.name, "objective": found.best.objective}
-    summary["command"] = f"{again} {_options_of(plan, found.best)}"
-    if found.best.last and found.best.last.state:
-        summary["checkpoint"] = records.storage.where(found.best.last.state.path)
-    if found.default is not None:
-        summary["default_objective"] = found.default.objective
-    if (ahead := found.ahead()) is not None and ahead.last is not None:
-        summary["ahead"] = {"trial": ahead.name, "epoch": ahead.last.epoch, "objective": ahead.objective}
-        summary["ahead"]["command"] = f"{again} {_options_of(plan, ahead)}"
-    return summary
+        default_objective=found.default.objective if best is not None and found.default is not None else None,
+    )
+
+
+def _ahead(plan: Plan, trial: TrialRecord, again: str) -> Ahead:
+    assert trial.last is not None
+    command = f"{again} {_options_of(plan, trial)}"
+    return Ahead(trial=trial.name, epoch=trial.last.epoch, objective=trial.objective, command=command)
 
 
 def _test_metric(plan: Plan, records: Records, trial: TrialRecord) -> float | None:
     """The sweep's metric on the test data, which only a confirming trial reads."""
     with contextlib.suppress(GenlabError):
         if trial.last is not None:
-            name = trial.last.report
-            return (
-                EpochReport.decode(records.storage.read_named(name), name.path)
-                .metrics()
-                .get(f"test/{plan.sweep.metric}")
-            )
+            report = EpochReport.read(records.storage, trial.last.report)
+            return report.metrics().get(f"test/{plan.sweep.metric}")
     return None
 
 
@@ -164,22 +168,20 @@ def _options_of(plan: Plan, trial: TrialRecord) -> str:
     return " ".join([*words, "--trials 1", *(["--set", *map(shlex.quote, fixed)] if fixed else [])])
 
 
-def _tell(
-    plan: Plan, records: Records, view: View, found: Outcome, summary: dict[str, Any], pictures: dict[str, str]
-) -> None:
+def _tell(plan: Plan, records: Records, view: View, found: Outcome, summary: Summary, pictures: dict[str, str]) -> None:
     metric = plan.sweep.metric
-    ends = ", ".join(f"{count} {kind}" for kind, count in summary["ends"].items())
+    ends = ", ".join(f"{count} {kind}" for kind, count in summary.ends.items())
     lines = [f"{records.name}: {len(found.searched)} trials ({ends})"]
     lines += failed_lines(records.trials.values(), records.storage.url)
     lines += best_lines(found, metric)
-    for trial in summary["confirmed"]:
-        name, test = trial["trial"].removeprefix(CONFIRMS), trial["test"]
-        on_test = "" if test is None else f", on the test data {show(test)}"
-        lines.append(f"on fresh seeds: trial {name}, {metric} {show(trial['objective'])}{on_test}")
+    for trial in summary.confirmed:
+        on_test = "" if trial.test is None else f", on the test data {show(trial.test)}"
+        name = trial.trial.removeprefix(CONFIRMS)
+        lines.append(f"on fresh seeds: trial {name}, {metric} {show(trial.objective)}{on_test}")
     if found.best is not None:
-        lines += [f"train it again: {summary['command']}", f"checkpoint: {summary['checkpoint']}"]
-        if (ahead := ahead_line(found, metric)) is not None:
-            lines += [ahead, f"train it to its end: {summary['ahead']['command']}"]
+        lines += [f"train it again: {summary.command}", f"checkpoint: {summary.checkpoint}"]
+        if summary.ahead is not None and (ahead := ahead_line(found, metric)) is not None:
+            lines += [ahead, f"train it to its end: {summary.ahead.command}"]
         lines += [f"{kind}: {where}" for kind, where in pictures.items()]
     for line in lines:
         view.say(line)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from genlab.errors import last_line
+from genlab.screen import Screen
 from genlab.sweep.plan import Plan
 from genlab.sweep.standing import Standing
 from genlab.tracking.records import Records, TrialRecord
 
 ROWS = 15
-
-
-def new_console() -> Console:
-    """A terminal, or what is in its place, that shows each text as it is: [a] and :100: may stand in a setting."""
-    return Console(highlight=False, markup=False, emoji=False)
 
 
 class LogToView(logging.Handler):
@@ -41,21 +37,28 @@ class View:
     def __init__(self, plan: Plan, records: Records) -> None:
         self.plan, self.records = plan, records
         self.standing = Standing(records, plan.sweep.mode)
-        self.console = new_console()
+        self.console = Screen()
         self.first: tuple[float, int] | None = None  # when the first epoch came, and how many there were then
         self.live: Live | None = None
         self.lanes = ""  # how many are up of how many
-        self.log = LogToView(self)
+
+    @contextlib.contextmanager
+    def logs(self) -> Iterator[None]:
+        """Meanwhile what genlab logs in this process is shown."""
+        logger, handler = logging.getLogger("genlab"), LogToView(self)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
 
     def __enter__(self) -> View:
-        logging.getLogger("genlab").addHandler(self.log)
         if self.console.is_terminal:
             self.live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2, transient=True)
             self.live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        logging.getLogger("genlab").removeHandler(self.log)
         if self.live is not None:
             self.live.stop()
             self.live = None

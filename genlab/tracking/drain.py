@@ -1,38 +1,68 @@
 """The drain: a process beside the driver that sends what events name to MLflow, and slows nothing down.
 
 The driver tells it numbers of events, one a line; the drain reads the events themselves from the records. It keeps no
-state: started anew, it passes by what is there already. A driver that is gone without `close` may be followed by
-another one with a drain of its own, so this one then stops at once.
+state: started anew, it passes by what is there already. It ends with its driver, whatever it is doing, since another
+driver, or `genlab replay`, may send the same events as soon as this one is gone. While it sends it holds a claim to the
+pair of sweep and server, so that nobody else sends meanwhile.
 
-    driver → drain   {"folder", "tracking_uri", …}, then `<n>` for each event, at last `close <n>`
-    drain → driver   {"left", "problem", "page"} at the end, nothing before
+    driver → drain   an Order, then `<n>` for each event, at last `close <n>`
+    drain → driver   LastWords at the end, nothing before
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
+
+import msgspec
 
 from genlab.errors import CorruptFile, StorageError
-from genlab.tracking.event_files import Event
-from genlab.tracking.records import Records, event_files, read_manifest
-from genlab.tracking.server import Refused, Unreachable, is_http, quiet_mlflow, shown
-from genlab.tracking.storage import Storage
+from genlab.tracking.address import is_http, shown
+from genlab.tracking.claims import Heartbeat
+from genlab.tracking.event_files import EventFiles
+from genlab.tracking.events import AnyEvent, SweepEnded
+from genlab.tracking.manifest import read_manifest
+from genlab.tracking.records import Records
+from genlab.tracking.schema import Record
+from genlab.tracking.sender import Busy, claim
+from genlab.tracking.server import Refused, Unreachable, quiet_mlflow
+from genlab.tracking.storage import MANIFEST, Storage
 
 PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)  # seconds between tries while a server is unreachable; the last one stays
 GRACE = 120.0  # seconds after `close` in which a backlog may go on being sent, on a machine that has other work, too
 PATIENCE = 8.0  # seconds after `close` without any progress; making a new SQLite database takes longer, and has GRACE
+RELEASE = 2.0  # seconds at the end in which the claim is given back, on a storage that may hang
 RESTART = 5.0  # seconds at least between two starts of a drain that dies
+
+
+class Order(Record, frozen=True):
+    """What a drain is told once: whose events it sends, where to, for whom, and how long it may take at the end."""
+
+    folder: str
+    tracking_uri: str
+    driver: int
+    grace: float
+    patience: float
+
+
+class LastWords(Record, frozen=True):
+    """What a drain says at its end: how many events are left and why, where a browser shows what was sent, and what was
+    done to the server beside sending."""
+
+    left: int
+    problem: str | None
+    page: str | None
+    notes: list[str]
 
 
 class Drain:
@@ -49,6 +79,7 @@ class Drain:
         """
         self.problem: str | None = None  # after `close`: why not all was sent
         self.page: str | None = None  # after `close`: where a browser shows it
+        self.notes: list[str] = []  # after `close`: what was done to the server beside sending
         self._records, self._uri, self._grace, self._patience = records, tracking_uri, grace, patience
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
@@ -75,7 +106,7 @@ class Drain:
             self._tell(f"close {self._newest}")
             outcome = self._last_words() if self._process else None
             if outcome is not None:
-                left, self.problem, self.page = outcome["left"], outcome["problem"], outcome["page"]
+                left, self.problem, self.page, self.notes = outcome.left, outcome.problem, outcome.page, outcome.notes
                 break
         self._release()
         self._process = None
@@ -107,12 +138,17 @@ class Drain:
         )
         assert self._process.stdin is not None
         # not in argv, since a password may be in it
-        order = {"folder": self._records.storage.url, "tracking_uri": self._uri}
-        order |= {"driver": os.getpid(), "grace": self._grace, "patience": self._patience}
-        os.write(self._process.stdin.fileno(), f"{json.dumps(order)}\n".encode())
+        order = Order(
+            folder=self._records.storage.url,
+            tracking_uri=self._uri,
+            driver=os.getpid(),
+            grace=self._grace,
+            patience=self._patience,
+        )
+        os.write(self._process.stdin.fileno(), msgspec.json.encode(order) + b"\n")
         os.set_blocking(self._process.stdin.fileno(), False)
 
-    def _last_words(self) -> dict[str, Any] | None:
+    def _last_words(self) -> LastWords | None:
         """What the drain says at its end; None if it was killed."""
         assert self._process is not None and self._errors is not None
         try:
@@ -121,8 +157,8 @@ class Drain:
             self._process.kill()
             said, _ = self._process.communicate()
         try:
-            return json.loads(said.splitlines()[-1])
-        except (IndexError, ValueError):
+            return msgspec.json.decode(said.splitlines()[-1], type=LastWords)
+        except (IndexError, msgspec.DecodeError):
             self._errors.seek(0)
             told = self._errors.read().decode(errors="replace").strip().splitlines()
             self.problem = f"the drain ended with code {self._process.returncode}: {told[-1] if told else 'no message'}"
@@ -140,12 +176,14 @@ class _Worker:
 
     def __init__(self, lines: Iterable[str], answer: IO[str]) -> None:
         self.lines, self.answer = iter(lines), answer
-        order = json.loads(next(self.lines))
-        self.folder, self.tracking_uri = Storage(order["folder"]), str(order["tracking_uri"])
-        self.driver, self.grace, self.patience = order["driver"], float(order["grace"]), float(order["patience"])
+        order = msgspec.json.decode(next(self.lines), type=Order)
+        self.folder, self.tracking_uri = Storage(order.folder, marker=MANIFEST), order.tracking_uri
+        self.driver, self.grace, self.patience = order.driver, order.grace, order.patience
         self.newest = self.done = self.unsent = 0
         self.problem: str | None = None
         self.page: str | None = None
+        self.notes: list[str] = []
+        self.claim: Heartbeat | None = None  # while it sends
         self.closing: float | None = None  # when `close` came
         self.progress = time.monotonic()
         self.opened = is_http(self.tracking_uri)
@@ -162,28 +200,40 @@ class _Worker:
                     self.closing = time.monotonic()
                 self.news.notify_all()
         if self.closing is None:
-            os._exit(1)  # the driver died
+            self.die()
 
     def watch(self) -> None:
-        """Give up when time is over, even if a request hangs; and when the driver is gone though its pipe is open."""
+        """End with the driver; and give up when time is over, even if a request hangs."""
         while True:
             time.sleep(0.1)
-            now = time.monotonic()
+            if os.getppid() != self.driver:
+                self.die()
             if self.closing is None:
-                if os.getppid() != self.driver:
-                    os._exit(1)
-            elif now > self.closing + self.grace:
+                continue
+            now = time.monotonic()
+            if now > self.closing + self.grace:
                 self.end(f"{shown(self.tracking_uri)} did not take everything within {self.grace:.0f} s")
-            elif self.opened and now > max(self.closing, self.progress) + self.patience:
+            # until it was opened once without a fault, a new database may be being made, which takes longer
+            elif (self.opened or self.problem) and now > max(self.closing, self.progress) + self.patience:
                 self.end(f"{shown(self.tracking_uri)} does not answer")
+
+    def die(self) -> None:
+        """The driver is gone, and nobody listens. What is cut off is sent by whoever comes next."""
+        os._exit(1)
 
     def end(self, otherwise: str | None = None) -> None:
         """Say what is left and stop. Sending again leaves nothing doubled, so this may cut off anything."""
         with self.last:  # never left: the process ends in it
             left = self.newest - self.done + self.unsent
-            outcome = {"left": left, "problem": (self.problem or otherwise) if left else None, "page": self.page}
-            self.answer.write(f"{json.dumps(outcome)}\n")
-            self.answer.flush()
+            problem = (self.problem or otherwise) if left else None
+            words = LastWords(left=left, problem=problem, page=self.page, notes=self.notes)
+            with contextlib.suppress(OSError):  # the driver may be gone
+                self.answer.write(f"{msgspec.json.encode(words).decode()}\n")
+                self.answer.flush()
+            if self.claim is not None:
+                giving = threading.Thread(target=self.claim.stop, daemon=True)
+                giving.start()
+                giving.join(RELEASE)
             os._exit(0)
 
     def send(self) -> None:
@@ -191,13 +241,14 @@ class _Worker:
         quiet_mlflow()
         from genlab.tracking.mlflow_runs import Publisher
 
-        publisher, event, tries = None, {}, 0
-        read: deque[Event] = deque()  # and not yet sent
+        publisher, event, tries = None, None, 0
+        read: deque[AnyEvent] = deque()  # and not yet sent
         while self._wait_for_news():
             try:
                 if publisher is None:
+                    self.claim = self.claim or claim(self.folder, self.tracking_uri)
                     manifest = read_manifest(self.folder)
-                    files = event_files(self.folder, manifest)
+                    files = EventFiles(self.folder)
                     name = self.folder.url.rpartition("/")[2]
                     publisher = Publisher(self.folder, name, manifest, self.tracking_uri)
                 try:
@@ -207,21 +258,21 @@ class _Worker:
                     event = read.popleft()
                 except CorruptFile as error:
                     publisher.unsent["", self.done + 1] = str(error)
-            except (Unreachable, StorageError, FileNotFoundError) as error:
+            except (Unreachable, StorageError, FileNotFoundError, Busy) as error:
                 self.problem = str(error)
                 self._pause(PAUSES[min(tries, len(PAUSES) - 1)])
                 tries += 1
                 continue
             self.done, self.opened, tries, self.progress = self.done + 1, True, 0, time.monotonic()
             self.unsent, self.problem = len(publisher.unsent), next(iter(publisher.unsent.values()), None)
-            self.page = publisher.page
-        if publisher is not None and event.get("event") != "end":
+            self.page, self.notes = publisher.page, publisher.notes
+        if publisher is not None and not isinstance(event, SweepEnded):
             publisher.interrupted(time.time())
 
     def run(self) -> None:
         """Until the driver is gone, all is sent after `close`, or its grace is over."""
-        for thread in (self.listen, self.watch):
-            threading.Thread(target=thread, daemon=True).start()
+        for work in (self.listen, self.watch):
+            threading.Thread(target=self._surely, args=(work,), daemon=True).start()
         try:
             self.send()
         except Exception as error:  # refused for good, or a fault of ours: said at `close`, never tried in a loop
@@ -231,6 +282,14 @@ class _Worker:
             with self.news:
                 self.news.wait_for(lambda: self.closing is not None)
         self.end()
+
+    def _surely(self, work: Callable[[], None]) -> None:
+        """What must not end while the process lives: without it nobody would end this."""
+        try:
+            work()
+        except Exception:
+            traceback.print_exc()
+            self.die()
 
     def _wait_for_news(self) -> bool:
         """False when `close` has come and all is sent."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from msgspec import field as member
 
 from genlab.errors import CorruptFile
+from genlab.grids import can_be_shown
 from genlab.tensorfile import pack, unpack
+from genlab.tracking.schema import Count, Number, Record, Scalar, Time, TrialName, as_json, checked
+from genlab.tracking.storage import FileName, Storage
 
-FORMAT = 2
-KIND = "epoch report"  # in the file's header
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -65,22 +68,22 @@ class EpochReport:
         for i, replica in enumerate(self.replicas):
             arrays |= {f"steps/{i}/{name}": curve.astype(np.float32) for name, curve in replica.steps.items()}
             arrays |= {f"images/{i}/{key}": images for key, images in replica.images.items()}
-        header = {
-            "format": FORMAT,
-            "kind": KIND,
-            "trial": self.trial,
-            "epoch": self.epoch,
-            "time": self.time,
-            "first_step": self.first_step,
-            "seeds": list(self.seeds),
-            "replicas": [  # the file itself does not keep the order of its arrays
-                {"metrics": dict(replica.metrics), "steps": list(replica.steps), "images": list(replica.images)}
-                for replica in self.replicas
+        header = Header(
+            format=FORMAT,
+            kind="epoch report",
+            trial=self.trial,
+            epoch=self.epoch,
+            time=self.time,
+            first_step=self.first_step,
+            seeds=list(self.seeds),
+            replicas=[  # the file itself does not keep the order of its arrays
+                ReplicaHeader(metrics=dict(one.metrics), steps=list(one.steps), images=list(one.images))
+                for one in self.replicas
             ],
-            "diverged": self.diverged,
-            "host": dict(self.host),
-        }
-        return pack(arrays, header)
+            diverged=self.diverged,
+            host=dict(self.host),
+        )
+        return pack(arrays, as_json(header))
 
     @staticmethod
     def decode(data: bytes, name: str) -> EpochReport:
@@ -89,22 +92,72 @@ class EpochReport:
         Raises:
             CorruptFile: cut short, or no report of the format that is known here.
         """
-        arrays, header = unpack(data, name)
-        if header.get("kind") != KIND or header.get("format") != FORMAT:
-            raise CorruptFile(f"{name} is no epoch report of format {FORMAT}")
+        arrays, found = unpack(data, name)
         try:
-            replicas = [
-                ReplicaReport(
-                    own["metrics"],
-                    {step: arrays[f"steps/{i}/{step}"] for step in own["steps"]},
-                    {key: arrays[f"images/{i}/{key}"] for key in own["images"]},
-                )
-                for i, own in enumerate(header["replicas"])
-            ]
-            rest = {key: header[key] for key in ("trial", "epoch", "time", "first_step", "diverged", "host")}
-            return EpochReport(seeds=tuple(header["seeds"]), replicas=tuple(replicas), **rest)
-        except (KeyError, ValueError, TypeError) as error:
-            raise CorruptFile(f"{name} is damaged: {type(error).__name__} {error}") from error
+            header = checked(found, Header)
+            if len(header.seeds) != len(header.replicas) or not header.seeds:
+                raise ValueError(f"it has {len(header.replicas)} replicas of {len(header.seeds)} seeds")
+            replicas = tuple(_replica(arrays, i, own) for i, own in enumerate(header.replicas))
+        except (KeyError, ValueError) as error:
+            raise CorruptFile(f"{name} is damaged, or no epoch report of format {FORMAT}: {error}") from error
+        return EpochReport(
+            trial=header.trial,
+            epoch=header.epoch,
+            time=header.time,
+            first_step=header.first_step,
+            seeds=tuple(header.seeds),
+            replicas=replicas,
+            diverged=header.diverged,
+            host=header.host,
+        )
+
+    @staticmethod
+    def read(folder: Storage, name: FileName) -> EpochReport:
+        """The report that an event names.
+
+        Args:
+            folder: the sweep's own.
+
+        Raises:
+            CorruptFile: it is missing, or not what was written.
+        """
+        return EpochReport.decode(folder.read_named(name), folder.where(name.path))
+
+
+class ReplicaHeader(Record, frozen=True):
+    """What one replica showed: its metrics, and the names of its arrays in their order."""
+
+    metrics: dict[str, float]
+    steps: list[str] = member(default_factory=list)
+    images: list[str] = member(default_factory=list)
+
+
+class Header(Record, frozen=True):
+    """The header of a report's file."""
+
+    format: Literal[3]
+    kind: Literal["epoch report"]
+    trial: TrialName
+    epoch: Number
+    time: Time
+    first_step: Count
+    seeds: list[Count]
+    replicas: list[ReplicaHeader]
+    diverged: bool
+    host: dict[str, Scalar]
+
+
+def _replica(arrays: Mapping[str, np.ndarray], i: int, header: ReplicaHeader) -> ReplicaReport:
+    """Raises KeyError or ValueError where an array is missing, or of a kind that no report has."""
+    steps = {name: arrays[f"steps/{i}/{name}"] for name in header.steps}
+    images = {key: arrays[f"images/{i}/{key}"] for key in header.images}
+    for name, curve in steps.items():
+        if curve.dtype != np.float32 or curve.ndim != 1:
+            raise ValueError(f"its steps {name!r} are {curve.dtype} {list(curve.shape)}")
+    for key, own in images.items():
+        if not can_be_shown(own):
+            raise ValueError(f"its images {key!r} are {own.dtype} {list(own.shape)}")
+    return ReplicaReport(header.metrics, steps, images)
 
 
 def merge(by_replica: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> dict[str, float]:

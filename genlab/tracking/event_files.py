@@ -3,29 +3,29 @@
     events/00000017.json            event 17, and what was committed with it
     events/00000001-00001004.json   events 1 to 1004: their batches in one, so that many events are few files
 
-One event a line, as JSON whose last field, `crc32`, is of the text before it (format 2 had none, and an event a file).
-A file is made once and never changed: of several drivers who commit the same number, one does. The batches that a
-segment stands for are deleted when the next segment is there.
+One event a line, as JSON whose last field, `crc32`, is of the text before it. A file is made once and never changed: of
+several drivers who commit the same number, one does. The batches that a segment stands for are deleted when the next
+segment is there.
 """
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from genlab.errors import CorruptFile
 from genlab.sealed import seal, unseal
-from genlab.tracking.events import problem
+from genlab.tracking.events import AnyEvent
+from genlab.tracking.schema import as_json, checked
 from genlab.tracking.storage import Storage
 
 SEGMENT = 1000  # events of a segment, or a few more
 READERS = 16  # files that are read at once: a store takes its time for each
 TRIES = 3  # to read what was listed, while a driver puts segments in the place of batches
-
-Event = dict[str, Any]
 
 _NAME = re.compile(r"(\d{8,})(?:-(\d{8,}))?\.json")
 
@@ -50,25 +50,23 @@ class Cut(NamedTuple):
 class EventFiles:
     """The event files of one sweep."""
 
-    def __init__(self, folder: Storage, sealed: bool = True) -> None:
-        """
-        Args:
-            folder: the sweep's own.
-            sealed: whether each event must have its `crc32`; those of a sweep of format 2 need none.
-        """
-        self.folder, self.sealed = folder, sealed
+    def __init__(self, folder: Storage) -> None:
+        """`folder` is the sweep's own."""
+        self.folder = folder
         self.last = 0  # the newest event that is known to be written
+        self._newest = ""  # the file that holds it
+        self._faults = folder.faults  # of the storage, up to which all written files were seen to be there
         self._batches: list[int] = []  # first events of the batches after the last segment
         self._spent: list[int] = []  # and of those before
 
-    def read(self) -> tuple[list[Event], Cut | None]:
+    def read(self) -> tuple[list[AnyEvent], Cut | None]:
         """All events in their order; and the end of the last file, if it is damaged.
 
         Raises:
             CorruptFile: events are missing, or other ones are damaged.
         """
         names, contents = self._contents()
-        events: list[Event] = []
+        events: list[AnyEvent] = []
         cut = None
         for name, data in contents.items():
             first = _range(name)[0]
@@ -81,14 +79,20 @@ class EventFiles:
                 if name != [*contents][-1] or _range(name)[1]:  # a host that lost power may have cut its last batch
                     raise damage
                 cut = Cut(f"events/{name}", b"".join(line + b"\n" for line in _split(data)[: len(found)]))
-        ends = [last for first, last in map(_range, contents) if last]
-        batches = [first for first, last in map(_range, names) if not last]
-        self._batches = [first for first in batches if not ends or first > ends[-1]]
-        self._spent = batches[: len(batches) - len(self._batches)]
+        self._note(names)
         self.last = len(events)
         return events, cut
 
-    def read_from(self, number: int) -> list[Event]:
+    def _note(self, names: Sequence[str]) -> None:
+        """Which files there are, of these names of all of them."""
+        held = cover(names)
+        ends = [last for first, last in map(_range, held) if last]
+        batches = sorted(first for first, last in map(_range, names) if not last)
+        self._batches = [first for first in batches if not ends or first > ends[-1]]
+        self._spent = batches[: len(batches) - len(self._batches)]
+        self._newest = held[-1] if held else ""
+
+    def read_from(self, number: int) -> list[AnyEvent]:
         """Event `number`, and what follows it in the same file.
 
         Raises:
@@ -107,19 +111,47 @@ class EventFiles:
             raise damage
         return events
 
-    def write(self, events: Sequence[Event]) -> None:
+    def write(self, events: Sequence[AnyEvent]) -> None:
         """Commit these as one batch. They follow on the last ones.
 
         Raises:
             AlreadyThere: another driver has committed an event of that number.
             StorageError: they cannot be written.
         """
-        first = events[0]["n"]
+        first = events[0].n
         self.folder.write_new(batch_path(first), _lines(events))
         self._batches.append(first)
-        self.last = events[-1]["n"]
+        self.last, self._newest = events[-1].n, posixpath.basename(batch_path(first))
 
-    def put_together(self, events: Sequence[Event]) -> None:
+    def restore(self, events: Sequence[AnyEvent]) -> int:
+        """Write again what was written before and is gone, as where a mount came back as it was some time ago; how many
+        events that were. It is looked for where the newest file is gone, and after a fault of the storage.
+
+        Args:
+            events: all of the sweep's.
+
+        Raises:
+            StorageError: they cannot be written.
+            CorruptFile: what is there is damaged.
+        """
+        faults = self.folder.faults
+        if not self._newest or (faults == self._faults and self.folder.exists(f"events/{self._newest}")):
+            return 0
+        _, contents = self._contents()
+        there = {_range(name)[0]: len(_split(data)) for name, data in contents.items()}
+        gone, n = 0, 1
+        while n <= self.last:
+            if n in there:
+                n += there[n]
+                continue
+            end = min((first for first in there if first > n), default=self.last + 1)
+            self.folder.write_new(batch_path(n), _lines(events[n - 1 : end - 1]))
+            gone, n = gone + end - n, end
+        self._note(self.folder.names("events"))
+        self._faults = faults
+        return gone
+
+    def put_together(self, events: Sequence[AnyEvent]) -> None:
         """Make a segment of the oldest batches, once there are enough, and delete those of the segment before.
 
         Args:
@@ -164,13 +196,13 @@ class EventFiles:
         except FileNotFoundError:
             return None
 
-    def _parse(self, name: str, data: bytes, number: int) -> tuple[list[Event], CorruptFile | None]:
+    def _parse(self, name: str, data: bytes, number: int) -> tuple[list[AnyEvent], CorruptFile | None]:
         """The events of `data`, the first of which is `number`, up to the first damage, and that.
 
         Raises:
             CorruptFile: whole events follow on the damage, so it is not the end that was cut.
         """
-        events: list[Event] = []
+        events: list[AnyEvent] = []
         damage: CorruptFile | None = None
         for i, line in enumerate(_split(data)):
             try:
@@ -186,14 +218,10 @@ class EventFiles:
             events.append(event)
         return events, damage
 
-    def _event(self, line: bytes, number: int) -> Event:
-        event = unseal(line)
-        if event.pop("crc32", None) is None and self.sealed:
-            raise ValueError("it has no crc32")
-        if event.get("n") != number or "event" not in event:
+    def _event(self, line: bytes, number: int) -> AnyEvent:
+        event: AnyEvent = checked(unseal(line), AnyEvent)
+        if event.n != number:
             raise ValueError(f"it is not event {number}")
-        if wrong := problem(event):
-            raise ValueError(wrong)
         return event
 
 
@@ -221,5 +249,5 @@ def _split(data: bytes) -> list[bytes]:
     return data.removesuffix(b"\n").split(b"\n")
 
 
-def _lines(events: Sequence[Event]) -> bytes:
-    return "".join(f"{seal(json.dumps(event))}\n" for event in events).encode()
+def _lines(events: Sequence[AnyEvent]) -> bytes:
+    return "".join(f"{seal(json.dumps(as_json(event)))}\n" for event in events).encode()

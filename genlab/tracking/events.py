@@ -1,79 +1,196 @@
-"""What an event must be. A sweep's folder may come from anybody: no path in it may lead out of it."""
+"""What can happen to a sweep: the kinds of its events, and what is needed to begin one.
+
+Events are written by the driver alone, in the order in which the scheduler decided. Only what an event names has
+happened. A sweep's folder may come from anybody: no path in an event leads out of it.
+"""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
-TRIAL = re.compile(r"\w[\w-]*")
-ENDS = (None, "completed", "pruned", "diverged")
+from msgspec import field
+
+from genlab.tracking.schema import Count, Finite, Number, Record, Setting, Settings, Time, TrialName
+from genlab.tracking.storage import FileName
+
+REPORT = 1 << 31  # bytes that a report may have
+
+Digests = dict[str, str]
+"""Of the code that trains: a digest by the name of a file, or of `genlab`."""
 
 
-def problem(event: Mapping[str, Any]) -> str | None:
-    """What is wrong with an event, in a few words; None if nothing is. Kinds that are unknown are not looked at."""
-    kind = str(event.get("event"))
-    needed = {"time": _is_number, **RULES.get(kind, {})}
-    for name, holds in {**needed, **MAY_HOLD.get(kind, {})}.items():
-        if name not in event:
-            if name in needed:
-                return f"it has no {name}"
+class Event(Record, frozen=True, tag_field="event"):
+    """Anything that happened.
+
+    Attributes:
+        n: its number, counted from 1 without gaps.
+        time: when it was noted, seconds since 1970.
+    """
+
+    n: Number
+    time: Time
+
+
+class Started(Event, frozen=True, tag="start"):
+    """The sweep was resumed.
+
+    Attributes:
+        options: those that were given anew.
+        code, changed: digests of the code, where other code was accepted, and what differs of it.
+        retry: trials that had failed and are tried again.
+    """
+
+    options: dict[str, Setting]
+    code: Digests = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+    retry: list[TrialName] = field(default_factory=list)
+
+
+class DataSeen(Event, frozen=True, tag="data"):
+    """What the data sets were, and how good what was prepared is: metrics by file."""
+
+    description: dict[str, list[Any]]
+    prepared: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class Distribution(Record, frozen=True):
+    """What a setting was drawn from, as Optuna writes it."""
+
+    name: Literal["FloatDistribution", "IntDistribution", "CategoricalDistribution"]
+    attributes: Settings
+
+
+class TrialBegan(Event, frozen=True, tag="trial"):
+    """A trial began.
+
+    Attributes:
+        settings: what was searched, by field; distributions: what each was drawn from; none of a grid's.
+        config: every field of its config, `epochs` and `seed` among them.
+    """
+
+    trial: TrialName
+    settings: Settings
+    config: Settings
+    distributions: dict[str, Distribution]
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("seed", 0)):
+            value = self.config.get(name)
+            if type(value) is not int or value < least:
+                raise ValueError(f"its config has no {name} of {least} or more")
+
+
+class EpochDone(Event, frozen=True, tag="epoch"):
+    """A trial ended an epoch.
+
+    Attributes:
+        state: None where it diverged.
+        objective: the value of the sweep's metric; None where it diverged.
+        ends: how the trial ended with this epoch; None if it goes on.
+    """
+
+    trial: TrialName
+    epoch: Number
+    report: FileName
+    state: FileName | None
+    objective: Finite | None
+    ends: Literal["completed", "pruned", "diverged"] | None
+
+    def __post_init__(self) -> None:
+        _check_files(self.trial, self.report, self.state)
+
+
+class Repaired(Event, frozen=True, tag="repair"):
+    """A damaged epoch was trained again: its files are now these."""
+
+    trial: TrialName
+    epoch: Number
+    report: FileName
+    state: FileName | None
+
+    def __post_init__(self) -> None:
+        _check_files(self.trial, self.report, self.state)
+
+
+class TrialFailed(Event, frozen=True, tag="error"):
+    """A trial failed in this epoch; None where it had not begun one."""
+
+    trial: TrialName
+    epoch: Number | None
+    traceback: str
+
+
+class Ahead(Record, frozen=True):
+    """A trial that was pruned while it was ahead of the best one, and the command that trains it to its end."""
+
+    trial: TrialName
+    epoch: Number
+    objective: Finite | None
+    command: str
+
+
+class Confirmed(Record, frozen=True):
+    """A confirming trial, by its own name; `test` is the sweep's metric on the test data, if it was read."""
+
+    trial: TrialName
+    objective: Finite | None
+    test: float | None
+
+
+class Summary(Record, frozen=True):
+    """What a sweep says at its end.
+
+    Attributes:
+        trials, ends: how many, and how many of them ended in each way; without those that confirm.
+        best: the best trial, with its `objective`, its `gain` over the default setting, the `command` that trains it
+            again, and where its `checkpoint` lies.
+        default_objective: of trial 0, if it ran to its end.
+    """
+
+    metric: str
+    mode: Literal["min", "max"]
+    trials: Count
+    ends: dict[str, Count]
+    best: TrialName | None
+    objective: Finite | None
+    gain: Finite | None
+    command: str
+    checkpoint: str
+    ahead: Ahead | None
+    confirmed: list[Confirmed]
+    default_objective: Finite | None = None
+
+
+class SweepEnded(Event, frozen=True, tag="end"):
+    """The sweep is done. It may be extended."""
+
+    summary: Summary
+
+
+AnyEvent = Started | DataSeen | TrialBegan | EpochDone | Repaired | TrialFailed | SweepEnded
+KINDS: dict[str, type[AnyEvent]] = {
+    "start": Started,
+    "data": DataSeen,
+    "trial": TrialBegan,
+    "epoch": EpochDone,
+    "repair": Repaired,
+    "error": TrialFailed,
+    "end": SweepEnded,
+}
+
+
+def kind(event: AnyEvent) -> str:
+    """The word for what happened, as its file has it: a key of `KINDS`."""
+    return str(type(event).__struct_config__.tag)
+
+
+def _check_files(trial: str, *files: FileName | None) -> None:
+    """Raises ValueError for a file that is not in the trial's own folder."""
+    for file in files:
+        if file is None:
             continue
-        if not holds(event[name], event):
-            return f"its {name} cannot be {str(event[name])[:80]!r}"
-    return None
-
-
-def _is_number(value: Any, event: Mapping[str, Any]) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_mapping(value: Any, event: Mapping[str, Any]) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_trial(value: Any, event: Mapping[str, Any]) -> bool:
-    return isinstance(value, str) and TRIAL.fullmatch(value) is not None
-
-
-def _is_list_of_trials(value: Any, event: Mapping[str, Any]) -> bool:
-    return isinstance(value, list) and all(_is_trial(one, event) for one in value)
-
-
-def _is_epoch(value: Any, event: Mapping[str, Any]) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_file(value: Any, event: Mapping[str, Any]) -> bool:
-    """Path, length and digest of a file in the trial's own folder."""
-    if not isinstance(value, list) or len(value) != 3:
-        return False
-    path, size, digest = value
-    own = isinstance(path, str) and re.fullmatch(rf"trials/{re.escape(str(event['trial']))}/\w[\w.-]*", path)
-    return bool(own) and isinstance(size, int) and size >= 0 and isinstance(digest, str)
-
-
-def _or_none(rule: Callable[[Any, Mapping[str, Any]], bool]) -> Callable[[Any, Mapping[str, Any]], bool]:
-    return lambda value, event: value is None or rule(value, event)
-
-
-RULES: Mapping[str, Mapping[str, Callable[[Any, Mapping[str, Any]], bool]]] = {
-    "start": {"options": _is_mapping},
-    "data": {"description": _is_mapping},
-    "trial": {"trial": _is_trial, **dict.fromkeys(("settings", "config", "distributions"), _is_mapping)},
-    "epoch": {
-        "trial": _is_trial,
-        "epoch": _is_epoch,
-        "report": _is_file,
-        "state": _or_none(_is_file),
-        "objective": _or_none(_is_number),
-        "ends": lambda value, event: value in ENDS,
-    },
-    "repair": {"trial": _is_trial, "epoch": _is_epoch, "report": _is_file, "state": _or_none(_is_file)},
-    "error": {"trial": _is_trial, "epoch": _or_none(_is_epoch), "traceback": lambda value, event: type(value) is str},
-    "end": {"summary": _is_mapping},
-}
-MAY_HOLD: Mapping[str, Mapping[str, Callable[[Any, Mapping[str, Any]], bool]]] = {
-    "start": {"retry": _is_list_of_trials}
-}
+        if not re.fullmatch(rf"trials/{re.escape(trial)}/[A-Za-z0-9_][A-Za-z0-9_.-]*", file.path):
+            raise ValueError(f"its file {file.path[:80]!r} is not in the trial's folder")
+        if ".report." in file.path and file.bytes > REPORT:
+            raise ValueError(f"its file {file.path} cannot have {file.bytes} bytes")

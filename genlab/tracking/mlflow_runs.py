@@ -14,50 +14,67 @@ from typing import Any
 
 from genlab.errors import CorruptFile, last_line
 from genlab.grids import grid
+from genlab.tracking.address import shown
 from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.events import (
+    AnyEvent,
+    DataSeen,
+    EpochDone,
+    Repaired,
+    Started,
+    Summary,
+    SweepEnded,
+    TrialBegan,
+    TrialFailed,
+    kind,
+)
+from genlab.tracking.manifest import Manifest
 from genlab.tracking.points import epoch_points, report_points
-from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES, Event
+from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES
 from genlab.tracking.runs import MISSING, PARAM, SENT, Run, Runs
-from genlab.tracking.server import EventRefused, Refused, fault, page, shown
-from genlab.tracking.storage import FileName, Storage
+from genlab.tracking.schema import as_json
+from genlab.tracking.server import EventRefused, Refused, fault, page
+from genlab.tracking.storage import MANIFEST, Storage
 
 ENDS, ERROR = "genlab.ends", "genlab.error"
 ACCEPTED = "genlab.accepted_code"  # of the sweep's run: the events by which a resume went on with other code
 ENDED = "genlab.ended"  # of the parent: the time of the `end` event that was sent last
+PNG = b"\x89PNG\r\n\x1a\n"  # what each such file begins with
 STATUS = {"completed": "FINISHED", "pruned": "FINISHED", "diverged": "FAILED"}
 MLFLOW_TAGS = {"user": "mlflow.user", "git_commit": "mlflow.source.git.commit", "source": "mlflow.source.name"}
 
 
 class Publisher:
-    """Sends the events of one sweep to one tracking server. Connects when the first event comes."""
+    """Sends the events of one sweep to one tracking server. Connects when the first event comes.
 
-    def __init__(self, records_folder: Storage, name: str, manifest: Mapping[str, Any], tracking_uri: str) -> None:
+    Attributes:
+        unsent: why an event is not there, by trial and epoch, or the kind of event.
+        notes: what was done to the server beside sending, in lines.
+        restored: files that had been sent, were not there any more, and were sent again.
+    """
+
+    def __init__(
+        self, records_folder: Storage, name: str, manifest: Manifest, tracking_uri: str, look: bool = False
+    ) -> None:
         """
         Args:
             records_folder: the sweep's own folder.
             name: its name, the folder's.
-            manifest: as in manifest.json; "sweep" names the experiment, "environment" is a flat dict of strings.
+            manifest: the sweep's; `sweep` names the experiment.
             tracking_uri: http(s)://… or a database such as sqlite:///….
+            look: whether files that were sent before are looked for, and sent again where they are gone.
         """
         self.folder, self.name, self.manifest, self.tracking_uri = records_folder, name, manifest, tracking_uri
-        self.unsent: dict[tuple[str, Any], str] = {}  # (trial, epoch or kind of event) -> why it is not there
-        self._environment = {key: str(value) for key, value in dict(manifest.get("environment") or {}).items()}
-        self._handlers = {
-            "start": self._start,
-            "data": self._data,
-            "trial": self._trial,
-            "epoch": self._epoch,
-            "repair": self._repair,
-            "error": self._error,
-            "end": self._end,
-        }
+        self.look, self.restored = look, 0
+        self.unsent: dict[tuple[str, int | str], str] = {}
+        self.notes: list[str] = []
         self._runs: Runs | None = None  # None: not connected
         self._unsure: set[str] = set()  # trials of events whose answer was lost; "" for the sweep's own
         self._parent = Run("", "")
         self._children: dict[str, Run] = {}
         self._passed: dict[str, int] = {}  # the last epoch of each trial that went by here, sent now or earlier
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: AnyEvent) -> None:
         """Send one event, unless it is there already. Events come in the order of their numbers.
 
         What the server or a damaged report makes impossible for this one event is noted in `unsent`, and tried again
@@ -67,51 +84,42 @@ class Publisher:
             Unreachable: no answer now; publish the same event again later.
             Refused: the server will take nothing of this sweep (no such service, no permission, experiment deleted).
         """
-        kind, trial = event["event"], event.get("trial", "")
-        key = (trial, event["epoch"] if kind in ("epoch", "repair") else kind)
+        trial = getattr(event, "trial", "")
+        key = (trial, event.epoch if isinstance(event, EpochDone | Repaired) else kind(event))
         self.connect()
         try:
             with self._faults(trial):
-                if kind in self._handlers:  # others are of a newer genlab
-                    self._handlers[kind](event)
+                self._send(event)
         except (CorruptFile, EventRefused) as error:
             self.unsent[key] = str(error)
-            if kind == "epoch":
+            if isinstance(event, EpochDone):
                 with contextlib.suppress(EventRefused), self._faults(trial):
                     self._note_missing(event)
         else:
-            if kind != "repair":
+            if not isinstance(event, Repaired):
                 self.unsent.pop(key, None)
 
-    def finish(self, summary: Mapping[str, Any], time: float) -> None:
-        """Close the parent run with what came out.
-
-        Args:
-            summary: "best" (a trial's name), "objective", "gain", "metric", "mode", "command", "checkpoint"; any may
-                be None or absent.
-            time: when the sweep ended, seconds since 1970.
-        """
-        parent = self._open_parent()
-        metrics = {
-            name: float(summary[key])
-            for name, key in (("best_objective", "objective"), ("gain", "gain"))
-            if summary.get(key) is not None
-        }
-        tags = {f"genlab.{key}": str(summary[key]) for key in ("best", "command", "checkpoint") if summary.get(key)}
-        if summary.get("best") in self._children:
-            tags["genlab.best_run_id"] = self._children[summary["best"]].id
-        self.runs.text(parent, json.dumps(dict(summary), indent=1), "summary.json")
-        for picture in (CONTACT_SHEET, CURVES):
-            with contextlib.suppress(FileNotFoundError):
-                self.runs.file(parent, self.folder.read(picture), picture)
-        self.runs.set_status(parent, "FINISHED", time)  # before the tag that says that all is there
-        tags |= {"mlflow.note.content": _note(self.name, summary), ENDED: repr(time)}
-        self.runs.log(parent, epoch_points(metrics, time, 0), tags=tags)
+    def _send(self, event: AnyEvent) -> None:
+        match event:
+            case Started():
+                self._start(event)
+            case DataSeen():
+                self._data(event)
+            case TrialBegan():
+                self._trial(event)
+            case EpochDone():
+                self._epoch(event)
+            case Repaired():
+                self._repair(event)
+            case TrialFailed():
+                self._error(event)
+            case SweepEnded():
+                self._end(event)
 
     @property
     def page(self) -> str | None:
         """Where a browser shows what was sent; None before anything was."""
-        asked = (str(self.manifest.get(key, "")) for key in ("metric", "mode"))
+        asked = (self.manifest.metric, self.manifest.mode)
         return page(self.tracking_uri, self._runs.experiment, self.name, *asked) if self._runs else None
 
     def interrupted(self, time: float) -> None:
@@ -139,18 +147,37 @@ class Publisher:
             return
         try:
             with self._faults():
-                runs = Runs(self.tracking_uri, str(self.manifest.get("sweep") or self.name), self.folder)
-                found = list(runs.search(self.name))
-                self._children = {run.tags["genlab.trial"]: run for run in found if "genlab.trial" in run.tags}
-                parents = [run for run in found if "genlab.trial" not in run.tags]
-                self._parent = parents[-1] if parents else self._create_parent(runs)
+                self._runs = runs = Runs(self.tracking_uri, self.manifest.sweep, self.folder)
+                self.notes += [note for note in runs.notes if note not in self.notes]
+                self._children = self._without_doubles(runs, list(runs.search(self.name)))
+                self._parent = self._children.pop("", None) or self._create_parent(runs)
+                manifest = shown(json.dumps(as_json(self.manifest), indent=1))
+                self._files(self._parent, {MANIFEST: manifest}, anew=self._parent.sent < 0)
                 if self._parent.sent < 0:
-                    runs.text(self._parent, shown(json.dumps(dict(self.manifest), indent=1)), "manifest.json")
                     runs.log(self._parent, tags={SENT: "0"})
-                self._runs = runs
                 self._unsure.clear()
-        except EventRefused as error:
-            raise Refused(str(error)) from error
+        except Exception as error:
+            self._runs = None
+            if isinstance(error, EventRefused):
+                raise Refused(str(error)) from error
+            raise
+
+    def _without_doubles(self, runs: Runs, found: list[Run]) -> dict[str, Run]:
+        """The sweep's runs by their trials, "" for its own. Should two senders have made one twice, the one that holds
+        most stays, and the other is deleted."""
+        kept: dict[str, Run] = {}
+        doubles = 0
+        for run in sorted(found, key=lambda run: (-run.sent, run.id)):
+            trial = run.tags.get("genlab.trial", "")
+            if trial in kept:
+                runs.delete(run)
+                doubles += 1
+            else:
+                kept[trial] = run
+        if doubles:
+            where = shown(self.tracking_uri)
+            self.notes.append(f"{doubles} runs of {self.name} were at {where} twice: one of each is kept")
+        return kept
 
     def _look_again(self, runs: Runs) -> None:
         """The sweep's own run, and those of the trials that we are unsure of. Where they cannot be had, all are looked
@@ -160,8 +187,7 @@ class Publisher:
                 parent = runs.read(self._parent.id)
                 for trial in self._unsure - {""}:
                     self._children.pop(trial, None)
-                    for run in runs.search(self.name, trial):
-                        self._children[trial] = run
+                    self._children |= self._without_doubles(runs, list(runs.search(self.name, trial)))
         except EventRefused:
             parent = None
         if parent is None:
@@ -192,124 +218,172 @@ class Publisher:
 
     # One method an event.
 
-    def _start(self, event: Event) -> None:
+    def _start(self, event: Started) -> None:
         """Only a resume that accepted other code, or tries again what failed, has something to say."""
-        for name in event.get("retry", ()):
+        for name in event.retry:
             if (run := self._children.get(name)) is not None and run.tags.get(ENDS) == "failed":
                 self._open(run)
-        before, mark = self._parent.tags.get(ACCEPTED, ""), f"event {event['n']}: "
-        if event.get("code") and mark not in before:
-            told = f"{mark}{', '.join(event['changed'])}"
+        before, mark = self._parent.tags.get(ACCEPTED, ""), f"event {event.n}: "
+        if event.code and mark not in before:
+            told = f"{mark}{', '.join(event.changed)}"
             self.runs.log(self._open_parent(), tags={ACCEPTED: f"{before}; {told}" if before else told})
 
-    def _data(self, event: Event) -> None:
-        if "genlab.data" not in self._parent.tags:
-            parent, text = self._open_parent(), json.dumps(event["description"], indent=1)
-            self.runs.text(parent, text, "data.json")
-            if event.get("prepared"):
-                self.runs.text(parent, json.dumps(event["prepared"], indent=1), "prepared.json")
-            self.runs.log(parent, tags={"genlab.data": json.dumps(event["description"])})
+    def _data(self, event: DataSeen) -> None:
+        anew = "genlab.data" not in self._parent.tags
+        parent = self._open_parent() if anew else self._parent
+        files = {"data.json": json.dumps(event.description, indent=1)}
+        if event.prepared:
+            files["prepared.json"] = json.dumps(event.prepared, indent=1)
+        self._files(parent, files, anew)
+        if anew:
+            self.runs.log(parent, tags={"genlab.data": json.dumps(event.description)})
 
-    def _trial(self, event: Event) -> None:
-        run = self._children.get(event["trial"])
-        if run is not None and run.sent >= 0:
-            return
+    def _trial(self, event: TrialBegan) -> None:
+        run = self._children.get(event.trial)
+        anew = run is None or run.sent < 0
         if run is None:
-            tags = {"genlab.trial": event["trial"], "mlflow.parentRunId": self._open_parent().id}
-            if event["trial"].startswith(CONFIRMS):
+            tags = {"genlab.trial": event.trial, "mlflow.parentRunId": self._open_parent().id}
+            if event.trial.startswith(CONFIRMS):
                 tags["genlab.confirms"] = "true"
-            if "seed" in event["config"]:
-                tags["genlab.env.seed"] = str(event["config"]["seed"])
-            run = self.runs.create(event["trial"], event["time"], self._tags() | tags)
-            self._children[event["trial"]] = run
-        self.runs.text(run, json.dumps(event["config"], indent=1), "config.json")
-        settings = {key: str(value) for key, value in event["settings"].items()}
+            tags["genlab.env.seed"] = str(event.config["seed"])
+            run = self.runs.create(event.trial, event.time, self._tags() | tags)
+            self._children[event.trial] = run
+        settings = {key: str(value) for key, value in event.settings.items()}
+        files = {"config.json": json.dumps(event.config, indent=1)}
         if any(len(value) > PARAM for value in settings.values()):
-            self.runs.text(run, json.dumps(event["settings"], indent=1), "settings.json")
-        self.runs.log(run, params=settings, tags={SENT: "0"})
+            files["settings.json"] = json.dumps(event.settings, indent=1)
+        self._files(run, files, anew)
+        if anew:
+            self.runs.log(run, params=settings, tags={SENT: "0"})
 
-    def _epoch(self, event: Event) -> None:
-        run, epoch = self._child(event), event["epoch"]
+    def _epoch(self, event: EpochDone) -> None:
+        run, epoch = self._child(event), event.epoch
         if epoch in run.missing:
             self._send_report(run, event)
         elif epoch > run.sent:
             self._open(run)
             self._send_report(run, event)
             run.clean = True
-        self._passed[event["trial"]] = max(epoch, self._passed.get(event["trial"], 0))
+        elif self.look:
+            self._restore_images(run, event)
+        self._passed[event.trial] = max(epoch, self._passed.get(event.trial, 0))
         self._settle(run, event)
 
-    def _repair(self, event: Event) -> None:
+    def _repair(self, event: Repaired) -> None:
         run = self._child(event)
-        if event["epoch"] in run.missing:
+        if event.epoch in run.missing:
             self._send_report(run, event)
-            self.unsent.pop((event["trial"], event["epoch"]), None)
+            self.unsent.pop((event.trial, event.epoch), None)
 
-    def _error(self, event: Event) -> None:
+    def _error(self, event: TrialFailed) -> None:
         run = self._child(event)
-        if run.tags.get(ENDS) == "failed" and run.status == "FAILED":
-            return
-        if run.sent > self._passed.get(event["trial"], 0):
+        if run.sent > self._passed.get(event.trial, 0):
             return  # the trial went on after this error, and that is there already
-        trace = str(event["traceback"])
-        self.runs.text(run, trace, "traceback.txt")
-        self.runs.log(run, tags={ERROR: last_line(trace), ENDS: "failed"})
-        self.runs.set_status(run, "FAILED", event["time"])
+        anew = run.tags.get(ENDS) != "failed" or run.status != "FAILED"
+        self._files(run, {"traceback.txt": event.traceback}, anew)
+        if anew:
+            self.runs.log(run, tags={ERROR: last_line(event.traceback), ENDS: "failed"})
+            self.runs.set_status(run, "FAILED", event.time)
 
-    def _end(self, event: Event) -> None:
-        if event["time"] > float(self._parent.tags.get(ENDED, 0.0)):
-            self.finish(event["summary"], event["time"])
+    def _end(self, event: SweepEnded) -> None:
+        """Close the parent run with what came out. Points are at the step of the event's number, so that each end of a
+        sweep that was extended has one of its own."""
+        ended = float(self._parent.tags.get(ENDED, 0.0))
+        if event.time < ended:
+            return
+        anew, summary = event.time > ended, event.summary
+        parent = self._open_parent() if anew else self._parent
+        self._files(parent, {"summary.json": json.dumps(as_json(summary), indent=1)}, anew)
+        for picture in (CONTACT_SHEET, CURVES):
+            self._picture(parent, picture, anew)
+        if not anew:
+            return
+        known = {"best_objective": summary.objective, "gain": summary.gain}
+        metrics = {name: value for name, value in known.items() if value is not None}
+        tags = {"best": summary.best, "command": summary.command, "checkpoint": summary.checkpoint}
+        tags = {f"genlab.{key}": value for key, value in tags.items() if value}
+        if summary.best in self._children:
+            tags["genlab.best_run_id"] = self._children[summary.best].id
+        self.runs.set_status(parent, "FINISHED", event.time)  # before the tag that says that all is there
+        tags |= {"mlflow.note.content": _note(self.name, summary), ENDED: repr(event.time)}
+        self.runs.log(parent, epoch_points(metrics, event.time, event.n), tags=tags)
+
+    def _picture(self, parent: Run, name: str, anew: bool) -> None:
+        """One that the sweep drew at its end, if it did. What else lies under its name is sent to nobody."""
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                data = self.folder.read(name)
+                if not data.startswith(PNG):
+                    raise CorruptFile(f"{self.folder.where(name)} is no PNG picture: it is not sent")
+                self._files(parent, {name: data}, anew)
+            except CorruptFile as error:
+                self.unsent["", name] = str(error)
 
     # What an epoch consists of.
 
-    def _send_report(self, run: Run, event: Event) -> None:
+    def _send_report(self, run: Run, event: EpochDone | Repaired) -> None:
         """Images first, then all points; the tag that says so rides in the last batch."""
-        name = FileName(*event["report"])
-        report = EpochReport.decode(self.folder.read_named(name), self.folder.where(name.path))
-        epoch = event["epoch"]
+        report, epoch = EpochReport.read(self.folder, event.report), event.epoch
         look = not run.clean or epoch in run.missing
-        for i, replica in enumerate(report.replicas):
-            for key, images in replica.images.items():
-                if images.size:
-                    suffix = f"/seed_{report.seeds[i]}" if i else ""  # replica 0 keeps the key that all runs share
-                    self.runs.image(run, grid(images), f"{key}{suffix}", epoch, report.time, look)
+        for key, images in _images(report):
+            self.runs.image(run, grid(images), key, epoch, report.time, look)
         tags = {f"genlab.{key}": str(value) for key, value in report.host.items()}
         if epoch in run.missing:
             tags[MISSING] = ",".join(str(other) for other in sorted(run.missing - {epoch}))
-        if event.get("ends"):
-            tags[ENDS] = event["ends"]
+        if isinstance(event, EpochDone) and event.ends:
+            tags[ENDS] = event.ends
         tags[SENT] = str(max(epoch, run.sent))
         self.runs.log(
             run, report_points(report), tags={key: value for key, value in tags.items() if run.tags.get(key) != value}
         )
 
-    def _note_missing(self, event: Event) -> None:
+    def _restore_images(self, run: Run, event: EpochDone) -> None:
+        """Of an epoch that was sent, send again what is not there any more."""
+        report = EpochReport.read(self.folder, event.report)
+        for key, images in _images(report):
+            if not self.runs.has_image(run, key, event.epoch):
+                self.runs.image(run, grid(images), key, event.epoch, report.time, look=True)
+                self.restored += 1
+
+    def _note_missing(self, event: EpochDone) -> None:
         """The epoch cannot be sent, but those after it can, and its trial may have ended with it."""
-        run, epoch = self._child(event), event["epoch"]
+        run, epoch = self._child(event), event.epoch
+        if epoch <= run.sent and epoch not in run.missing:
+            return  # it is there: its report has been damaged since
         run.clean = False
         if epoch not in run.missing:
             tags = {MISSING: ",".join(str(other) for other in sorted({*run.missing, epoch}))}
-            tags |= {SENT: str(max(epoch, run.sent))} | ({ENDS: event["ends"]} if event.get("ends") else {})
+            tags |= {SENT: str(max(epoch, run.sent))} | ({ENDS: event.ends} if event.ends else {})
             self.runs.log(run, tags=tags)
         self._settle(run, event)
+
+    def _files(self, run: Run, files: Mapping[str, str | bytes], anew: bool) -> None:
+        """Send these files by name; unless `anew`, those that are gone."""
+        for name, data in files.items():
+            gone = not anew and self.look and not self.runs.has(run, name)
+            if anew or gone:
+                self.runs.file(run, data.encode() if isinstance(data, str) else data, name)
+                self.restored += gone
 
     # Runs: found, made, opened and closed.
 
     def _create_parent(self, runs: Runs) -> Run:
-        asked = {f"genlab.{key}": str(self.manifest[key]) for key in ("metric", "mode", "task") if key in self.manifest}
-        return runs.create(self.name, float(self.manifest.get("created", 0.0)), self._tags() | asked)
+        manifest = self.manifest
+        asked = {"genlab.metric": manifest.metric, "genlab.mode": manifest.mode, "genlab.task": manifest.task}
+        return runs.create(self.name, manifest.created, self._tags() | asked)
 
     def _tags(self) -> dict[str, str]:
         """Of every run of this sweep."""
+        environment = self.manifest.environment
         tags = {"genlab.sweep": self.name, "mlflow.source.type": "LOCAL"}
-        tags |= {f"genlab.env.{key}": value for key, value in self._environment.items()}
-        return tags | {MLFLOW_TAGS[key]: value for key, value in self._environment.items() if key in MLFLOW_TAGS}
+        tags |= {f"genlab.env.{key}": value for key, value in environment.items()}
+        return tags | {MLFLOW_TAGS[key]: value for key, value in environment.items() if key in MLFLOW_TAGS}
 
-    def _child(self, event: Event) -> Run:
+    def _child(self, event: EpochDone | Repaired | TrialFailed) -> Run:
         try:
-            return self._children[event["trial"]]
+            return self._children[event.trial]
         except KeyError:
-            raise EventRefused(f"trial {event['trial']} has no run: its first event could not be sent") from None
+            raise EventRefused(f"trial {event.trial} has no run: its first event could not be sent") from None
 
     def _open_parent(self) -> Run:
         if self._parent.status != "RUNNING":
@@ -324,23 +398,30 @@ class Publisher:
                 self.runs.delete_tag(run, tag)
             self.runs.set_status(run, "RUNNING")
 
-    def _settle(self, run: Run, event: Event) -> None:
+    def _settle(self, run: Run, event: EpochDone) -> None:
         """Close the run if its trial ended with this epoch."""
-        status = STATUS.get(event.get("ends") or "")
-        if status and run.sent == event["epoch"] and run.status != status:
-            self.runs.set_status(run, status, event["time"])
+        status = STATUS.get(event.ends or "")
+        if status and run.sent == event.epoch and run.status != status:
+            self.runs.set_status(run, status, event.time)
 
 
-def _note(name: str, summary: Mapping[str, Any]) -> str:
+def _images(report: EpochReport) -> Iterator[tuple[str, Any]]:
+    """The images of a report by the keys that they have in MLflow: replica 0 keeps the key that all runs share."""
+    for i, replica in enumerate(report.replicas):
+        for key, images in replica.images.items():
+            if images.size:
+                yield (f"{key}/seed_{report.seeds[i]}" if i else key), images
+
+
+def _note(name: str, summary: Summary) -> str:
     """What the UI shows as the run's description."""
-    best, objective, gain = summary.get("best"), summary.get("objective"), summary.get("gain")
     lines = [f"Sweep **{name}**"]
-    if best and objective is not None:
-        lines.append(f"Best: **{best}**, {summary.get('metric', 'objective')} = {objective:.6g}")
-    if gain is not None:
-        lines.append(f"Gain over the default setting: {gain:.6g}")
-    if summary.get("checkpoint"):
-        lines.append(f"Checkpoint: `{summary['checkpoint']}`")
-    if summary.get("command"):
-        lines.append(f"Command: `{summary['command']}`")
+    if summary.best and summary.objective is not None:
+        lines.append(f"Best: **{summary.best}**, {summary.metric} = {summary.objective:.6g}")
+    if summary.gain is not None:
+        lines.append(f"Gain over the default setting: {summary.gain:.6g}")
+    if summary.checkpoint:
+        lines.append(f"Checkpoint: `{summary.checkpoint}`")
+    if summary.command:
+        lines.append(f"Command: `{summary.command}`")
     return "\n\n".join(lines)

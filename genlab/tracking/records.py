@@ -1,27 +1,10 @@
-"""A sweep's records: its manifest and its numbered events. Only what an event names has happened.
-
-Events are written by the driver alone, in the order in which the scheduler decided:
-
-    {"event": "start",  "options": {...}, "code": {...}, "retry": [...]} it was resumed, with these new options and,
-                                                                         where that was accepted, with other code;
-                                                                         these failed trials are tried again
-    {"event": "data",   "description": {...}, "prepared": {...}}         what the data sets were, and how good what was
-                                                                         prepared is: metrics by file
-    {"event": "trial",  "trial", "settings", "config", "distributions"}  a trial begins
-    {"event": "epoch",  "trial", "epoch", "report", "state", "objective", "ends"}
-    {"event": "error",  "trial", "epoch", "traceback"}                   a trial failed
-    {"event": "repair", "trial", "epoch", "report", "state"}             a damaged epoch was trained again
-    {"event": "end",    "summary": {...}}                                the sweep is done (it may be extended)
-
-`report` and `state` are file names with length and digest, `ends` is None, "completed", "pruned" or "diverged".
-Every event carries its number `n` and `time`, seconds since 1970.
-"""
+"""A sweep's records: its manifest and its numbered events, and the trials that these tell of."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
+import logging
 import re
 import threading
 import time
@@ -29,15 +12,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genlab.errors import CorruptFile, GenlabError, StorageError
-from genlab.sealed import seal, unseal
-from genlab.tracking.event_files import Cut, Event, EventFiles
-from genlab.tracking.storage import AlreadyThere, FileName, Storage
+import msgspec
 
-FORMAT = 3
-KNOWN = (2, FORMAT)  # 2: events without a crc32, each in a file of its own
+from genlab.errors import CorruptFile, StorageError
+from genlab.tracking.event_files import Cut, EventFiles
+from genlab.tracking.events import (
+    KINDS,
+    AnyEvent,
+    DataSeen,
+    Digests,
+    Distribution,
+    EpochDone,
+    Repaired,
+    Started,
+    TrialBegan,
+    TrialFailed,
+)
+from genlab.tracking.manifest import Manifest, read_manifest
+from genlab.tracking.schema import Setting, Settings
+from genlab.tracking.storage import MANIFEST, AlreadyThere, FileName, Storage
+
 CONFIRMS = "confirm-"  # before the name of the trial whose setting is trained again
 CONTACT_SHEET, CURVES = "contact_sheet.png", "curves.png"  # in a sweep's folder, once it has ended
+STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?$")  # at the end of a folder's name: when its sweep began
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -56,9 +55,9 @@ class TrialRecord:
     """What is known of one trial, folded from its events."""
 
     name: str
-    settings: Mapping[str, Any]
-    config: Mapping[str, Any]
-    distributions: Mapping[str, Any]
+    settings: Settings
+    config: Settings
+    distributions: Mapping[str, Distribution]
     time: float
     epochs: dict[int, EpochRecord] = field(default_factory=dict)
     error: str | None = None
@@ -92,7 +91,7 @@ class TrialRecord:
         return min(judged, key=lambda epoch: sign * (epoch.objective or 0.0), default=None)
 
 
-def fold(events: Iterable[Event]) -> dict[str, TrialRecord]:
+def fold(events: Iterable[AnyEvent]) -> dict[str, TrialRecord]:
     """The trials that events tell of, by name, in the order in which they began."""
     trials: dict[str, TrialRecord] = {}
     for event in events:
@@ -100,28 +99,29 @@ def fold(events: Iterable[Event]) -> dict[str, TrialRecord]:
     return trials
 
 
-def apply(trials: dict[str, TrialRecord], event: Event) -> None:
-    """Take one more event into `trials`."""
-    kind = event["event"]
-    if kind == "trial":
-        names = ("settings", "config", "distributions", "time")
-        trials[event["trial"]] = TrialRecord(event["trial"], **{name: event[name] for name in names})
-    elif kind == "epoch":
-        trials[event["trial"]].epochs[event["epoch"]] = EpochRecord(
-            event["epoch"], _file(event["report"]), _file(event["state"]), event["objective"], event["ends"]
-        )
-    elif kind == "repair":
-        epoch = trials[event["trial"]].epochs[event["epoch"]]
-        epoch.report, epoch.state = _file(event["report"]), _file(event["state"])
-    elif kind == "error":
-        trials[event["trial"]].error = event["traceback"]
-    elif kind == "start":
-        for name in event.get("retry", ()):
-            trials[name].error = None
+def apply(trials: dict[str, TrialRecord], event: AnyEvent) -> None:
+    """Take one more event into `trials`.
 
-
-def _file(value: Any) -> Any:
-    return FileName(*value) if value is not None else None
+    Raises:
+        KeyError: it is of a trial, or an epoch, that no event before it tells of.
+    """
+    match event:
+        case TrialBegan():
+            trials[event.trial] = TrialRecord(
+                event.trial, event.settings, event.config, event.distributions, event.time
+            )
+        case EpochDone():
+            trials[event.trial].epochs[event.epoch] = EpochRecord(
+                event.epoch, event.report, event.state, event.objective, event.ends
+            )
+        case Repaired():
+            epoch = trials[event.trial].epochs[event.epoch]
+            epoch.report, epoch.state = event.report, event.state
+        case TrialFailed():
+            trials[event.trial].error = event.traceback
+        case Started():
+            for name in event.retry:
+                trials[name].error = None
 
 
 def standing(trial: TrialRecord, mode: str) -> tuple[bool, bool, float]:
@@ -140,7 +140,7 @@ class Records:
     """The records of one sweep in its own folder below the storage."""
 
     def __init__(
-        self, folder: Storage, manifest: Mapping[str, Any], files: EventFiles, events: list[Event], cut: Cut | None
+        self, folder: Storage, manifest: Manifest, files: EventFiles, events: list[AnyEvent], cut: Cut | None
     ) -> None:
         """What `create` and `open` return. `events` are in `files`, but for the end that was `cut`."""
         self.storage, self.manifest, self.events = folder, manifest, events
@@ -148,20 +148,23 @@ class Records:
         try:
             self.trials = fold(events)
         except KeyError as error:
-            raise CorruptFile(f"{self.storage.url} is no whole sweep: of {error} no event tells before") from None
+            raise CorruptFile(
+                f"the events of {self.storage.url} are inconsistent: {error} is used before an event begins it"
+            ) from None
         self._files, self._cut = files, cut
         self._noting, self._writing = threading.Lock(), threading.Lock()
 
     @staticmethod
-    def create(storage: Storage, sweep: str, manifest: Mapping[str, Any]) -> Records:
-        """A new stamped folder with its manifest."""
+    def create(storage: Storage, manifest: Manifest) -> Records:
+        """A new folder, named by the sweep and the time, with its manifest, whose `name` and `created` are set here."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         for again in itertools.count(1):
-            name = f"{sweep}-{stamp}-{again}" if again > 1 else f"{sweep}-{stamp}"
-            whole = {"format": FORMAT, "name": name, "created": time.time(), **manifest}
-            folder = storage.below(name)
-            with contextlib.suppress(AlreadyThere):  # two sweeps may start in one second
-                folder.write_new("manifest.json", seal(json.dumps(whole, indent=1)).encode())
+            name = f"{manifest.sweep}-{stamp}-{again}" if again > 1 else f"{manifest.sweep}-{stamp}"
+            whole = msgspec.structs.replace(manifest, name=name, created=time.time())
+            folder = storage.sweep(name)
+            with contextlib.suppress(FileExistsError, AlreadyThere):  # two sweeps may start in one second
+                folder.make(new=True)
+                folder.write_new(MANIFEST, whole.encode())
                 return Records(folder, whole, EventFiles(folder), [], None)
         raise AssertionError("unreachable")
 
@@ -173,19 +176,19 @@ class Records:
             GenlabError: there are none, or they are of another format.
             CorruptFile: the manifest or an event is damaged. What is damaged at the very end was not written.
         """
-        folder = storage.below(name)
-        manifest = read_manifest(folder)
-        files = event_files(folder, manifest)
-        return Records(folder, manifest, files, *files.read())
+        manifest = read_manifest(storage.below(name))
+        files = EventFiles(storage.sweep(name))
+        return Records(files.folder, manifest, files, *files.read())
 
     @staticmethod
     def sweeps(storage: Storage) -> list[str]:
-        """Names of the sweeps in a storage, oldest first."""
-        found = [(re.search(r"(\d{8}-\d{6})(?:-(\d+))?$", name), name) for name in storage.names()]
-        stamped = [((m.group(1), int(m.group(2) or 1)), name) for m, name in found if m]
-        return [name for _, name in sorted(stamped) if storage.exists(f"{name}/manifest.json")]
+        """Names of the folders in a storage that hold a sweep: oldest first by their names, then those whose names do
+        not say when their sweep began."""
+        names = [name for name in storage.names() if storage.below(name).exists(MANIFEST, odd=True)]
+        stamped = [((m[1], int(m[2] or 1)), name) for name in names if (m := STAMP.search(name))]
+        return [name for _, name in sorted(stamped)] + [name for name in names if not STAMP.search(name)]
 
-    def append(self, kind: str, **content: Any) -> Event:
+    def append(self, kind: str, **content: Any) -> AnyEvent:
         """Commit one event; when this returns, it has happened.
 
         Raises:
@@ -199,10 +202,15 @@ class Records:
             raise
         return event
 
-    def note(self, kind: str, **content: Any) -> Event:
-        """An event that the next `commit` writes. Here it counts at once; it has happened when it is written."""
+    def note(self, kind: str, **content: Any) -> AnyEvent:
+        """An event that the next `commit` writes. Here it counts at once; it has happened when it is written.
+
+        Args:
+            kind: a key of `events.KINDS`.
+            content: the fields of that kind.
+        """
         with self._noting:
-            event = {"n": len(self.events) + 1, "event": kind, "time": time.time(), **content}
+            event = KINDS[kind](n=len(self.events) + 1, time=time.time(), **content)
             apply(self.trials, event)
             self.events.append(event)
         return event
@@ -213,7 +221,7 @@ class Records:
         return self._files.last
 
     def commit(self) -> None:
-        """Write what has been noted, in one file.
+        """Write what has been noted, in one file, and what was written before and is gone.
 
         Raises:
             StorageError: it could not be written.
@@ -223,6 +231,8 @@ class Records:
                 if self._cut is not None:
                     self._files.mend(self._cut)
                     self._cut = None
+                if gone := self._files.restore(self.events):
+                    log.warning("%s had lost %d events: they are written again", self.storage.url, gone)
                 self._files.write(noted)
                 with contextlib.suppress(StorageError):  # the next commit tries again
                     self._files.put_together(self.events)
@@ -234,60 +244,19 @@ class Records:
                 del self.events[self.committed :]
                 self.trials = fold(self.events)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, Setting]:
         """What was asked for at its start, and since."""
-        options = dict(self.manifest.get("options") or {})
+        options = dict(self.manifest.options)
         for event in self.events:
-            if event["event"] == "start":
-                options |= event["options"]
+            if isinstance(event, Started):
+                options |= event.options
         return options
 
-    def code(self) -> Mapping[str, str]:
-        """Digests of the code that trains its trials, by name, as it was last begun or accepted; none if not kept."""
-        code = (self.manifest.get("identity") or {}).get("code", {})
-        for event in self.events:
-            code = event.get("code") or code if event["event"] == "start" else code
-        return code
+    def code(self) -> Digests:
+        """Digests of the code that trains its trials, by name, as it was last begun or accepted."""
+        accepted = [event.code for event in self.events if isinstance(event, Started) and event.code]
+        return accepted[-1] if accepted else self.manifest.identity.code
 
     def data(self) -> Mapping[str, Any] | None:
         """What the data sets were, as the first lane that read them described them."""
-        return next((event["description"] for event in self.events if event["event"] == "data"), None)
-
-
-def read_manifest(folder: Storage) -> dict[str, Any]:
-    """The manifest of the sweep in `folder`.
-
-    Raises:
-        GenlabError: there is none, or it is of another format.
-        CorruptFile: it is damaged.
-    """
-    try:
-        manifest = read_json(folder, "manifest.json")
-    except FileNotFoundError:
-        raise GenlabError(f"{folder.url} holds no sweep: it has no manifest.json") from None
-    if manifest.get("format") not in KNOWN:
-        raise GenlabError(
-            f"the sweep {folder.url} is of format {manifest.get('format')}, and this genlab knows format "
-            f"{' and '.join(map(str, KNOWN))} only: open it with the genlab that made it, or begin a new sweep"
-        )
-    if manifest.pop("crc32", None) is None and manifest["format"] == FORMAT:
-        raise CorruptFile(f"{folder.where('manifest.json')} is damaged: it has no crc32")
-    return manifest
-
-
-def event_files(folder: Storage, manifest: Mapping[str, Any]) -> EventFiles:
-    """The files of the events of the sweep in `folder`, which has this manifest."""
-    return EventFiles(folder, sealed=manifest["format"] == FORMAT)
-
-
-def read_json(folder: Storage, path: str) -> dict[str, Any]:
-    """A JSON mapping.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        CorruptFile: it is no JSON mapping, or not the one that was written.
-    """
-    try:
-        return unseal(folder.read(path))
-    except ValueError as error:
-        raise CorruptFile(f"{folder.where(path)} is damaged: {error}") from error
+        return next((event.description for event in self.events if isinstance(event, DataSeen)), None)

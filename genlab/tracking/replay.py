@@ -1,34 +1,45 @@
-"""Send to MLflow what a tracking server has not yet taken: all of a storage's sweeps, or one."""
+"""Send to MLflow what a tracking server has not yet taken, or has lost: all of a storage's sweeps, or one."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from genlab.errors import GenlabError, nearest
-from genlab.tracking.heartbeat import live_driver
+from genlab.errors import GenlabError, StorageError, nearest
+from genlab.tracking import address
+from genlab.tracking.claims import Heartbeat, live_driver
+from genlab.tracking.events import SweepEnded
 from genlab.tracking.mlflow_runs import Publisher
 from genlab.tracking.records import Records
-from genlab.tracking.server import Unreachable, default_tracking_uri, is_http, shown
+from genlab.tracking.sender import claim
+from genlab.tracking.server import Unreachable
 from genlab.tracking.storage import Storage
 
 PAUSES = (1.0, 2.0)  # seconds before each further try: a server may just be starting
-SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
 @dataclass
 class Replayed:
-    """What became of one sweep: `left` of its `events` are not on the server, and why. If its records cannot be read
-    `events` is 0 and `left` is 1."""
+    """What became of one sweep.
+
+    Attributes:
+        tracking_uri: where it was sent; empty where that is not known.
+        events, left: how many there are, and how many of them are not on the server. If the records cannot be read
+            `events` is 0 and `left` is 1.
+        problem: why some are left, or why nothing was sent.
+        restored: files that had been sent before and were gone; they are there again.
+        notes: what was done to the server beside sending, in lines.
+    """
 
     sweep: str
-    tracking_uri: str
+    tracking_uri: str = ""
     events: int = 0
     left: int = 0
     problem: str | None = None
     unreachable: bool = False
+    restored: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 def replay(
@@ -37,13 +48,13 @@ def replay(
     tracking_uri: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Replayed]:
-    """Send what is not there yet. What is there stays as it is; nothing is doubled.
+    """Send what is not there. What is there stays as it is; nothing is doubled.
 
     Args:
         storage_url: a folder or URL that holds sweeps.
         sweep: the folder name of one of them; None for all.
-        tracking_uri: where to; None for what each sweep's records name, or else the storage's own database. A server
-            that only they name gets no password of the environment's.
+        tracking_uri: where to; None for what each sweep's records name, if that is the storage's own database or what
+            MLFLOW_TRACKING_URI names.
         progress: called with sweep, events done and events in all.
 
     Returns:
@@ -63,44 +74,51 @@ def replay(
     results: list[Replayed] = []
     down: set[str] = set()
     for name in [sweep] if sweep is not None else names:
-        result = Replayed(name, tracking_uri or "")
+        result = Replayed(name)
         results.append(result)
         try:
             records = Records.open(storage, name)
+            result.events = result.left = len(records.events)
+            recorded = records.options().get("tracking_uri")
+            result.tracking_uri = address.chosen(storage, tracking_uri, str(recorded) if recorded else None)
+            by_driver = str(recorded or address.own_database(storage))
+            _replay(records, result, by_driver, down, progress)
         except GenlabError as error:
-            if sweep is not None:
+            if sweep is not None and not result.events:
                 raise
-            result.left, result.problem = 1, str(error)
-            continue
-        own = str(records.options().get("tracking_uri") or default_tracking_uri(storage))
-        result.tracking_uri = tracking_uri or own
-        result.events = result.left = len(records.events)
-        driver = live_driver(records.storage)
-        if result.tracking_uri == own and driver is not None:  # two senders at once could make a run twice
-            result.left, result.problem = 0, "it is running: its own driver sends it"
-        elif tracking_uri is None and (secret := _would_send(own)) is not None:
-            result.problem = (
-                f"its records name {shown(own)}, to which {secret} would be sent: confirm the address by --tracking-uri"
-            )
-        elif result.tracking_uri in down:
-            result.problem, result.unreachable = "the server was unreachable before", True
-        else:
-            _send(records, result, driver is None, progress)
-            if result.unreachable and is_http(result.tracking_uri):
-                down.add(result.tracking_uri)
+            result.problem, result.left = str(error), result.left or 1
+        except Exception as error:  # one sweep must not keep the others from being sent
+            result.problem, result.left = f"{type(error).__name__}: {error}", result.left or 1
     return results
 
 
-def _would_send(uri: str) -> str | None:
-    """The environment's secret that MLflow would send to this server, which the user has not named; None if none."""
-    if not is_http(uri) or uri == os.environ.get("MLFLOW_TRACKING_URI"):
-        return None
-    return next((name for name in SECRETS if os.environ.get(name)), None)
+def _replay(
+    records: Records,
+    result: Replayed,
+    by_driver: str,
+    down: set[str],
+    progress: Callable[[str, int, int], None] | None,
+) -> None:
+    """Send one sweep, unless its driver, which sends to `by_driver`, does; `down` are servers that were unreachable."""
+    server, driver = address.normal(result.tracking_uri), live_driver(records.storage)
+    if driver is not None and address.same(result.tracking_uri, by_driver):
+        result.left, result.problem = 0, "it is running: its own driver sends it"
+    elif server in down:
+        result.problem, result.unreachable = "the server was unreachable before", True
+    else:
+        _send(records, result, driver is None, progress)
+        if result.unreachable and address.is_http(result.tracking_uri):
+            down.add(server)
 
 
 def _send(records: Records, result: Replayed, over: bool, progress: Callable[[str, int, int], None] | None) -> None:
     """`over`: nobody is at work on it."""
-    publisher = Publisher(records.storage, records.name, records.manifest, result.tracking_uri)
+    sender: Heartbeat | None = None
+    try:
+        sender = claim(records.storage, result.tracking_uri)
+    except StorageError as error:
+        result.notes.append(f"nobody is kept from sending it at the same time: {error}")
+    publisher = Publisher(records.storage, records.name, records.manifest, result.tracking_uri, look=True)
     try:
         for done, event in enumerate(records.events):
             for pause in _pauses():
@@ -115,12 +133,14 @@ def _send(records: Records, result: Replayed, over: bool, progress: Callable[[st
             if progress is not None:
                 progress(records.name, done + 1, result.events)
         result.problem = next(iter(publisher.unsent.values()), None)
-        if over and records.events and records.events[-1]["event"] != "end":
+        if over and records.events and not isinstance(records.events[-1], SweepEnded):
             publisher.interrupted(time.time())
     except Unreachable as error:
         result.problem, result.unreachable = str(error), True
-    except GenlabError as error:  # refused for good: another sweep may still be taken
-        result.problem = str(error)
+    finally:
+        result.restored, result.notes = publisher.restored, [*result.notes, *publisher.notes]
+        if sender is not None:
+            sender.stop()
 
 
 def _pauses() -> Iterator[float | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import re
 import shutil
 import tempfile
@@ -18,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from genlab.tracking.address import artifact_location, shown, sqlite_file
+from genlab.tracking.artifacts import mend, misplaced
 from genlab.tracking.points import Point, legal
-from genlab.tracking.server import Refused, artifact_location, of_sweep, quiet_mlflow, shown, sqlite_file
+from genlab.tracking.server import Refused, of_sweep, quiet_mlflow
 from genlab.tracking.storage import Storage
 
 METRICS, FIELDS = 800, 100  # a call takes 1000 entities in all, of these 100 params and 100 tags
@@ -36,6 +39,7 @@ class Run:
 
     id: str
     status: str
+    artifacts: str = ""  # where they lie, as MLflow knows it
     tags: dict[str, str] = field(default_factory=dict)
     clean: bool = False
 
@@ -52,7 +56,7 @@ class Run:
 
 def _seen(run: Any) -> Run:
     """MLflow's run as ours."""
-    return Run(run.info.run_id, run.info.status, dict(run.data.tags))
+    return Run(run.info.run_id, run.info.status, run.info.artifact_uri, dict(run.data.tags))
 
 
 class Runs:
@@ -66,17 +70,20 @@ class Runs:
             folder: the sweep's own, beside which the artifacts go if the database is no SQLite file.
 
         Raises:
-            Refused: the experiment was deleted on the server.
+            Refused: the experiment was deleted on the server, or its artifacts lie where nothing may be written.
         """
+        self.notes: list[str] = []  # what was done to the server beside sending
+        self._names: dict[tuple[str, str | None], set[str]] = {}  # of artifacts, by run and folder
         if database := sqlite_file(tracking_uri):
             _make_database(database)
+            if (done := mend(database)) is not None:
+                self.notes.append(done)
         self.tracking_uri = tracking_uri
         self._client = quiet_mlflow().MlflowClient(tracking_uri=tracking_uri)
         self.experiment = self._find(experiment, folder)  # its id
 
     def search(self, sweep: str, trial: str | None = None) -> Iterator[Run]:
-        """The runs of this sweep, or those of one trial of it, that were not deleted, newest first (should one be there
-        twice, the oldest is it)."""
+        """The runs of this sweep, or those of one trial of it, that were not deleted, newest first."""
         token = None
         while True:
             page = self._client.search_runs(
@@ -100,7 +107,11 @@ class Runs:
         """A new run, RUNNING since `time` (seconds since 1970)."""
         tags = {legal(key): value[:TAG] for key, value in tags.items()}
         run = self._client.create_run(self.experiment, int(time * 1000), tags, run_name=name)
-        return Run(run.info.run_id, "RUNNING", dict(tags), clean=True)
+        return Run(run.info.run_id, "RUNNING", run.info.artifact_uri, dict(tags), clean=True)
+
+    def delete(self, run: Run) -> None:
+        """Delete a run. MLflow can restore it."""
+        self._client.delete_run(run.id)
 
     def set_status(self, run: Run, status: str, time: float | None = None) -> None:
         """FINISHED, FAILED or KILLED at `time` (seconds since 1970), or RUNNING again."""
@@ -141,12 +152,13 @@ class Runs:
             self._client.log_batch(run.id, **call)
         run.tags |= every
 
-    def text(self, run: Run, text: str, name: str) -> None:
-        """One text artifact; written again it replaces what is there."""
-        self.file(run, text.encode(), name)
-
     def file(self, run: Run, data: bytes, name: str, folder: str | None = None) -> None:
-        """One artifact; written again it replaces what is there."""
+        """One artifact; written again it replaces what is there.
+
+        Raises:
+            Refused: its place is not to be trusted.
+        """
+        self._check_place(run, posixpath.join(folder or "", name))
         with tempfile.TemporaryDirectory() as temporary:
             path = os.path.join(temporary, name)
             with open(path, "wb") as file:
@@ -164,8 +176,8 @@ class Runs:
             time: of the epoch, seconds since 1970.
             look: whether an earlier, cut-off try may have sent it: then it is looked for, and written over in place.
         """
-        key = legal(key).replace(":", "_")
-        image = _thick(image)
+        self._check_place(run, "images")
+        key, image = _image_key(key), _thick(image)
         there = self._image_there(run, key, step) if look else None
         if there is None:
             self._client.log_image(run.id, image, key=key, step=step, timestamp=int(time * 1000), synchronous=True)
@@ -190,18 +202,39 @@ class Runs:
         pattern = re.compile(
             re.escape(key).replace("/", "[~#]") + rf"(?P<sep>[+%])step(?P=sep){step}(?P=sep)timestamp(?P=sep)[^.]*"
         )
-        for info in self._client.list_artifacts(run.id, "images"):
-            name = info.path.rpartition("/")[2]
+        for name in self._listed(run, "images"):
             if match := pattern.match(name):
                 return re.sub(r"[+%]compressed$", "", name.rpartition(".")[0]), match["sep"]
         return None
+
+    def _listed(self, run: Run, folder: str | None = None) -> set[str]:
+        """Names of a run's artifacts in a folder: asked for once, since nobody else sends meanwhile."""
+        if (run.id, folder) not in self._names:
+            found = self._client.list_artifacts(run.id, folder)
+            self._names[run.id, folder] = {info.path.rpartition("/")[2] for info in found}
+        return self._names[run.id, folder]
+
+    def has(self, run: Run, name: str) -> bool:
+        """Whether the run has an artifact of this name."""
+        return name in self._listed(run)
+
+    def has_image(self, run: Run, key: str, step: int) -> bool:
+        """Whether both files of an image are there that `image` sends."""
+        there = self._image_there(run, _image_key(key), step)
+        names = self._listed(run, "images")
+        return there is not None and {f"{there[0]}.png", f"{there[0]}{there[1]}compressed.webp"} <= names
+
+    def _check_place(self, run: Run, name: str) -> None:
+        if problem := misplaced(self.tracking_uri, run.artifacts, name):
+            raise Refused(problem)
 
     def _find(self, name: str, folder: Storage) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             try:
                 where = artifact_location(self.tracking_uri, folder)
-                return self._client.create_experiment(name, where, tags={"mlflow.experimentKind": KIND})
+                made = self._client.create_experiment(name, where, tags={"mlflow.experimentKind": KIND})
+                found = self._client.get_experiment(made)
             except Exception:  # two sweeps of one name started together: the other one made it
                 found = self._client.get_experiment_by_name(name)
                 if found is None:
@@ -211,16 +244,18 @@ class Runs:
                 f"the experiment {name!r} was deleted on {shown(self.tracking_uri)}: restore it there "
                 f"(mlflow experiments restore -x {found.experiment_id}), or name another server by --tracking-uri"
             )
+        if problem := misplaced(self.tracking_uri, found.artifact_location):
+            raise Refused(problem)
         return found.experiment_id
 
 
 def _make_database(path: str) -> None:
     """An empty SQLite database of MLflow's, if none is there. It is made under another name: MLflow takes seconds for
-    it, and what is left of a process that is killed meanwhile could be neither used nor mended."""
+    it, and what is left of a process that is killed meanwhile could be neither used nor mended. Its folder is not made:
+    it may be away, as when its mount is."""
     if os.path.exists(path):
         return
     folder, prefix = os.path.dirname(path), f".{os.path.basename(path)}-"
-    os.makedirs(folder, exist_ok=True)
     for left in os.scandir(folder):
         if left.name.startswith(prefix) and time.time() - left.stat().st_mtime > LEFT:
             shutil.rmtree(left.path, ignore_errors=True)
@@ -233,6 +268,11 @@ def _make_database(path: str) -> None:
             pass
         except OSError:  # a disk without hard links
             os.rename(made, path)
+
+
+def _image_key(key: str) -> str:
+    """The key of an image as MLflow takes it."""
+    return legal(key).replace(":", "_")
 
 
 def _thick(image: np.ndarray) -> np.ndarray:

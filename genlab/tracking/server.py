@@ -1,16 +1,14 @@
-"""Where MLflow is, how it is imported quietly, and what its many errors mean to us."""
+"""How MLflow is imported quietly, where its pages are, and what its many errors mean to us."""
 
 from __future__ import annotations
 
 import logging
 import os
-import posixpath
-import re
 from types import ModuleType
 from urllib.parse import quote, urlencode
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
-from genlab.tracking.storage import Storage
+from genlab.tracking.address import is_http, shown
 
 # No retry inside one request: a POST repeated blindly can make a run twice, so the caller looks, then sends again.
 # Nor may a silent server hold a request for two minutes, MLflow's own default.
@@ -37,38 +35,6 @@ class EventRefused(Exception):
     """This one event cannot be sent, others can."""
 
 
-def default_tracking_uri(storage: Storage) -> str:
-    """Where a sweep goes whose user named no tracking server: `<storage>/mlflow.db`, one for all sweeps of a storage.
-
-    SQLite needs a disk: beside a storage that is a URL it is `./results/mlflow.db`, the default storage's place. The
-    records are the truth wherever they lie, so `genlab replay` fills such a database anew on any other machine.
-    """
-    folder = storage.root if storage.local else os.path.abspath("results")
-    return f"sqlite:///{folder}/mlflow.db"
-
-
-def artifact_location(tracking_uri: str, folder: Storage) -> str | None:
-    """Where a new experiment keeps its artifacts: a server decides itself (None), a SQLite file has them beside it, in
-    `mlartifacts`, and for any other database they lie in the storage. `folder` is a sweep's own. Always absolute, so
-    that `mlflow server --backend-store-uri <uri>` finds them from anywhere and no `mlruns` appears."""
-    if database := sqlite_file(tracking_uri):
-        return posixpath.join(os.path.dirname(database), "mlartifacts")
-    if re.match(r"[a-z]+(\+[a-z0-9]+)?://", tracking_uri) and not is_http(tracking_uri):
-        return posixpath.join(posixpath.dirname(folder.url), "mlartifacts")
-    return None
-
-
-def sqlite_file(tracking_uri: str) -> str | None:
-    """The absolute path of a SQLite tracking database; None for any other URI."""
-    match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", tracking_uri)
-    return os.path.abspath(match[1]) if match else None
-
-
-def is_http(tracking_uri: str) -> bool:
-    """Whether it names a server."""
-    return tracking_uri.startswith(("http://", "https://"))
-
-
 def page(tracking_uri: str, experiment: str, sweep: str, metric: str, mode: str) -> str:
     """The address of a sweep's trials in MLflow's UI, best first, with charts and images; `mlflow ui` serves databases.
 
@@ -83,12 +49,8 @@ def page(tracking_uri: str, experiment: str, sweep: str, metric: str, mode: str)
 
 def of_sweep(sweep: str) -> str:
     """What finds the runs of a sweep, in MLflow's filter language."""
-    return f"tags.`genlab.sweep` = '{sweep}'"
-
-
-def shown(tracking_uri: str) -> str:
-    """The URI, or a text with URIs in it, without passwords."""
-    return re.sub(r"(?<=://)[^/@\s\"']*@", "", tracking_uri)
+    mark = '"' if "'" in sweep else "'"
+    return f"tags.`genlab.sweep` = {mark}{sweep}{mark}"
 
 
 def quiet_mlflow() -> ModuleType:

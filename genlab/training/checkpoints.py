@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import posixpath
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import msgspec
 import safetensors
 import safetensors.torch
 import torch
@@ -17,16 +16,39 @@ from torch import Tensor, nn
 
 from genlab.data import SetDescription
 from genlab.errors import CorruptFile, GenlabError
-from genlab.sealed import seal
 from genlab.tasks import Context, PhasedTask, State, Task, build, configs, implementation, task_name
 from genlab.tasks.returned import Named
-from genlab.tensorfile import read_header
-from genlab.tracking.storage import Storage
+from genlab.tensorfile import metadata, read_header
+from genlab.tracking.schema import Count, Integer, Record, Settings, checked
+from genlab.tracking.storage import read_file
 from genlab.training import networks as nets
 from genlab.training.loop import below
 
-FORMAT = 3
-KNOWN = (2, FORMAT)  # 2: without checksums
+FORMAT = 4
+LARGEST = 1 << 40  # bytes that a file may have; it must fit into memory, too
+
+
+class About(Record, frozen=True, forbid_unknown_fields=False):
+    """What the header of any of genlab's files says."""
+
+    kind: str
+    format: Count
+
+
+class Header(Record, frozen=True):
+    """The header of a state's file; `Checkpoint` documents its fields."""
+
+    format: Literal[4]
+    kind: Literal["state"]
+    task: str
+    script: str | None
+    config: Settings
+    data: dict[str, Any]
+    epoch: Count
+    seeds: list[Integer]
+    metrics: list[dict[str, float]]
+    scalars: list[dict[str, Any]]
+    tensors_crc32: str
 
 
 @dataclass(frozen=True)
@@ -61,20 +83,20 @@ class Checkpoint:
                     copied = copied.clone()
                 written.add(copied.data_ptr())
                 tensors[f"replica_{i}/{name}"] = copied
-        header = {
-            "format": FORMAT,
-            "kind": "state",
-            "task": self.task,
-            "script": self.script,
-            "config": dict(self.config),
-            "data": dict(self.data),
-            "epoch": self.epoch,
-            "seeds": list(self.seeds),
-            "metrics": [dict(metrics) for metrics in self.metrics],
-            "scalars": [state.scalars for state in self.states],
-            "tensors_crc32": _checksum(tensors),
-        }
-        return safetensors.torch.save(tensors, metadata={"genlab": seal(json.dumps(header))})
+        header = Header(
+            format=FORMAT,
+            kind="state",
+            task=self.task,
+            script=self.script,
+            config=dict(self.config),
+            data=dict(self.data),
+            epoch=self.epoch,
+            seeds=list(self.seeds),
+            metrics=[dict(metrics) for metrics in self.metrics],
+            scalars=[state.scalars for state in self.states],
+            tensors_crc32=_checksum(tensors),
+        )
+        return safetensors.torch.save(tensors, metadata=metadata(msgspec.structs.asdict(header)))
 
     @staticmethod
     def decode(data: bytes, name: str) -> Checkpoint:
@@ -85,23 +107,29 @@ class Checkpoint:
         """
         try:
             tensors = safetensors.torch.load(data)
-            header = read_header(data)
-            if header["kind"] != "state" or header["format"] not in KNOWN:
-                known = " and ".join(map(str, KNOWN))
-                raise ValueError(f"it is of kind {header['kind']!r} and format {header['format']}, not of {known}")
-            if header["format"] == FORMAT and ("crc32" not in header or header["tensors_crc32"] != _checksum(tensors)):
-                raise ValueError("it is not what was written: a checksum is missing, or that of other tensors")
-            by_replica: list[dict[str, Tensor]] = [{} for _ in header["seeds"]]
+            about = checked(found := read_header(data), About)
+            if (about.kind, about.format) != ("state", FORMAT):
+                raise ValueError(f"it is of kind {about.kind!r} and format {about.format}, not of {FORMAT}")
+            header = checked(found, Header)
+            if header.tensors_crc32 != _checksum(tensors):
+                raise ValueError("its checksum is that of other tensors")
+            by_replica: list[dict[str, Tensor]] = [{} for _ in header.seeds]
             for path, tensor in tensors.items():
                 replica, _, rest = path.partition("/")
                 by_replica[int(replica.removeprefix("replica_"))][rest] = tensor
-            names = ("task", "script", "config", "data", "epoch", "seeds", "metrics")
-            return Checkpoint(
-                states=[State(own, scalars) for own, scalars in zip(by_replica, header["scalars"], strict=True)],
-                **{name: header[name] for name in names},
-            )
-        except (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError) as error:
+            states = [State(own, scalars) for own, scalars in zip(by_replica, header.scalars, strict=True)]
+        except (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
             raise CorruptFile(f"{name} is damaged, or no state (*.state.safetensors) of genlab's: {error}") from error
+        return Checkpoint(
+            task=header.task,
+            script=header.script,
+            config=header.config,
+            data=header.data,
+            epoch=header.epoch,
+            seeds=header.seeds,
+            states=states,
+            metrics=header.metrics,
+        )
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -111,9 +139,8 @@ class Checkpoint:
             GenlabError: there is no such file.
             CorruptFile: it is cut short, altered, or no state of a format that is known here.
         """
-        folder, name = posixpath.split(str(path))
         try:
-            return Checkpoint.decode(Storage(folder or ".").read(name), str(path))
+            return Checkpoint.decode(read_file(path, LARGEST), str(path))
         except FileNotFoundError:
             raise GenlabError(f"there is no checkpoint {path}") from None
 
@@ -179,11 +206,52 @@ def restore(
         raise GenlabError(f"{task.__name__} trains no networks: read its tensors by Checkpoint.read(path).states")
     if not 0 <= replica < len(checkpoint.states):
         raise GenlabError(f"the checkpoint has {len(checkpoint.states)} replicas: there is no number {replica}")
-    config = build(task.Config, {**checkpoint.config, "seed": checkpoint.seeds[replica]})
-    made = task(config, Context(device=device))
-    made.data = Named("no stream", {name: SetDescription.from_json(seen) for name, seen in checkpoint.data.items()})
+    _check_sizes(checkpoint, _of(checkpoint, task, replica, "meta"), replica)
+    made = _of(checkpoint, task, replica, device)
     networks = nets.make(made)
     for name, network in networks.items():
         network.load_state_dict(below(checkpoint.states[replica].tensors, f"networks/{name}/"))
         network.eval()
     return Restored(made, Named("no network", networks))
+
+
+def _of(checkpoint: Checkpoint, task: type[PhasedTask], replica: int, device: str) -> PhasedTask:
+    """The task of a checkpoint. It knows what its data were."""
+    config = build(task.Config, {**checkpoint.config, "seed": checkpoint.seeds[replica]})
+    made = task(config, Context(device=device))
+    made.data = Named("no stream", {name: SetDescription.from_json(seen) for name, seen in checkpoint.data.items()})
+    return made
+
+
+def _check_sizes(checkpoint: Checkpoint, made: PhasedTask, replica: int) -> None:
+    """Refuse a config that asks for other networks than the file holds, before memory is taken for them: who wrote the
+    file wrote the config, and `ngf` may ask for more than any machine has.
+
+    Networks of a caller's own task may have no outline, as where they compute with what they make: then they are made
+    unseen.
+
+    Raises:
+        GenlabError: naming the first tensor that differs.
+    """
+    kind = checkpoint.task
+    try:
+        outlines = nets.outlines(made)
+    except Exception as error:
+        if kind in configs():
+            raise GenlabError(f"the task {kind} makes no networks of the checkpoint's config: {error}") from error
+        return
+    for name, outline in outlines.items():
+        wanted = {path: tuple(tensor.shape) for path, tensor in outline.state_dict().items()}
+        tensors = below(checkpoint.states[replica].tensors, f"networks/{name}/")
+        found = {path: tuple(tensor.shape) for path, tensor in tensors.items()}
+        for path in sorted(wanted.keys() | found.keys()):
+            if found.get(path) != wanted.get(path):
+                raise GenlabError(
+                    f"the checkpoint does not hold the networks that {kind} makes of its config: {name}/{path} is "
+                    f"{_in_words(found.get(path))} in the file, and {_in_words(wanted.get(path))} by the config. The "
+                    "task has changed since, or the file was altered"
+                )
+
+
+def _in_words(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else f"of shape {shape}"

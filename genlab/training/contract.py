@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from genlab import grids
 from genlab.errors import GenlabError
-from genlab.grids import can_be_shown
 from genlab.tasks import Inputs, Phase, PhasedTask, Replica, Report, State
 from genlab.tasks.returned import described, method, where
 from genlab.tracking.points import legal
@@ -196,8 +196,14 @@ def state(returned: Any, replica: Replica) -> State:
 def _check_images(key: Any, images: Any, came: str) -> None:
     if not isinstance(key, str):
         raise GenlabError(f"{came} reports images by {described(key)}: the key must be a text")
-    if isinstance(images, np.ndarray) and can_be_shown(images):
+    if isinstance(images, np.ndarray) and grids.can_be_shown(images):
         return
+    if isinstance(images, np.ndarray) and grids.are_images(images):
+        height, width = grids.picture_size(images)
+        raise GenlabError(
+            f"{came} reports {described(images)} as images {key!r}, a picture of {width} x {height} pixels: the most "
+            f"are {grids.MOST:,} pixels, and {grids.LONGEST:,} an edge. Report fewer or smaller images"
+        )
     advice = "to_uint8(images) of genlab.tasks.images makes that of a tensor [..., C, H, W] in [0, 1]"
     if type(images).__name__ == "Figure":
         advice = "from_figure(figure) of genlab.tasks.images makes that of it"

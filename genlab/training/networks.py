@@ -22,6 +22,17 @@ def make(task: PhasedTask) -> dict[str, nn.Module]:
     Raises:
         GenlabError: `networks()` names no functions, or what one makes is no network.
     """
+    return {name: to_device(network, task.context.device) for name, network in built(task).items()}
+
+
+def outlines(task: PhasedTask) -> dict[str, nn.Module]:
+    """The same networks on the device "meta", where a tensor has a shape and takes no memory."""
+    with torch.device("meta"):
+        return built(task)
+
+
+def built(task: PhasedTask) -> dict[str, nn.Module]:
+    """The same networks on the device where the task makes them; errors are those of `make`."""
     made = {}
     wanted = 'functions that make a network, by name, as in {"classifier": lambda: Net()}'
     for name, build in mapping(task.networks(), task, "networks", wanted).items():
@@ -34,7 +45,7 @@ def make(task: PhasedTask) -> dict[str, nn.Module]:
         network = build()
         if not isinstance(network, nn.Module):
             raise GenlabError(f"networks(): {where(build)} made {described(network)} as {name}: it must be a network")
-        made[name] = to_device(network, task.context.device)
+        made[name] = network
     return made
 
 

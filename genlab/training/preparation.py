@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import logging
-import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from genlab.data import without_place
 from genlab.errors import CorruptFile, GenlabError
 from genlab.tasks import (
     Config,
@@ -35,12 +35,12 @@ from genlab.tasks import (
 from genlab.tasks.fields import as_dict
 from genlab.tasks.prepared import Source
 from genlab.tasks.returned import Named
-from genlab.tracking.storage import Storage
-from genlab.training.checkpoints import Checkpoint, load
+from genlab.tracking.storage import Storage, read_file
+from genlab.training.checkpoints import LARGEST, Checkpoint, load
 from genlab.training.trial import Trial
 
 logger = logging.getLogger(__name__)
-RECIPE = 2  # raise it when the same config makes other networks: what was prepared before is then not used
+RECIPE = 3  # raise it when the same config makes other networks: what was prepared before is then not used
 
 Files = Mapping[str, str]
 """Where what was prepared lies in the storage, by the key of its source."""
@@ -121,7 +121,7 @@ def _make(name: str, source: Source, context: Context, storage: Storage, made: P
         path, digest = _copy(source, storage)
         made.data[source.path] = [{"sha256": digest}]
     made.files[source.key()] = path
-    checkpoint = Checkpoint.decode(storage.read(path), path)
+    checkpoint = Checkpoint.decode(storage.read(path, LARGEST), path)
     made.metrics[path] = dict(checkpoint.metrics[0]) if checkpoint.metrics else {}
     if isinstance(source, FromTask):
         _tell(name, source, made.metrics[path])
@@ -151,8 +151,8 @@ def _from_task(name: str, source: FromTask, context: Context, storage: Storage, 
         "recipe": RECIPE,
         "script": "" if source.config.implementation else script,
         "task": [kind, task.__qualname__],
-        "config": as_dict(source.config),
-        "data": {stream: seen.as_json() for stream, seen in task(source.config, context).data.items()},
+        "config": _without_places(as_dict(source.config)),
+        "data": {s: _without_places(seen.as_json()) for s, seen in task(source.config, context).data.items()},
         "prepared": {nested: made.files[needed.key()] for nested, needed in needs.items()},
     }
     path = _path(kind, json.dumps(made_from, sort_keys=True).encode())
@@ -169,11 +169,16 @@ def _from_task(name: str, source: FromTask, context: Context, storage: Storage, 
     return path
 
 
+def _without_places(values: Mapping[str, Any]) -> dict[str, Any]:
+    """These values, but for the folders that names of data sets hold: what is made of a set does not follow from where
+    it lies."""
+    return {name: without_place(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
 def _copy(source: FromCheckpoint | FromWeights, storage: Storage) -> tuple[str, str]:
     """A copy of the file in the storage, where every node finds it, and the file's digest."""
-    folder, name = posixpath.split(source.path)
     try:
-        content = Storage(folder).read(name)
+        content = read_file(source.path, LARGEST)
     except FileNotFoundError:
         raise GenlabError(f"there is no file {source.path}, which prepare() names") from None
     if isinstance(source, FromCheckpoint):
@@ -208,7 +213,7 @@ def _path(kind: str, made_from: bytes) -> str:
 
 def _whole(path: str, storage: Storage) -> bool:
     try:
-        Checkpoint.decode(storage.read(path), path)
+        Checkpoint.decode(storage.read(path, LARGEST), path)
     except (FileNotFoundError, CorruptFile):
         return False
     return True
@@ -216,7 +221,7 @@ def _whole(path: str, storage: Storage) -> bool:
 
 @functools.lru_cache(maxsize=8)  # every trial of a lane asks for the same ones
 def _read(path: str, task: type[Task] | None, device: str, url: str) -> Prepared:
-    checkpoint = Checkpoint.decode(Storage(url).read(path), path)
+    checkpoint = Checkpoint.decode(Storage(url).read(path, LARGEST), path)
     metrics = checkpoint.metrics[0] if checkpoint.metrics else {}
     if checkpoint.task != "weights" and (task is None or issubclass(task, PhasedTask)):
         networks = load(checkpoint, task=task, device=device)

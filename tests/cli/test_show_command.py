@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from genlab import cli
+from genlab.tracking.claims import Heartbeat
 from genlab.tracking.epoch_reports import ReplicaReport
-from genlab.tracking.heartbeat import Heartbeat
+from genlab.tracking.storage import FileName
 
 TRACE = "Traceback (most recent call last):\n  File [red]\nx.py:3, in loss: ValueError: :100: [b]\n"
 
@@ -46,7 +47,7 @@ def row(said: str, name: str) -> list[str]:
 
 def told_sweep(make_sweep: Any) -> Any:
     """Two trials that ran to their end, one that was pruned ahead of them, two that failed alike, one that confirms."""
-    sweep = make_sweep("lsgan", identity={"task": "GANConfig"}, script="lsgan.py")
+    sweep = make_sweep("lsgan", script="lsgan.py")
     sweep.whole_trial("0000", 3, lr=0.1, note="[b] :100: " + "long" * 30)
     sweep.whole_trial("0001", 3, lr=0.25, note="same")
     best = min("0000", "0001", key=lambda name: sweep.report(name, 3).metrics()["frechet_distance"])
@@ -144,7 +145,7 @@ def test_how_its_networks_are_loaded(task: str, advice: str, show: Any, make_swe
     sweep = make_sweep(task=task, script="vae.py")
     sweep.trial("0000")
     name = sweep.records.storage.write("trials/0000/epoch_0001-a.report.safetensors", sweep.report("0000", 1).encode())
-    state = ("trials/0000/epoch_0001-a.state.safetensors", 1, "0")
+    state = FileName("trials/0000/epoch_0001-a.state.safetensors", 1, "0")
     sweep.records.append("epoch", trial="0000", epoch=1, report=name, state=state, objective=1.0, ends=None)
     folder = sweep.records.storage.url
     said = lines(show("show", f"{folder}/trials/0000"))
@@ -184,7 +185,7 @@ def test_a_line_a_sweep(show: Any, make_sweep: Any, monkeypatch: pytest.MonkeyPa
         f"{third.records.name} cannot be read",
     ]
     assert "is of format 1" in said
-    third.records.storage.clear()
+    third.storage.clear(third.records.name)
     assert "cannot be read" not in show("list", first.storage.url)
 
 

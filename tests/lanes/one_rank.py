@@ -13,6 +13,7 @@ import toys
 
 from genlab.lanes.worker import LaneSettings, Rank
 from genlab.tasks import FromTask, Task
+from genlab.tracking.storage import MANIFEST
 from genlab.training import Checkpoint
 
 
@@ -49,6 +50,8 @@ def rank(
     attempt: str = "a",
     epoch_deadline: float = 60.0,
 ) -> Rank:
+    (folder / "sweep").mkdir(parents=True, exist_ok=True)
+    (folder / "sweep" / MANIFEST).touch()
     settings = LaneSettings(
         lane=3,
         mailbox=None,

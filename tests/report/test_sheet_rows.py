@@ -224,7 +224,7 @@ def test_images_that_cannot_be_shown_cost_their_own_cell_alone(
         sweep.epoch(f"0000{i}", 1, "completed", report=replace(sweep.report(f"0000{i}", 1), replicas=[own]))
     sheet = contact_sheet(sweep.records)
     assert cell(sheet, 0, 0) == (31, 31, 31)
-    unknown, nothing = "The images 'samples' have an unknown shape.", "No images 'samples' in this epoch."
+    unknown, nothing = "The report of this epoch is damaged or missing.", "No images 'samples' in this epoch."
     assert [notes(written, row) for row in range(4)] == [{}, {0: unknown}, {0: nothing}, {0: unknown}]
 
 

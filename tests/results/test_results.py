@@ -17,8 +17,9 @@ import pytest
 import genlab
 from genlab.errors import GenlabError
 from genlab.sealed import seal
+from genlab.tracking.claims import Heartbeat
 from genlab.tracking.epoch_reports import ReplicaReport
-from genlab.tracking.heartbeat import Heartbeat
+from genlab.tracking.schema import as_json
 from genlab.tracking.storage import Storage
 
 
@@ -57,7 +58,7 @@ def test_a_row_a_trial(make_sweep: Any) -> None:
 
 
 def _with_widths(sweep: Any) -> bytes:
-    event = sweep.records.events[0]
+    event = as_json(sweep.records.events[0])
     return seal(json.dumps({**event, "config": {**event["config"], "widths": [8, 64]}})).encode()
 
 
@@ -162,7 +163,7 @@ def test_what_a_trial_says_of_itself(make_sweep: Any) -> None:
     results = opened(sweep)
     best = results.best()
     assert best.name == "0000" and best.metrics == sweep.report("0000", 3).metrics()
-    assert (best.settings, best.config) == ({"lr": 0.1}, {"lr": 0.1, "ngf": 8, "epochs": 3})
+    assert (best.settings, best.config) == ({"lr": 0.1}, {"lr": 0.1, "ngf": 8, "epochs": 3, "seed": 0})
     assert (best.ends, best.epoch, best.objective) == ("completed", 3, best.metrics["frechet_distance"])
     assert best.error is None and best.checkpoint is None  # a made sweep has no states
     failed = results.trial("0002")
@@ -233,7 +234,7 @@ def test_each_file_is_read_once_and_no_report_before_it_is_asked_for(
 ) -> None:
     sweep = three_trials(make_sweep)
     read, real = Counter[str](), Storage.read
-    monkeypatch.setattr(Storage, "read", lambda self, path: (read.update([path]), real(self, path))[1])
+    monkeypatch.setattr(Storage, "read", lambda self, path, *most: (read.update([path]), real(self, path, *most))[1])
     results = opened(sweep)
     assert len(read) == 1 + sweep.n and not any("report" in path for path in read)
     results.trials()

@@ -162,7 +162,7 @@ class Drain:
     problem = page = None
 
     def __init__(self, records: Records, tracking_uri: str) -> None:
-        self.tracking_uri, self.told, self.closed = tracking_uri, list[int](), False
+        self.tracking_uri, self.told, self.notes, self.closed = tracking_uri, list[int](), list[str](), False
 
     def notify(self, n: int) -> None:
         self.told.append(n)

@@ -13,11 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_sweeps import kinds
 from one_process import Curve, CurveReplica, Machine, at, curve_sweep, machine
 
 from genlab.errors import GenlabError
 from genlab.sweep import command
 from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.events import KINDS
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
@@ -27,7 +29,7 @@ __all__ = ["machine"]
 def test_a_sweep_that_is_done_ends_with_0_and_leaves_no_sign_of_its_driver(machine: Machine) -> None:
     assert machine.run(curve_sweep(), grid=True) == 0
     records = machine.records
-    assert records.events[-1]["event"] == "end" and records.events[-1]["summary"]["best"] == "0000"
+    assert isinstance(records.events[-1], KINDS["end"]) and records.events[-1].summary.best == "0000"
     assert records.storage.names("drivers") == []
     assert machine.drains[-1].closed and machine.drains[-1].told[-1] == len(records.events)
     assert machine.pools[-1].closed
@@ -38,7 +40,7 @@ def test_a_sweep_that_is_done_ends_with_0_and_leaves_no_sign_of_its_driver(machi
 def test_without_a_trial_that_trained_to_the_end_the_exit_code_is_1(machine: Machine, bad: Any, ends: str) -> None:
     assert machine.run(curve_sweep(settings=bad), grid=True) == 1
     assert [trial.ends for trial in machine.records.trials.values()] == [ends] * 3
-    assert machine.records.events[-1]["event"] == "end"
+    assert isinstance(machine.records.events[-1], KINDS["end"])
 
 
 def test_one_replica_that_diverged_ends_the_trial_as_diverged(machine: Machine) -> None:
@@ -47,7 +49,7 @@ def test_one_replica_that_diverged_ends_the_trial_as_diverged(machine: Machine) 
     good, bad, *confirming = machine.records.trials.values()
     assert (good.ends, bad.ends, sorted(bad.epochs)) == ("completed", "diverged", [1, 2])
     assert bad.objective is None and bad.last is not None and bad.last.state is None
-    told = EpochReport.decode(machine.records.storage.read_named(bad.last.report), "report")
+    told = EpochReport.read(machine.records.storage, bad.last.report)
     assert told.diverged and told.seeds == (5, 6)
     assert [trial.name for trial in confirming] == ["confirm-0000"]  # two were asked for, one trained to the end
 
@@ -75,7 +77,7 @@ def test_an_interrupted_sweep_ends_with_130_and_goes_on_where_it_was(
     said = capsys.readouterr().out
     assert "stopped: interrupted" in said and f"--storage {machine.storage.url} --resume {records.name}" in said
     assert sorted(records.trials["0001"].epochs) == [1, 2] and "0002" not in records.trials
-    assert [e["event"] for e in records.events].count("end") == 0
+    assert kinds(records.events).count("end") == 0
     assert records.storage.names("drivers") == [] and machine.pools[-1].closed and machine.drains[-1].closed
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == [handler, handler]
 
@@ -85,7 +87,7 @@ def test_an_interrupted_sweep_ends_with_130_and_goes_on_where_it_was(
     assert machine.records.events[: len(records.events)] == records.events
     last = machine.records.trials["0001"].last
     assert last is not None
-    report = EpochReport.decode(machine.records.storage.read_named(last.report), "report")
+    report = EpochReport.read(machine.records.storage, last.report)
     assert report.metrics()["seen"] == 3
 
 
@@ -214,8 +216,8 @@ def test_lanes_are_told_what_the_driver_was_told(machine: Machine, monkeypatch: 
     assert settings.script and settings.script.endswith("one_process.py")
     assert machine.drains[-1].tracking_uri == "http://host:5000"
     monkeypatch.delenv("GENLAB_DATA")
-    assert machine.run(curve_sweep(), resume="latest", tracking_uri=None) == 0
-    assert machine.drains[-1].tracking_uri == "http://host:5000"
+    assert machine.run(curve_sweep(), resume="latest", tracking_uri="http://other:5000") == 0
+    assert machine.drains[-1].tracking_uri == "http://other:5000"
     assert "GENLAB_DATA" not in machine.pools[-1].settings.environment
 
 
@@ -236,7 +238,8 @@ def test_no_password_stands_in_the_records(
 def test_the_manifest_says_what_was_asked_for(machine: Machine) -> None:
     assert machine.run(curve_sweep(mode="max"), grid=True, seed=4, workers=1) == 0
     manifest = machine.records.manifest
-    assert {name: manifest[name] for name in ("sweep", "task", "metric", "mode", "epochs", "script", "options")} == {
+    names = ("sweep", "task", "metric", "mode", "epochs", "script", "options")
+    assert {name: getattr(manifest, name) for name in names} == {
         "sweep": "curve",
         "metric": "loss",
         "mode": "max",
@@ -245,8 +248,8 @@ def test_the_manifest_says_what_was_asked_for(machine: Machine) -> None:
         "script": "one_process.py",
         "options": {"grid": True, "seed": 4, "workers": 1},
     }
-    assert manifest["identity"]["settings"]["seed"] == 4 and manifest["environment"]["seed"] == "4"
-    assert machine.records.events[-1]["summary"]["best"] == "0001"  # level 30
+    assert manifest.identity.settings["seed"] == 4 and manifest.environment["seed"] == "4"
+    assert machine.records.events[-1].summary.best == "0001"  # level 30
 
 
 def test_a_dry_run_checks_all_and_starts_nothing(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from toys import Runner, ToyConfig, gate, read_trace
 
 from genlab.sweep.plan import make
 from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.events import KINDS
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 from genlab.training import Checkpoint
@@ -37,12 +38,12 @@ def check(
 
     for trial in records.trials.values():
         assert trial.ends in (("failed",) if trial.name in failed else ("completed", "pruned"))
-    epochs = [(e["trial"], e["epoch"]) for e in records.events if e["event"] == "epoch"]
+    epochs = [(e.trial, e.epoch) for e in records.events if isinstance(e, KINDS["epoch"])]
     assert len(epochs) == len(set(epochs))
     for trial in records.trials.values():
         assert sorted(trial.epochs) == list(range(1, len(trial.epochs) + 1))
     names = {trial.settings["lr"]: trial.name for trial in records.trials.values()}
-    committed = {(e["trial"], e["epoch"]): e["time"] for e in records.events if e["event"] == "epoch"}
+    committed = {(e.trial, e.epoch): e.time for e in records.events if isinstance(e, KINDS["epoch"])}
     for line in read_trace(str(trace)):
         name = names[line["lr"]]
         assert name in repaired or line["time"] < committed.get((name, line["epoch"]), math.inf)

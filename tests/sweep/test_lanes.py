@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("untracked")
 
 def report(records: Records, epoch: EpochRecord | None) -> EpochReport:
     assert epoch is not None
-    return EpochReport.decode(records.storage.read_named(epoch.report), epoch.report.path)
+    return EpochReport.read(records.storage, epoch.report)
 
 
 def searched(records: Records) -> list[TrialRecord]:
@@ -63,10 +63,10 @@ def test_a_sweep_from_its_first_trial_to_its_confirmation(run_sweep: Runner) -> 
         assert list(report(records, trial.last).seeds) == [8, 9, 10]
         assert report(records, trial.last).metrics()["test/loss"] > 100
         assert not any("test" in name for name in report(records, trial.epochs[1]).metrics())
-    summary = records.events[-1]["summary"]
-    assert all(one["test"] > 100 for one in summary["confirmed"])
-    assert summary["best"] == best[0].name and summary["gain"] >= 0
-    command = summary["command"]
+    summary = records.events[-1].summary
+    assert all(one.test > 100 for one in summary.confirmed)
+    assert summary.best == best[0].name and summary.gain >= 0
+    command = summary.command
     assert command.endswith(f"--seed 5 --seeds 3 --cpus-per-worker 1 --trials 1 --set lr={best[0].settings['lr']}")
     assert "contact_sheet.png" in records.storage.names()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import toys
+from made_sweeps import manifest
 from optuna.distributions import FloatDistribution
 from toys import toy_sweep
 
@@ -165,7 +166,8 @@ def test_folders_do_not_depend_on_where_ray_puts_a_worker(tmp_path: Path, monkey
 def test_the_latest_sweep_is_one_of_this_very_name(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     for name in ("toy-20260101-000000", "toy-20260102-000000-2", "toy-wide-20260103-000000", "toy-20260101"):
-        storage.write(f"{name}/manifest.json", b'{"format": 2, "options": {"trials": 2}}')
+        records = Records.create(storage, manifest("toy", options={"trials": 2}))
+        Path(records.storage.url).rename(tmp_path / name)
     found = resumed(toy_sweep(), Options(resume=LATEST), storage)
     assert found.name == "toy-20260102-000000-2"
     found.append("start", options={"trials": 9, "lanes": 2})

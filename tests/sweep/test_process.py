@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_sweeps import manifest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from toys import toy_sweep
@@ -29,12 +30,12 @@ def plan_of(space: Any, **changes: Any) -> Plan:
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
-    return Records.create(Storage(str(tmp_path)), "toy", {})
+    return Records.create(Storage(str(tmp_path)), manifest("toy"))
 
 
 def add(records: Records, settings: dict[str, Any], *curve: float | str, ends: str | None = "completed") -> str:
     name = f"{len(records.trials):04d}"
-    records.append("trial", trial=name, settings=settings, config={}, distributions={})
+    records.append("trial", trial=name, settings=settings, config={"epochs": 1, "seed": 0}, distributions={})
     for epoch, value in enumerate(curve, 1):
         commit(records, name, epoch, value, ends if epoch == len(curve) else None)
     return name
@@ -115,7 +116,9 @@ def test_scores_are_of_what_is_known_of_each_trial(records: Records, mode: str) 
         add(records, {"lr": i / 10}, *told, ends="completed" if len(curve) == 4 else "pruned")
     add(records, {"lr": 0.8}, "error")
     add(records, {"lr": 0.9}, sign * 1.0, ends=None)
-    records.append("trial", trial="confirm-0000", settings={"lr": 0.0}, config={}, distributions={})
+    records.append(
+        "trial", trial="confirm-0000", settings={"lr": 0.0}, config={"epochs": 1, "seed": 0}, distributions={}
+    )
     rows, scores, running = _known(plan, Space(plan), records)
     assert rows[:, 0].tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.8] and running[:, 0].tolist() == [0.9]
     # pruned at epoch 2 with 5: others gained 2, 2 and 1 from there on; the last three are capped

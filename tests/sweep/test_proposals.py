@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_sweeps import manifest
 from optuna.distributions import FloatDistribution, IntDistribution, distribution_to_json
 from test_needs import Needy
 from toys import toy_sweep
@@ -25,7 +26,7 @@ from genlab.tracking.storage import Storage
 
 @pytest.fixture
 def make_records(tmp_path: Path) -> Callable[[], Records]:
-    return lambda: Records.create(Storage(str(tmp_path)), "toy", {})
+    return lambda: Records.create(Storage(str(tmp_path)), manifest("toy"))
 
 
 def propose(plan: Plan, records: Records, count: int, objective: Any = None) -> list[dict[str, Any]]:

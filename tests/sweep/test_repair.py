@@ -15,6 +15,7 @@ from one_process import Machine, at, curve_sweep, machine
 
 from genlab.errors import CorruptFile
 from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.events import KINDS, kind
 from genlab.tracking.records import EpochRecord, Records, TrialRecord
 from genlab.tracking.storage import Storage
 from genlab.training import Checkpoint
@@ -34,7 +35,7 @@ def cut(records: Records, file: Any) -> None:
 
 def report(records: Records, epoch: EpochRecord | None) -> EpochReport:
     assert epoch is not None
-    return EpochReport.decode(records.storage.read_named(epoch.report), "report")
+    return EpochReport.read(records.storage, epoch.report)
 
 
 def metrics_of(records: Records, trial: TrialRecord) -> list[dict[str, float]]:
@@ -72,7 +73,7 @@ def test_a_damaged_confirmation_is_what_it_was(machine: Machine) -> None:
     assert machine.trained() == [("confirm-0000", 1), ("confirm-0000", 2), ("confirm-0000", 3)]
     # in one session, in which each epoch is trained once
     assert len({one["session"] for one in machine.pools[-1].asked if one["trial"] != "prepare"}) == 1
-    assert [(e["event"], e.get("epoch")) for e in after.events[len(before.events) :]] == [
+    assert [(kind(e), getattr(e, "epoch", None)) for e in after.events[len(before.events) :]] == [
         ("start", None),
         ("repair", 1),
         ("repair", 2),
@@ -185,11 +186,21 @@ def test_files_that_nobody_names_go_and_those_that_are_named_stay(machine: Machi
     assert machine.run(curve_sweep(), grid=True) == 0
     records = machine.records
     whole = {name: named(records, name) for name in records.trials}
-    for orphan in ("0001/epoch_0003-cut.state.safetensors", "0001/epoch_0004-x.report.safetensors", "9999/a.state"):
+    orphans = (
+        "0001/epoch_0003-cut.state.safetensors",
+        "0001/epoch_0004-x.report.safetensors",
+        "9999/epoch_0001-a0.state.safetensors",
+        "9999/epoch_0001-a0.state.safetensors.5f3a.tmp",
+    )
+    for orphan in orphans:
         records.storage.write(f"trials/{orphan}", b"of a worker that was cut off")
+    for own in ("0001/notes.txt", "9999/a.state", "9999/epoch_0001.report.safetensors"):  # no worker makes such a file
+        records.storage.write(f"trials/{own}", b"somebody's own")
     assert machine.run(curve_sweep(), resume="latest") == 0
     assert machine.trained() == []  # nothing was damaged
-    wait_for(lambda: {name: left(records, name) for name in (*whole, "9999")} == {**whole, "9999": []})
+    whole["0001"] = sorted([*whole["0001"], "trials/0001/notes.txt"])
+    whole["9999"] = ["trials/9999/a.state", "trials/9999/epoch_0001.report.safetensors"]
+    wait_for(lambda: {name: left(records, name) for name in whole} == whole)
 
 
 @pytest.mark.parametrize("kind", ["error", "lost", "storage"])
@@ -207,4 +218,4 @@ def test_what_cannot_be_repaired_stops_the_sweep(
     assert len(machine.records.events) == len(records.events)
     machine.before = lambda request: None
     assert machine.run(curve_sweep(), resume="latest") == 0
-    assert [e["trial"] for e in machine.records.events if e["event"] == "repair"] == ["0001", "0002"]
+    assert [e.trial for e in machine.records.events if isinstance(e, KINDS["repair"])] == ["0001", "0002"]

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_sweeps import wait_for
+from made_sweeps import kinds, wait_for
 from one_process import DATA, Machine, at, curve_sweep, machine
 
 from genlab.errors import GenlabError
+from genlab.sealed import seal
 from genlab.sweep import uniform
 from genlab.sweep.driver import Driver
-from genlab.tracking.heartbeat import STALE
+from genlab.tracking.claims import STALE
+from genlab.tracking.events import KINDS
 from genlab.tracking.records import Records
 
 __all__ = ["machine"]
@@ -116,7 +118,7 @@ def test_what_failed_is_taken_up_at_its_last_epoch_where_that_is_asked_for(machi
     assert machine.trained() == [("0001", 2), ("0001", 3)]
     records = machine.records
     assert records.trials["0001"].ends == "completed" and records.trials["0001"].error is None
-    assert [event["retry"] for event in records.events if "retry" in event] == [["0001"]]
+    assert [event.retry for event in records.events if isinstance(event, KINDS["start"]) and event.retry] == [["0001"]]
     assert "retry_failed" not in records.options()
     assert machine.run(curve_sweep(), resume="latest", retry_failed=True) == 0  # nothing is left to take up
     assert machine.trained() == []
@@ -126,10 +128,10 @@ def test_options_of_earlier_starts_are_remembered_and_later_ones_win(machine: Ma
     given = {"seeds": 2, "seed": 5, "lanes": 1, "cpus_per_worker": 2, "scheduler": "fifo", "data_root": "/data"}
     assert machine.run(search(), trials=2, set=("curve=3:1:2",), address="here:1", **given) == 0
     assert machine.run(search(), resume="latest", address="there:2") == 0
-    assert [e["event"] for e in machine.records.events].count("start") == 0
+    assert kinds(machine.records.events).count("start") == 0
     assert machine.run(search(), resume="latest", trials=3, lanes=4, gpus_per_worker=0.5) == 0
     assert machine.run(search(), resume="latest", cpus_per_worker=7) == 0
-    starts = [e["options"] for e in machine.records.events if e["event"] == "start"]
+    starts = [e.options for e in machine.records.events if isinstance(e, KINDS["start"])]
     assert starts == [{"trials": 3, "lanes": 4, "gpus_per_worker": 0.5}, {"cpus_per_worker": 7}]
     assert machine.asked_room == [(1, 2, 1, 2, None), (1, 2, 1, 2, None), (1, 3, 4, 2, 0.5), (1, 3, 4, 7, 0.5)]
     assert machine.joined == ["here:1", "there:2", None, None]
@@ -156,7 +158,7 @@ def sign_of(machine: Machine) -> Path:
 def test_the_heartbeat_is_renewed_all_the_time_and_keeps_a_second_driver_away(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genlab.tracking.heartbeat.HEARTBEAT", 0.02)
+    monkeypatch.setattr("genlab.tracking.claims.HEARTBEAT", 0.02)
 
     def see() -> None:
         beats: set[float] = set()
@@ -167,7 +169,7 @@ def test_the_heartbeat_is_renewed_all_the_time_and_keeps_a_second_driver_away(
         with pytest.raises(GenlabError, match="has a driver already"):
             machine.run(curve_sweep(), resume="latest", lanes=1)
         assert files(events) == before and sign_of(machine).exists()
-        monkeypatch.setattr("genlab.tracking.heartbeat.HEARTBEAT", 5.0)  # and so long its end is waited for
+        monkeypatch.setattr("genlab.tracking.claims.HEARTBEAT", 5.0)  # and so long its end is waited for
         seen.append(True)
 
     seen: list[bool] = []
@@ -179,16 +181,16 @@ def test_the_heartbeat_is_renewed_all_the_time_and_keeps_a_second_driver_away(
 def test_a_driver_elsewhere_is_respected_until_its_heartbeat_is_stale(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genlab.tracking.heartbeat.LISTEN", 0.1)
+    monkeypatch.setattr("genlab.tracking.claims.LISTEN", 0.1)
     records = damaged(machine)
     other = {"host": "another", "pid": 1, "started": 0.0}
     sign_of(machine).parent.mkdir(exist_ok=True)
-    sign_of(machine).write_text(json.dumps({**other, "time": time.time()}))
+    sign_of(machine).write_text(seal(json.dumps({**other, "time": time.time()})))
     before = files(Path(machine.storage.url))
     with pytest.raises(GenlabError, match="process 1 on another"):
         machine.run(curve_sweep(), resume="latest")
     assert files(Path(machine.storage.url)) == before  # its sign, too
-    sign_of(machine).write_text(json.dumps({**other, "time": time.time() - STALE - 1}))
+    sign_of(machine).write_text(seal(json.dumps({**other, "time": time.time() - STALE - 1})))
     assert machine.run(curve_sweep(), resume="latest") == 0
     assert machine.records.trials["0002"].ends == "completed"
     assert machine.records.storage.names("drivers") == ["00000001.json"]  # the other's is its own
@@ -210,7 +212,7 @@ def test_what_another_driver_did_until_just_now_is_known(machine: Machine, monke
 
     monkeypatch.setattr("genlab.lanes.cluster.room", meanwhile(3))
     assert machine.run(search(), resume="latest", trials=4) == 0
-    assert [e["n"] for e in machine.records.events] == list(range(1, len(machine.records.events) + 1))
+    assert [e.n for e in machine.records.events] == list(range(1, len(machine.records.events) + 1))
     assert len(machine.records.trials) == 4
     monkeypatch.setattr("genlab.lanes.cluster.room", meanwhile(6))
     with pytest.raises(GenlabError, match="has 6 trials already"):

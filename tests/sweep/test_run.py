@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import ray
+from made_sweeps import kinds, manifest
 from one_process import Actor, CurveConfig, curve_sweep
 from ray.exceptions import GetTimeoutError, RaySystemError
 
@@ -20,11 +21,13 @@ from genlab.sweep.driver import Driver
 from genlab.sweep.plan import make
 from genlab.sweep.run import Run
 from genlab.sweep.search import Asha, Confirmation, Search
+from genlab.tracking.events import KINDS, EpochDone
+from genlab.tracking.events import kind as event_kind
 from genlab.tracking.records import Records, TrialRecord
 from genlab.tracking.storage import Storage
 
 SEARCH = {"space": {"level": uniform(1.0, 40.0)}, "grid": (), "trials": 4}
-RANGE = make(curve_sweep(**SEARCH), {}, None).identity()["space"]
+RANGE = make(curve_sweep(**SEARCH), {}, None).identity().space
 
 
 class Watcher:
@@ -53,7 +56,7 @@ def new_run(folder: Path, mode: str = "min", **options: Any) -> Any:
     """A run with one trial, `0000`, and with nothing behind it."""
     plan = make(curve_sweep(mode=mode, **SEARCH), options, __file__)
     storage = Storage(str(folder))
-    records = Records.create(storage, "curve", {})
+    records = Records.create(storage, manifest("curve"))
     run: Any = Run(plan, records, storage, Watcher(), Watcher())  # type: ignore[arg-type]
     run.pool = SimpleNamespace(mailbox=Actor(), problem=None, lanes=2)
     add(run, "0000")
@@ -102,13 +105,13 @@ def test_an_epoch_is_committed_with_the_end_that_was_decided(
     run.commit("0000", told)
     run.settle()
     event = Records.open(run.storage, run.records.name).events[-1]
-    assert (event["event"], event["trial"], event["epoch"]) == ("epoch", "0000", told["epoch"])
-    assert (event["ends"], event["objective"]) == (ends, objective)
-    assert event["report"] == list(told["value"]["report"])
-    assert event["state"] == (None if ends == "diverged" else list(told["value"]["state"]))
+    assert isinstance(event, EpochDone) and (event.trial, event.epoch) == ("0000", told["epoch"])
+    assert (event.ends, event.objective) == (ends, objective)
+    assert event.report == told["value"]["report"]
+    assert event.state == (None if ends == "diverged" else told["value"]["state"])
     # its lane is free once it has ended, and not before; MLflow and the viewer hear of it
     assert run.pool.mailbox.told == ([("forget", "0000")] if ends else [])
-    assert run.drain.told == [event["n"]]
+    assert run.drain.told == [event.n]
     assert run.view.told == ([("ended", "0000")] if ends else [("advanced", "0000")])
 
 
@@ -120,7 +123,7 @@ def test_a_trial_whose_code_raised_or_whose_lane_died_has_failed(tmp_path: Path,
     run.settle()
     record = Records.open(run.storage, run.records.name).trials["0000"]
     assert (record.ends, record.error, sorted(record.epochs)) == ("failed", "Traceback\nValueError: no gradient\n", [1])
-    assert run.records.events[-1]["epoch"] == 2 and run.drain.told[-1] == 3
+    assert run.records.events[-1].epoch == 2 and run.drain.told[-1] == 3
     assert run.view.told[-1] == ("ended", "0000")
     assert run.pool.mailbox.told == [("forget", "0000")]
 
@@ -155,12 +158,12 @@ def test_trials_that_all_fail_in_the_same_place_stop_the_sweep(
         name = f"{i:04d}"
         if i:
             add(run, name)
-        told = result(1, kind=kind)
+        told = result(1, kind=kind, trial=name)
         run.commit(name, {**told, "value": text} if kind in ("error", "lost") else told)
     assert (run.why is not None) is stops
     if stops:
         assert run.why.startswith("3 trials failed in the same place")
-        assert run.pool.mailbox.told[-2][0] == "cut" and run.records.events[-1]["event"] == "error"
+        assert run.pool.mailbox.told[-2][0] == "cut" and isinstance(run.records.events[-1], KINDS["error"])
 
 
 def test_a_sweep_of_fewer_trials_stops_with_the_last_and_a_resumed_one_counts_on(tmp_path: Path) -> None:
@@ -188,7 +191,12 @@ def test_what_is_told_twice_has_happened_once(tmp_path: Path) -> None:
         run.commit("0000", told)
     for late in (result(4), result(4, kind="error", value="late"), result(2, kind="error", value="late")):
         run.commit("0000", late)
-    assert [(e["event"], e.get("epoch")) for e in run.records.events[1:]] == [("epoch", 1), ("epoch", 2), ("epoch", 3)]
+    told = run.records.events[1:]
+    assert [(event_kind(e), getattr(e, "epoch", None)) for e in told] == [
+        ("epoch", 1),
+        ("epoch", 2),
+        ("epoch", 3),
+    ]
     assert run.records.trials["0000"].ends == "completed"
     assert run.view.told == [("advanced", "0000"), ("advanced", "0000"), ("ended", "0000")]
 
@@ -247,7 +255,7 @@ def test_storage_that_fails_stops_the_sweep(tmp_path: Path, monkeypatch: pytest.
     run.append("start", options={})
     run.settle()
     assert run.why == "no space is left" and run.drain.told == []
-    assert [event["event"] for event in run.records.events] == ["trial"]  # what was not written has not happened
+    assert kinds(run.records.events) == ["trial"]  # what was not written has not happened
     assert run.pool.mailbox.told == [("cut", "no space is left")]
 
 
@@ -314,7 +322,7 @@ def test_tune_waits_for_no_storage_and_what_comes_meanwhile_is_one_file(
     assert slow.files == [1, 9] and run.drain.told == [2, 11]
     assert len(deleted(run)) == 5
     again = Records.open(run.storage, run.records.name)
-    assert [event["n"] for event in again.events] == list(
+    assert [event.n for event in again.events] == list(
         range(1, 12)
     ) and again.trials.keys() == run.records.trials.keys()
 
@@ -380,8 +388,8 @@ def test_a_trial_begins_at_its_last_committed_epoch(tmp_path: Path) -> None:
         "test": False,
     }
     for epoch, objective in ((1, 1.0), (2, 3.0)):  # the first is the better one
-        run.commit("0001", result(epoch, objective))
-    assert run.begin(record) == {**begun, "at": 2, "state": ["trials/0000/epoch_0002.state", 2, "s"]}
+        run.commit("0001", result(epoch, objective, trial="0001"))
+    assert run.begin(record) == {**begun, "at": 2, "state": ["trials/0001/epoch_0002.state", 2, "s"]}
 
 
 @pytest.mark.parametrize(("seeds", "replicas"), [(1, 3), (3, 3), (5, 5)])
@@ -405,7 +413,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_tune_gets_what_was_cut_off_and_as_many_new_trials_as_are_missing(tmp_path: Path, fits: list[Any]) -> None:
     run = new_run(tmp_path, trials=6, scheduler="asha")
     ended = add(run, "0001")
-    run.commit("0001", result(3))
+    run.commit("0001", result(3, trial="0001"))
     cut = add(run, "confirm-0001")
     Driver(run)._fit(search=True)  # 0000 goes on, four are new
     Driver(run)._fit(search=False)
@@ -424,7 +432,7 @@ def test_where_nothing_is_left_to_do_tune_is_not_started(tmp_path: Path, fits: l
     run = new_run(tmp_path, trials=1)
     run.commit("0000", result(3))
     add(run, "0001")
-    run.commit("0001", result(3))  # more than asked for now
+    run.commit("0001", result(3, trial="0001"))  # more than asked for now
     Driver(run)._fit(search=True)
     Driver(run)._fit(search=False)
     run.plan = make(curve_sweep(**SEARCH), {"trials": 9}, None)
@@ -443,7 +451,7 @@ def test_the_best_settings_that_trained_to_the_end_are_confirmed_on_fresh_seeds(
     for name, objective in objectives.items():
         record = run.records.trials.get(name) or add(run, name, 10.0 + objective, curve="1.0:2.0:3.0")
         kind = {"0004": "error", "0005": "diverged"}.get(name, "ok")
-        told = result(2 if name == "0002" else 3, objective, kind, done=True)
+        told = result(2 if name == "0002" else 3, objective, kind, done=True, trial=name)
         run.commit(record.name, told if kind != "error" else {**told, "value": "it broke"})
     Driver(run)._confirm()
     confirming = [trial for trial in run.records.trials.values() if trial.confirms]
@@ -455,7 +463,7 @@ def test_the_best_settings_that_trained_to_the_end_are_confirmed_on_fresh_seeds(
     Driver(run)._confirm()  # as after a resume
     assert [[trial.name for trial in searcher.trials] for searcher, _, _ in fits] == [[t.name for t in confirming]] * 2
     for trial in confirming:
-        run.commit(trial.name, result(3, extreme))
+        run.commit(trial.name, result(3, extreme, trial=trial.name))
     Driver(run)._confirm()
     assert len(run.records.trials) == 8 and len(fits) == 2
 
@@ -572,5 +580,5 @@ def test_all_that_trials_need_is_prepared_before_them(tmp_path: Path, monkeypatc
     assert rest == [("go", {"judge": "prepared/judge"})]
     assert driver.files == value["files"] and driver.prepared.is_set()
     event = run.records.events[-1]
-    assert event["event"] == "data"
-    assert (event["description"], event["prepared"]) == (value["data"], value["metrics"])
+    assert isinstance(event, KINDS["data"])
+    assert (event.description, event.prepared) == (value["data"], value["metrics"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from made_sweeps import manifest
 from optuna.trial import TrialState
 from toys import toy_sweep
 from tune_stand_in import END, play, search
@@ -21,7 +22,7 @@ from genlab.tracking.storage import Storage
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
-    return Records.create(Storage(str(tmp_path)), "toy", {})
+    return Records.create(Storage(str(tmp_path)), manifest("toy"))
 
 
 def check_rungs(asha: Asha, records: Records) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
+from made_sweeps import manifest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 from toys import toy_sweep
@@ -37,7 +38,7 @@ CURVES: list[list[float | str]] = [
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
-    return Records.create(Storage(str(tmp_path)), "toy", {})
+    return Records.create(Storage(str(tmp_path)), manifest("toy"))
 
 
 def again(records: Records) -> Records:
@@ -139,7 +140,7 @@ def test_what_ended_otherwise_is_told_as_what_it_is_at_once_and_in_a_later_life(
     last = (COMPLETE, 4.0, {1: 4.0, 2: 4.0, 3: 4.0})
     assert told(searcher.study) == [*ended, (RUNNING, None, {1: 1.0}), last]
     assert searcher.study.direction == optuna.study.StudyDirection.MINIMIZE
-    records.append("trial", trial="confirm-0000", settings={}, config={}, distributions={})
+    records.append("trial", trial="confirm-0000", settings={}, config={"epochs": 1, "seed": 0}, distributions={})
     for epoch in (1, 2, 3):
         commit(records, "confirm-0000", epoch, -9.0, "completed" if epoch == 3 else None)
     study = search(plan, again(records)).study
@@ -206,7 +207,7 @@ def test_a_confirmed_sweep_is_extended_by_as_many_as_were_asked_for(records: Rec
     one_after_the_other(shorter, records)
     assert list(records.trials) == ["0000", "0001", "0002"]
     for name in ("confirm-0001", "confirm-0000"):
-        records.append("trial", trial=name, settings={"lr": 0.9}, config={}, distributions={})
+        records.append("trial", trial=name, settings={"lr": 0.9}, config={"epochs": 1, "seed": 0}, distributions={})
         commit(records, name, 1, 0.5)
         if name == "confirm-0001":
             commit(records, name, 2, 0.5, "completed")
@@ -241,7 +242,7 @@ def test_the_event_of_a_trial_says_all_of_its_config(records: Records) -> None:
     for trial in (default, drawn):
         assert trial.config == {**dataclasses.asdict(plan.config({})), **trial.settings}
         assert (trial.config["epochs"], trial.config["megabytes"], trial.config["seed"]) == (2, 7, 4)
-        assert {n: d["name"] for n, d in trial.distributions.items()} == {"lr": "FloatDistribution"}
+        assert {n: d.name for n, d in trial.distributions.items()} == {"lr": "FloatDistribution"}
 
 
 def test_who_stops_hands_out_nothing_more(records: Records) -> None:
@@ -257,7 +258,7 @@ def test_who_stops_hands_out_nothing_more(records: Records) -> None:
 
 def test_trials_that_confirm_are_handed_out_in_order(records: Records) -> None:
     for name in ("confirm-0002", "confirm-0000", "confirm-0001"):
-        records.append("trial", trial=name, settings={}, config={}, distributions={})
+        records.append("trial", trial=name, settings={}, config={"epochs": 1, "seed": 0}, distributions={})
     stop = False
     confirmation = Confirmation(records.trials.values(), begin, lambda: stop)
     assert [confirmation.suggest(str(i))["trial"] for i in range(2)] == ["confirm-0002", "confirm-0000"]

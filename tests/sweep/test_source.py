@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -11,12 +10,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from made_sweeps import kinds
 from one_process import Machine, curve_sweep, machine
 
 import genlab
 from genlab.errors import GenlabError
-from genlab.sealed import seal
 from genlab.sweep import source
+from genlab.tracking.events import Started
 
 __all__ = ["machine"]
 
@@ -27,6 +27,7 @@ import beside_the_script
 
 from genlab.sweep import Sweep
 from genlab.tasks import Config, CustomTask
+from genlab.tracking.events import Started
 
 
 class Own(CustomTask):
@@ -109,7 +110,7 @@ def test_other_code_is_refused_on_resume_unless_it_is_accepted(
     code = {"genlab": "a", "own.py": "b"}
     monkeypatch.setattr("genlab.sweep.plan.digests", lambda task: dict(code))
     assert machine.run(curve_sweep(), grid=True) == 0
-    assert machine.records.manifest["identity"]["code"] == code
+    assert machine.records.manifest.identity.code == code
     events = len(machine.records.events)
     code["own.py"] = "c"
     with pytest.raises(GenlabError, match=r"the code of own\.py is not that with .* --resume --accept-code"):
@@ -118,12 +119,12 @@ def test_other_code_is_refused_on_resume_unless_it_is_accepted(
     capsys.readouterr()
     assert machine.run(curve_sweep(), resume="latest", accept_code=True) == 0
     start = machine.records.events[events]
-    assert (start["event"], start["code"], start["changed"]) == ("start", code, ["own.py"])
+    assert isinstance(start, Started) and (start.code, start.changed) == (code, ["own.py"])
     assert "own.py is another one than before" in capsys.readouterr().out
     events = len(machine.records.events)
     assert machine.run(curve_sweep(), resume="latest") == 0  # it is what was accepted
     assert machine.run(curve_sweep(), resume="latest", accept_code=True) == 0
-    assert "start" not in [event["event"] for event in machine.records.events[events:]]
+    assert "start" not in kinds(machine.records.events[events:])
     code["genlab"] = "d"
     with pytest.raises(GenlabError, match="the code of genlab is not"):
         machine.run(curve_sweep(), resume="latest")
@@ -136,11 +137,3 @@ def test_options_and_code_of_one_resume_are_both_remembered(machine: Machine, mo
     code["genlab"] = "b"
     assert machine.run(curve_sweep(), resume="latest", accept_code=True, cpus_per_worker=2) == 0
     assert machine.records.options()["cpus_per_worker"] == 2 and machine.records.code() == {"genlab": "b"}
-
-
-def test_sweeps_of_before_code_was_kept_can_be_resumed(machine: Machine) -> None:
-    assert machine.run(curve_sweep(), grid=True) == 0
-    manifest = dict(machine.records.manifest)
-    del manifest["identity"]["code"]
-    machine.records.storage.write("manifest.json", seal(json.dumps(manifest)).encode())
-    assert machine.run(curve_sweep(), resume="latest") == 0

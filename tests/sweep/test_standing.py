@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_sweeps import manifest
+from tune_stand_in import part
 
 from genlab.sweep.standing import Standing
 from genlab.tracking.records import Records, fold, rank
@@ -19,7 +21,7 @@ class Told:
     """Records that are told of by hand and lie nowhere."""
 
     def __init__(self, folder: Path) -> None:
-        self.records = Records.create(Storage(str(folder)), "toy", {})
+        self.records = Records.create(Storage(str(folder)), manifest("toy"))
 
     def __call__(self, kind: str, **content: Any) -> None:
         self.records.note(kind, **content)
@@ -28,7 +30,7 @@ class Told:
         """Whatever may come next of this trial."""
         trial = self.records.trials.get(name)
         if trial is None:
-            self("trial", trial=name, settings={}, config={"epochs": 3}, distributions={})
+            self("trial", trial=name, settings={}, config={"epochs": 3, "seed": 0}, distributions={})
         elif trial.ends == "failed":
             self("start", options={}, retry=[name])
         elif trial.ends is None and how == 0:
@@ -37,7 +39,7 @@ class Told:
             epoch = len(trial.epochs) + 1
             ends = {1: "pruned", 2: "diverged"}.get(how, "completed" if epoch == 3 else None)
             value = None if ends == "diverged" else objective
-            self("epoch", trial=name, epoch=epoch, report=["r", 1, "0"], state=None, objective=value, ends=ends)
+            self("epoch", trial=name, epoch=epoch, report=part(name), state=None, objective=value, ends=ends)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

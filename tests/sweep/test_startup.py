@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_sweeps import manifest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from test_needs import Needy
 from toys import toy_sweep
@@ -84,7 +85,7 @@ def test_a_small_sweep_does_not_sit_on_the_default(tmp_path: Path) -> None:
         for seed in range(20):
             best = 1e-3 * 100 ** (seed / 19)
             plan = plan_of(seed, trials, conditions={})
-            records = Records.create(Storage(str(tmp_path)), "toy", {})
+            records = Records.create(Storage(str(tmp_path)), manifest("toy"))
             searcher = search(plan, records)
             for i in range(trials):
                 record = records.trials[searcher.suggest(str(i))["trial"]]

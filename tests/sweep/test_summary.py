@@ -9,8 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from made_sweeps import manifest
 from PIL import Image
 
 from genlab.errors import StorageError
@@ -23,8 +25,9 @@ from genlab.sweep.summary import summarize
 from genlab.sweep.view import View
 from genlab.tasks import Config, CustomTask, Replica
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
+from genlab.tracking.events import KINDS
 from genlab.tracking.records import Records, TrialRecord
-from genlab.tracking.storage import Storage
+from genlab.tracking.storage import FileName, Storage
 
 DATABASE = "sqlite:////somewhere/mlflow.db"
 TRACE = "Traceback (most recent call last):\n  File 3\nValueError: the toy breaks\n\n"
@@ -73,10 +76,12 @@ class Ended:
     ) -> None:
         self.plan: Plan = make(replace(sweep, mode=mode), options or {}, "toy.py")
         self.storage = Storage(str(folder))
-        manifest = {"metric": self.plan.sweep.metric, "mode": self.plan.sweep.mode}
-        self.records = Records.create(self.storage, "toy", manifest)
+        asked = manifest("toy", metric=self.plan.sweep.metric, mode=self.plan.sweep.mode)
+        self.records = Records.create(self.storage, asked)
         self.notified: list[int] = []
-        self.drain: Any = SimpleNamespace(notify=self.notified.append, close=lambda: 0, problem=None, page=None)
+        self.drain: Any = SimpleNamespace(
+            notify=self.notified.append, close=lambda: 0, problem=None, page=None, notes=[]
+        )
 
     def trial(
         self,
@@ -90,7 +95,7 @@ class Ended:
     ) -> TrialRecord:
         """A trial with these objectives, one an epoch; `test` is read at the last one."""
         settings = {"lr": 0.01} if settings is None else settings
-        config = {"epochs": len(objectives), **settings}
+        config = {"epochs": max(1, len(objectives)), "seed": 0, **settings}
         self.records.append("trial", trial=name, settings=settings, config=config, distributions={})
         for epoch, objective in enumerate(objectives, 1):
             last = epoch == len(objectives)
@@ -98,7 +103,7 @@ class Ended:
             metrics |= {"test/loss": test} if last and test is not None else {}
             report = EpochReport(name, epoch, 0.0, 0, (0,), [ReplicaReport(metrics, images=images or {})])
             path = f"trials/{name}/epoch_{epoch:04d}-a"
-            content: dict[str, Any] = {"objective": objective, "state": (f"{path}.state.safetensors", 1, "0")}
+            content: dict[str, Any] = {"objective": objective, "state": FileName(f"{path}.state.safetensors", 1, "0")}
             content["report"] = self.records.storage.write(f"{path}.report.safetensors", report.encode())
             content["ends"] = ends if last and ends != "failed" else None
             self.records.append("epoch", trial=name, epoch=epoch, **content)
@@ -122,8 +127,8 @@ class Ended:
     @property
     def summary(self) -> dict[str, Any]:
         """What the end event holds."""
-        assert self.records.events[-1]["event"] == "end"
-        return self.records.events[-1]["summary"]
+        assert isinstance(self.records.events[-1], KINDS["end"])
+        return msgspec.to_builtins(self.records.events[-1].summary)
 
 
 @pytest.fixture(autouse=True)
@@ -317,7 +322,7 @@ def test_stopped_before_its_time_it_can_go_on(
     resume = f"python sweeps/toy.py --storage '{tmp_path}/my results' --resume {ended.records.name}"
     assert code == expected and lines[-2:] == [f"stopped: {why}", f"go on with: {resume}"]
     assert said(lines, "best: ") == "trial 0000, loss 0.5"  # so far
-    assert ended.records.events[-1]["event"] == "epoch" and ended.notified == []
+    assert isinstance(ended.records.events[-1], KINDS["epoch"]) and ended.notified == []
     first = Image.open(ended.records.storage.where("contact_sheet.png"))
     curve = ended.records.storage.read("curves.png")
     ended.trial("0001", 0.4, settings={"lr": 0.02})

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from made_sweeps import manifest
 from toys import toy_sweep
 
 from genlab.lanes.client import packed
@@ -63,7 +64,7 @@ def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(sha
             return super().stopped()
 
     storage = Storage(str(tmp_path))
-    records = Records.create(storage, "toy", {})
+    records = Records.create(storage, manifest("toy"))
     plan = make(toy_sweep(settings={"epochs": 4}, trials=4, reduction_factor=2), {"scheduler": "asha"}, None)
     deaf: Any = SimpleNamespace(
         notify=lambda number: None, ended=lambda *told: None, advanced=lambda *told: None, say=lambda told: None

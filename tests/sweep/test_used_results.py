@@ -95,7 +95,7 @@ def test_the_table_of_a_search_that_was_confirmed(machine: Machine, capsys: pyte
 def test_the_images_that_the_sweep_names(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     for named, expected in (("drawn", (3, 3, 1)), (None, (2, 2, 1))):
         assert machine.run(replace(HILL, images=named), scheduler="fifo", trials=1) == 0
-        assert machine.records.manifest["images"] == named
+        assert machine.records.manifest.images == named
         assert "contact_sheet.png\n" in capsys.readouterr().out
         assert genlab.open(machine.records.storage.url).best().images().shape == expected
 

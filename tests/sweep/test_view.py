@@ -9,15 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_sweeps import manifest
 
 from genlab.sweep import Sweep, log_uniform
 from genlab.sweep import view as module
 from genlab.sweep.plan import make
 from genlab.sweep.view import View, last_line, show
 from genlab.tracking.records import Records
-from genlab.tracking.storage import Storage
-
-FILE = ("trials/x.report.safetensors", 1, "0")
+from genlab.tracking.storage import FileName, Storage
 
 
 class Watched:
@@ -26,11 +25,11 @@ class Watched:
     def __init__(self, folder: Path, **changes: Any) -> None:
         values: dict[str, Any] = {"metric": "loss/label", "space": {"lr": log_uniform(1e-4, 1e-1)}}
         self.plan = make(Sweep(name="toy", task="classifier", **values | changes), {}, None)
-        self.records = Records.create(Storage(str(folder)), "toy", {})
+        self.records = Records.create(Storage(str(folder)), manifest("toy"))
         self.view = View(self.plan, self.records)
 
     def begin(self, name: str, epochs: int = 3, **settings: Any) -> None:
-        config = {"epochs": epochs, "sleep": 0.0, **settings}
+        config = {"epochs": epochs, "seed": 0, "sleep": 0.0, **settings}
         self.records.append("trial", trial=name, settings=settings, config=config, distributions={})
 
     def epochs(self, name: str, *objectives: float | None, ends: str | None = None) -> None:
@@ -38,8 +37,8 @@ class Watched:
         trial = self.records.trials[name]
         for i, objective in enumerate(objectives, 1):
             end = ends if i == len(objectives) else None
-            content = {"report": FILE, "state": None, "objective": objective, "ends": end}
-            self.records.append("epoch", trial=name, epoch=len(trial.epochs) + 1, **content)
+            content = {"report": FileName(f"trials/{name}/x", 1, "0"), "state": None, "objective": objective}
+            self.records.append("epoch", trial=name, epoch=len(trial.epochs) + 1, ends=end, **content)
             self.view.ended(trial) if end else self.view.advanced(trial)
 
     def fail(self, name: str, traceback: str) -> None:
@@ -206,8 +205,10 @@ def test_how_many_lanes_are_up_and_what_genlab_logs_meanwhile_is_shown(
     watched.view.lanes_up(3, 3, {})
     assert "3/3 lanes  " in str(watched.view._table().title)
     log = logging.getLogger("genlab.tracking.storage")
-    with watched.view:
-        log.warning("/results cannot be written: %s", "no space")
-        log.info("nothing of interest")
+    with watched.view.logs():
+        with watched.view:
+            log.warning("/results cannot be written: %s", "no space")
+            log.info("nothing of interest")
+        log.warning("%s answers again", "/results")  # as where the end waits for a storage that is away
     log.warning("afterwards")
-    assert capsys.readouterr().out == "/results cannot be written: no space\n"
+    assert capsys.readouterr().out == "/results cannot be written: no space\n/results answers again\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from made_sweeps import manifest
 from optuna.trial import TrialState
 from toys import toy_sweep
 from tune_stand_in import play, search
@@ -24,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
-    return Records.create(Storage(str(tmp_path)), "toy", {})
+    return Records.create(Storage(str(tmp_path)), manifest("toy"))
 
 
 def plan(trials: int) -> Plan:
@@ -73,9 +74,9 @@ def test_trials_that_run_meanwhile_are_known_after_the_window_has_moved(records:
 
 def test_names_sort_as_they_count(tmp_path: Path) -> None:
     for trials, last in ((10_000, "9999"), (10_001, "10000"), (1_000_000, "999999")):
-        records = Records.create(Storage(str(tmp_path)), "toy", {})
+        records = Records.create(Storage(str(tmp_path)), manifest("toy"))
         names = [trial_name(number, plan(trials), records) for number in (0, 9, 10, trials - 1)]
         assert names == sorted(names) and names[-1] == last and len({*map(len, names)}) == 1
         assert is_default(names[0]) and not any(map(is_default, names[1:]))
-    records.append("trial", trial="0000", settings={}, config={}, distributions={})
+    records.append("trial", trial="0000", settings={}, config={"epochs": 1, "seed": 0}, distributions={})
     assert trial_name(7, plan(1_000_000), records) == "0007"  # of a sweep that is extended

@@ -11,15 +11,16 @@ from genlab.lanes.client import OBJECTIVE
 from genlab.sweep.plan import Plan
 from genlab.sweep.search import Search
 from genlab.tracking.records import Records, TrialRecord
+from genlab.tracking.storage import FileName
 
 END = 10_000  # more events than any sweep here has
 
 Curve = Callable[[TrialRecord, int], "float | str"]  # the objective of an epoch, or another kind of result
 
 
-def part(trial: str) -> list[Any]:
+def part(trial: str) -> FileName:
     """A file of the trial's, as an event names it; there is none."""
-    return [f"trials/{trial}/part", 1, "0"]
+    return FileName(f"trials/{trial}/part", 1, "0")
 
 
 def begin(record: TrialRecord) -> dict[str, Any]:

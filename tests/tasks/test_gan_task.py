@@ -142,7 +142,7 @@ def test_another_classifier_may_judge(context: Context, tmp_path: Path) -> None:
     trial.advance()
     path = tmp_path / "judge.safetensors"
     path.write_bytes(trial.checkpoint().encode())
-    config, storage = build(GANConfig, SMALL | {"judge": str(path)}), Storage(str(tmp_path / "storage"))
+    config, storage = build(GANConfig, SMALL | {"judge": str(path)}), Storage(str(tmp_path))
     made = prepare(GAN, [config], Context(), storage)
     task = GAN(config, Context(prepared=prepared(config, made.files, Context(), storage)))
     metrics = evaluated(task).metrics

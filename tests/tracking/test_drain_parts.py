@@ -45,7 +45,9 @@ ANSWERS = r"""
 echo "$*" >> "$heard"
 while read -r line; do
     echo "$line" >> "$heard"
-    case "$line" in close*) echo '{"left": 2, "problem": "it is full", "page": "http://page"}'; exit 0;; esac
+    case "$line" in close*)
+        echo '{"left": 2, "problem": "it is full", "page": "http://page", "notes": ["moved"]}'; exit 0;;
+    esac
 done
 """
 
@@ -58,6 +60,7 @@ def test_what_the_process_is_told(make_sweep: Any, stand_in: Any) -> None:
         drain.notify(n)
     assert drain.pid is not None and os.getsid(drain.pid) == drain.pid  # Ctrl-C does not reach it
     assert (drain.close(), drain.problem, drain.page) == (2, "it is full", "http://page")
+    assert drain.notes == ["moved"]
     argv, order, *lines = heard.read_text().splitlines()
     assert argv == "-m genlab.tracking.drain"  # without the password, which every user of the machine could read there
     assert json.loads(order) == {
@@ -92,7 +95,7 @@ def test_a_process_that_dies_at_once_is_not_started_in_a_loop(make_sweep: Any, s
 def test_a_process_that_is_killed_in_its_last_seconds_is_started_again(make_sweep: Any, stand_in: Any) -> None:
     body = 'echo start >> "$heard"; while read -r line; do case "$line" in close*) break;; esac; done\n'
     body += 'if [ "$(wc -l < "$heard")" -lt 3 ]; then kill -9 $$; fi\n'
-    heard = stand_in(f'{body}echo noise; echo \'{{"left": 0, "problem": null, "page": null}}\'')
+    heard = stand_in(f'{body}echo noise; echo \'{{"left": 0, "problem": null, "page": null, "notes": []}}\'')
     drain = Drain(make_sweep().records, URI)
     drain.notify(7)
     assert drain.close() == 0 and heard.read_text() == "start\n" * 3
@@ -175,6 +178,7 @@ def test_it_hears_numbers_then_close_and_dies_with_a_driver_that_said_no_close(m
         (URI, 16.0, 24.0, "does not answer"),  # patience after the last that was taken
         (URI, 999.0, 40.0, "did not take everything within 30 s"),  # all the time something is taken: grace
         ("sqlite:////a.db", 0.0, 40.0, "did not take everything within 30 s"),  # a database may have to be made first
+        ("sqlite:////full.db", 0.0, 18.0, "no space is left"),  # it was tried, and cannot be
     ],
 )
 def test_how_long_it_tries_after_close(
@@ -183,6 +187,7 @@ def test_how_long_it_tries_after_close(
     """`answers`: until when the server takes one event after the other."""
     one = worker(make_sweep(), uri=uri)
     one.newest, one.done, one.unsent = 9, 4, 1
+    one.problem = why if "full" in uri else None
 
     def at(now: float) -> None:
         if one.closing is None and now > 10:
@@ -198,14 +203,39 @@ def test_how_long_it_tries_after_close(
     assert told["left"] == 6 and why in told["problem"] and "Secret" not in told["problem"]
 
 
-def test_without_close_it_lasts_as_long_as_its_driver(make_sweep: Any, clock: Any) -> None:
+@pytest.mark.parametrize("closing", [None, 499.0])
+def test_it_lasts_as_long_as_its_driver(closing: float | None, make_sweep: Any, clock: Any) -> None:
+    """Also while it sends the rest: the driver may be ended by a second Ctrl-C, as it advises itself."""
     one = worker(make_sweep())
     with pytest.raises(TimeoutError):
         one.watch()
+    one.closing = closing
     clock.now, clock.at = 0.0, lambda now: setattr(clock, "parent", 1 if now > 500 else os.getpid())
     with pytest.raises(Ended) as ended:  # although another process may hold the pipe open
         one.watch()
     assert ended.value.code == 1 and 500 < clock.now < 501 and one.answer.getvalue() == ""  # type: ignore[attr-defined]
+
+
+class Broken(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_it_ends_whatever_the_pipe_does(make_sweep: Any, clock: Any) -> None:
+    one = worker(make_sweep())
+    one.answer, one.closing = Broken(), 0.0
+    with pytest.raises(Ended) as ended:
+        one.watch()
+    assert ended.value.code == 0 and clock.now < 9
+
+
+def test_without_the_thread_that_would_end_it_it_ends(make_sweep: Any, clock: Any) -> None:
+    one = worker(make_sweep(), ["no number\n"])
+    with pytest.raises(Ended) as ended:
+        one._surely(one.listen)
+    assert ended.value.code == 1
 
 
 class Heard(threading.Condition):
@@ -225,7 +255,7 @@ class MadePublisher:
 
     def __init__(self, *about: Any) -> None:
         MadePublisher.about = about
-        self.unsent, self.page = MadePublisher.unsent, "http://page"
+        self.unsent, self.page, self.notes = MadePublisher.unsent, "http://page", ["moved"]
 
     sent: list[int]
     stopped: list[float]
@@ -237,7 +267,7 @@ class MadePublisher:
         fault = self.faults.pop(0) if self.faults else None
         if fault is not None:
             raise fault
-        self.sent.append(event["n"])
+        self.sent.append(event.n)
 
     def interrupted(self, time: float) -> None:
         self.stopped.append(time)
@@ -322,12 +352,26 @@ def test_what_is_refused_for_good_is_told_at_close_with_all_that_is_left(
     made.faults = [None, None, fault]
     one = worker(sweep)
     one.newest, one.news = sweep.n, Heard()
-    monkeypatch.setattr(module, "threading", SimpleNamespace(Thread=lambda **_: SimpleNamespace(start=lambda: None)))
+    monkeypatch.setattr(
+        module,
+        "threading",
+        SimpleNamespace(Thread=lambda **_: Idle()),
+    )
     with pytest.raises(Ended) as ended:
         one.run()
     assert one.news.waits[-1] == (False, None)  # `close` has not come, and is waited for
     assert ended.value.code == 0 and made.sent == [1, 2]
-    assert last_words(one) == {"left": 3, "problem": problem, "page": "http://page"}
+    assert last_words(one) == {"left": 3, "problem": problem, "page": "http://page", "notes": ["moved"]}
+
+
+class Idle:
+    """In the place of a thread."""
+
+    def start(self) -> None:
+        pass
+
+    def join(self, seconds: float) -> None:
+        pass
 
 
 def test_it_waits_for_news_or_for_close(make_sweep: Any) -> None:

@@ -73,8 +73,10 @@ def test_the_file_as_another_program_reads_it() -> None:
         "images/0/b": ("U8", [1, 2, 3]),
     }
     assert '"fid": NaN' in header["genlab"]
-    assert json.loads(header["genlab"].replace("NaN", "0.25")) == {
-        "format": 2,
+    kept = json.loads(header["genlab"].replace("NaN", "0.25"))
+    assert len(kept.pop("crc32")) == 8
+    assert kept == {
+        "format": 3,
         "kind": "epoch report",
         "trial": "0001",
         "epoch": 2,
@@ -118,10 +120,10 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [{"kind": "state", "format": 2}, {"kind": "epoch report", "format": 1}, {"kind": "part", "format": 1}, {}]
+    "header", [{"kind": "state", "format": 3}, {"kind": "epoch report", "format": 2}, {"kind": "part", "format": 1}]
 )
 def test_another_kind_or_format_is_refused(header: dict[str, Any]) -> None:
-    with pytest.raises(CorruptFile, match="epoch-4 is no epoch report of format 2"):
+    with pytest.raises(CorruptFile, match="epoch-4 is damaged, or no epoch report of format 3"):
         EpochReport.decode(pack({}, header), "epoch-4")
 
 
@@ -151,6 +153,55 @@ def test_an_array_that_the_header_names_and_the_file_lacks_is_damage() -> None:
     del arrays["images/1/figure"]
     with pytest.raises(CorruptFile, match=r"epoch-4 is damaged.*images/1/figure"):
         EpochReport.decode(pack(arrays, header), "epoch-4")
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("epoch",), 0),
+        (("epoch",), 10**400),
+        (("first_step",), -1),
+        (("first_step",), 2**60),
+        (("seeds",), []),
+        (("seeds",), [1]),
+        (("trial",), "../up"),
+        (("time",), "noon"),
+        (("diverged",), "no"),
+        (("host",), {"host": ["a"]}),
+        (("replicas", 0, "metrics"), {"fid": "low"}),
+        (("replicas", 0, "metrics"), {"fid": None}),
+        (("replicas", 0, "metrics"), [1.0]),
+        (("replicas", 0, "steps"), ["nothing"]),
+        (("replicas", 1, "images"), "figure"),
+        (("more",), 1),
+    ],
+)
+def test_a_header_that_is_not_as_it_must_be_is_damage(where: Any, value: Any) -> None:
+    arrays, header = unpack(WHOLE, "whole")
+    inner: Any = header
+    for key in where[:-1]:
+        inner = inner[key]
+    inner[where[-1]] = value
+    with pytest.raises(CorruptFile, match="epoch-4 is damaged"):
+        EpochReport.decode(pack(arrays, header), "epoch-4")
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("images/1/figure", np.zeros((1, 3_000_000, 1, 1, 1), np.uint8)),  # its picture would take gigabytes
+        ("images/1/figure", np.zeros((4, 4), np.uint8)),
+        ("images/1/figure", np.zeros((4, 4, 3), np.float32)),
+        ("images/1/figure", np.zeros((70_000, 1, 3), np.uint8)),
+        ("steps/0/loss/generator", np.zeros((2, 2), np.float32)),
+        ("steps/0/loss/generator", np.zeros(2)),
+    ],
+)
+def test_arrays_that_no_report_has_are_damage(name: str, array: np.ndarray) -> None:
+    arrays, header = unpack(WHOLE, "whole")
+    assert name in arrays
+    with pytest.raises(CorruptFile, match="epoch-4 is damaged"):
+        EpochReport.decode(pack(arrays | {name: array}, header), "epoch-4")
 
 
 @settings(max_examples=100)

@@ -17,14 +17,16 @@ from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.sealed import seal
 from genlab.tracking import event_files
 from genlab.tracking.event_files import EventFiles, batch_path, cover, segment_path
+from genlab.tracking.events import AnyEvent, Started
 from genlab.tracking.records import Records
+from genlab.tracking.schema import as_json
 from genlab.tracking.storage import AlreadyThere, Storage
 
 SHARED = [HealthCheck.function_scoped_fixture]
 
 
-def events(first: int, count: int) -> list[dict[str, Any]]:
-    return [{"n": n, "event": "invented", "time": n / 7, "text": 'é"}\n{'} for n in range(first, first + count)]
+def events(first: int, count: int) -> list[AnyEvent]:
+    return [Started(n=n, time=n / 7, options={"text": 'é"}\n{'}) for n in range(first, first + count)]
 
 
 @pytest.fixture
@@ -40,12 +42,13 @@ def new_folder(tmp_path: Path) -> Callable[[], Storage]:
 
     def make() -> Storage:
         made.append(Storage(str(tmp_path / str(len(made)))))
+        made[-1].make()
         return made[-1]
 
     return make
 
 
-def commit(files: EventFiles, known: list[dict[str, Any]], count: int) -> None:
+def commit(files: EventFiles, known: list[AnyEvent], count: int) -> None:
     """As records do."""
     known += events(len(known) + 1, count)
     files.write(known[-count:])
@@ -129,11 +132,11 @@ def test_of_two_who_commit_a_number_one_does_and_a_late_one_is_not_heard(
     late.read()
     commit(files, known, 2)
     with pytest.raises(AlreadyThere, match=r"00000003\.json is there already"):
-        late.write([{"n": 3, "event": "invented", "time": 0.0}])
+        late.write([Started(n=3, time=0.0, options={})])
     for _ in range(12):
         commit(files, known, 1)
     assert not folder.exists(batch_path(3))
-    late.write([{"n": 3, "event": "invented", "time": 0.0}])  # its number was put together with others
+    late.write([Started(n=3, time=0.0, options={})])  # its number was put together with others
     assert EventFiles(folder).read() == (known, None)
     assert EventFiles(folder).read_from(3)[0] == known[2]
 
@@ -145,7 +148,7 @@ def made(make_sweep: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     sweep = make_sweep()
     for name in ("00000", "00001"):
         sweep.whole_trial(name, 3, lr=0.1)
-    sweep.records.note("trial", trial="00002", settings={}, config={}, distributions={})
+    sweep.records.note("trial", trial="00002", settings={}, config={"epochs": 1, "seed": 0}, distributions={})
     sweep.records.note("start", options={"trials": 3})
     sweep.records.note("start", options={"trials": 4})
     sweep.records.commit()
@@ -197,7 +200,7 @@ def test_the_damaged_end_of_a_batch_gives_its_numbers_free_and_what_is_before_co
     folder.write(batch_path(2), lines[0] + lines[1][:20])
     found = Records.open(sweep.storage, sweep.records.name)
     assert found.options()["trials"] == 3 and folder.read(batch_path(2)) == lines[0] + lines[1][:20]  # until it goes on
-    assert found.append("start", options={"trials": 9})["n"] == 3
+    assert found.append("start", options={"trials": 9}).n == 3
     assert Records.open(sweep.storage, sweep.records.name).events == found.events
     folder.write(batch_path(2), lines[0][:30])
     with pytest.raises(CorruptFile, match=r"00000002\.json is damaged"):  # it is not the last any more
@@ -215,25 +218,59 @@ def test_damage_that_whole_events_follow_is_an_error_also_in_the_last_file(make_
         Records.open(sweep.storage, sweep.records.name)
 
 
-def test_a_sweep_of_format_2_goes_on_and_one_of_format_3_takes_no_unsealed_event(make_sweep: Any) -> None:
+def test_what_has_no_seal_is_damaged(make_sweep: Any) -> None:
     sweep = make_sweep()
     sweep.trial("00000")
     folder, name = sweep.records.storage, sweep.records.name
-    event = sweep.records.events[0]
+    event = as_json(sweep.records.events[0])
     folder.write(batch_path(1), json.dumps(event).encode())
     assert Records.open(sweep.storage, name).events == []
     folder.write(batch_path(2), seal(json.dumps({**event, "n": 2})).encode())
     with pytest.raises(CorruptFile, match="it has no crc32"):
         Records.open(sweep.storage, name)
-    folder.delete(batch_path(2))
-    folder.write("manifest.json", json.dumps({**sweep.records.manifest, "format": 2}).encode())
-    older = Records.open(sweep.storage, name)
-    assert older.events == [event]
-    older.append("start", options={"trials": 5})
-    assert Records.open(sweep.storage, name).options()["trials"] == 5
-    folder.write("manifest.json", json.dumps(sweep.records.manifest).encode())
+    folder.write("manifest.json", json.dumps(as_json(sweep.records.manifest)).encode())
     with pytest.raises(CorruptFile, match=r"manifest\.json is damaged: it has no crc32"):
         Records.open(sweep.storage, name)
+
+
+@settings(max_examples=40, suppress_health_check=SHARED)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=8), st.data())
+def test_what_was_written_and_is_gone_is_written_again(
+    short: None, new_folder: Callable[[], Storage], batches: list[int], data: st.DataObject
+) -> None:
+    """A mount may come back as it was some time ago; whichever files are missing then, the driver has all events."""
+    folder = new_folder()
+    files, known = EventFiles(folder), list[AnyEvent]()
+    for count in batches:
+        commit(files, known, count)
+    for name in data.draw(st.sets(st.sampled_from(folder.names("events")))):
+        folder.delete(f"events/{name}")
+    folder.faults += 1  # it was noticed
+    files.restore(known)
+    commit(files, known, 2)
+    assert EventFiles(folder).read() == (known, None)
+    for _ in range(12):  # and they are put together as ever
+        commit(files, known, 1)
+    assert EventFiles(folder).read() == (known, None) and len(folder.names("events")) <= 5 + 5 + len(known) // 5 + 1
+
+
+def test_it_is_noticed_that_the_newest_events_are_gone_and_what_is_there_stays(
+    make_sweep: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = make_sweep()
+    for trials in range(1, 5):
+        sweep.records.append("start", options={"trials": trials})
+    folder = sweep.records.storage
+    first = folder.read(batch_path(1))
+    for number in (2, 3, 4):
+        folder.delete(batch_path(number))
+    sweep.records.append("start", options={"trials": 9})
+    again = Records.open(sweep.storage, sweep.records.name)
+    assert again.events == sweep.records.events and folder.read(batch_path(1)) == first
+    assert caplog.messages == [f"{folder.url} had lost 3 events: they are written again"]
+    caplog.clear()
+    sweep.records.append("start", options={"trials": 10})
+    assert not caplog.messages
 
 
 def test_a_store_that_fails_when_batches_are_put_together_loses_nothing(

@@ -10,19 +10,34 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_sweeps import manifest
 from PIL import Image
 
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
+from genlab.tracking.events import KINDS, AnyEvent, Summary
 from genlab.tracking.mlflow_runs import Publisher
-from genlab.tracking.records import Event
 from genlab.tracking.runs import Runs
+from genlab.tracking.schema import as_json
 from genlab.tracking.server import Unreachable, quiet_mlflow
 from genlab.tracking.storage import Storage
 
 MADE = 1_760_000_000.5  # seconds since 1970
 TRACE = 'Traceback (most recent call last):\n  File "task.py", line 3\nValueError: no gradient\n  \n'
-SUMMARY = {"best": "0000", "objective": 0.125, "gain": 2.5, "metric": "kid", "mode": "min"}
-SUMMARY |= {"command": "uv run sweeps/hand.py --set lr=0.1", "checkpoint": "trials/0000/epoch_0002.state.safetensors"}
+SUMMARY: dict[str, Any] = {
+    "metric": "kid",
+    "mode": "min",
+    "trials": 6,
+    "ends": {"completed": 1},
+    "best": "0000",
+    "objective": 0.125,
+    "gain": 2.5,
+    "command": "uv run sweeps/hand.py --set lr=0.1",
+    "checkpoint": "trials/0000/epoch_0002.state.safetensors",
+    "ahead": None,
+    "confirmed": [],
+    "default_objective": None,
+}
+PNG = b"\x89PNG\r\n\x1a\n"
 NOTE = """Sweep **hand-1**
 
 Best: **0000**, kid = 0.125
@@ -38,36 +53,33 @@ class Hand:
     """The events of a sweep, made one by one; event n has the time MADE + n."""
 
     def __init__(self, folder: Path, name: str = "hand-1") -> None:
-        self.storage, self.name, self.events = Storage(str(folder / "results" / name)), name, list[Event]()
-        self.manifest = {
-            "sweep": "hand",
-            "created": MADE,
-            "metric": "kid",
-            "mode": "min",
-            "task": "gan",
-            "options": {"tracking_uri": "https://me:secret@host/x"},
-            "environment": {"git_commit": "0123abcd", "user": "someone", "source": "sweeps/hand.py", "torch": 2.5},
-        }
+        self.storage, self.name, self.events = Storage(str(folder / "results" / name)), name, list[AnyEvent]()
+        self.storage.make()
+        environment = {"git_commit": "0123abcd", "user": "someone", "source": "sweeps/hand.py", "torch": "2.5"}
+        options = {"tracking_uri": "https://me:secret@host/x"}
+        self.manifest = manifest("hand", created=MADE, metric="kid", options=options, environment=environment)
 
-    def event(self, kind: str, **content: Any) -> Event:
+    def event(self, kind: str, **content: Any) -> AnyEvent:
         n = len(self.events) + 1
-        self.events.append({"n": n, "event": kind, "time": MADE + n, **content})
+        self.events.append(KINDS[kind](n=n, time=MADE + n, **content))
         return self.events[-1]
 
-    def trial(self, name: str, seed: int = 7, **settings: Any) -> Event:
-        return self.event("trial", trial=name, settings=settings, config={"seed": seed, "epochs": 2, **settings})
+    def trial(self, name: str, seed: int = 7, **settings: Any) -> AnyEvent:
+        config = {"seed": seed, "epochs": 2, **settings}
+        return self.event("trial", trial=name, settings=settings, config=config, distributions={})
 
     def file(self, report: EpochReport, attempt: str) -> Any:
         path = f"trials/{report.trial}/epoch_{report.epoch:04d}-{attempt}.report.safetensors"
         return self.storage.write(path, report.encode())
 
-    def epoch(self, report: EpochReport, ends: str | None = None, damaged: bool = False) -> Event:
+    def epoch(self, report: EpochReport, ends: str | None = None, damaged: bool = False) -> AnyEvent:
         name = self.file(report, "a")
         if damaged:
             self.storage.write(name.path, b"cut")
-        return self.event("epoch", trial=report.trial, epoch=report.epoch, report=name, state=None, ends=ends)
+        common = {"trial": report.trial, "epoch": report.epoch, "report": name, "state": None}
+        return self.event("epoch", **common, objective=None, ends=ends)
 
-    def repair(self, report: EpochReport) -> Event:
+    def repair(self, report: EpochReport) -> AnyEvent:
         return self.event("repair", trial=report.trial, epoch=report.epoch, report=self.file(report, "b"), state=None)
 
     def publisher(self, uri: str) -> Publisher:
@@ -105,8 +117,11 @@ class There:
     def files(self, name: str, folder: str | None = None) -> list[str]:
         return sorted(one.path for one in self.client.list_artifacts(self.runs[name].info.run_id, folder))
 
+    def bytes(self, name: str, path: str) -> bytes:
+        return Path(self.client.download_artifacts(self.runs[name].info.run_id, path)).read_bytes()
+
     def text(self, name: str, path: str) -> str:
-        return Path(self.client.download_artifacts(self.runs[name].info.run_id, path)).read_text()
+        return self.bytes(name, path).decode()
 
     def pictures(self, name: str) -> dict[str, list[Any]]:
         """Each picture's colour by its name up to the part that is drawn at random; all are of one colour."""
@@ -192,7 +207,7 @@ def test_points_and_pictures_of_two_replicas_over_two_epochs(database: str, tmp_
 
 def test_runs_begin_and_end_as_their_trials_do(database: str, tmp_path: Path) -> None:
     sweep = Hand(tmp_path)
-    sweep.event("data", description={"mnist": {"n": 60}}, prepared={"judge": {"accuracy": 0.75}})
+    sweep.event("data", description={"mnist": [{"n": 60}]}, prepared={"judge": {"accuracy": 0.75}})
     sweep.trial("0000", lr=0.1, loss="hinge", sizes=(1, 2), flip=True, none=None)
     sweep.trial("0001", seed=9)
     sweep.trial("0002")
@@ -221,9 +236,9 @@ def test_runs_begin_and_end_as_their_trials_do(database: str, tmp_path: Path) ->
     back = There(database).ends()
     words = [back[name][0] for name in ("0004", "0005", "confirm-0000-0", "hand-1")]
     assert words == ["KILLED", "RUNNING", "FINISHED", "RUNNING"]
-    sweep.storage.write("contact_sheet.png", b"the page")
-    sweep.storage.write("curves.png", b"the curves")
-    sender.publish(sweep.event("end", summary=SUMMARY))
+    sweep.storage.write("contact_sheet.png", PNG + b"the page")
+    sweep.storage.write("curves.png", PNG + b"the curves")
+    sender.publish(sweep.event("end", summary=Summary(**SUMMARY)))
     there = There(database)
     assert there.ends()["hand-1"] == ("FINISHED", 1_760_000_015_500)
 
@@ -254,7 +269,7 @@ def test_runs_begin_and_end_as_their_trials_do(database: str, tmp_path: Path) ->
         | {"genlab.trial": "confirm-0000-0", "genlab.env.seed": "7", "genlab.confirms": "true"}
         | {"genlab.sent_epoch": "2", "genlab.ends": "completed"},
         "hand-1": {"genlab.metric": "kid", "genlab.mode": "min", "genlab.task": "gan", "genlab.sent_epoch": "0"}
-        | {"genlab.data": '{"mnist": {"n": 60}}', "genlab.best": "0000", "genlab.ended": "1760000015.5"}
+        | {"genlab.data": '{"mnist": [{"n": 60}]}', "genlab.best": "0000", "genlab.ended": "1760000015.5"}
         | {"genlab.best_run_id": there["0000"].info.run_id, "mlflow.note.content": NOTE}
         | {f"genlab.{key}": SUMMARY[key] for key in ("command", "checkpoint")},
     }
@@ -273,13 +288,14 @@ def test_runs_begin_and_end_as_their_trials_do(database: str, tmp_path: Path) ->
     assert json.loads(there.text("0000", "config.json")) == config
     names = ["contact_sheet.png", "curves.png", "data.json", "manifest.json", "prepared.json", "summary.json"]
     assert there.files("hand-1") == names
-    assert there.text("hand-1", "contact_sheet.png") == "the page"
-    assert there.text("hand-1", "curves.png") == "the curves"
-    assert json.loads(there.text("hand-1", "data.json")) == {"mnist": {"n": 60}}
+    assert there.bytes("hand-1", "contact_sheet.png") == PNG + b"the page"
+    assert there.bytes("hand-1", "curves.png") == PNG + b"the curves"
+    assert json.loads(there.text("hand-1", "data.json")) == {"mnist": [{"n": 60}]}
     assert json.loads(there.text("hand-1", "prepared.json")) == {"judge": {"accuracy": 0.75}}
     assert json.loads(there.text("hand-1", "summary.json")) == SUMMARY
-    manifest = json.loads(there.text("hand-1", "manifest.json"))
-    assert manifest == sweep.manifest | {"options": {"tracking_uri": "https://host/x"}}  # all but the password
+    kept = json.loads(there.text("hand-1", "manifest.json"))
+    assert kept == as_json(sweep.manifest) | {"options": {"tracking_uri": "https://host/x"}}  # all but the password
+    assert {step for _, _, _, step in there.points("hand-1")} == {15}  # of the event by which it ended
     assert sender.page is not None and "kid" in sender.page and "orderByAsc=true" in sender.page
 
 
@@ -372,21 +388,41 @@ def test_two_folders_of_one_sweep_share_an_experiment_and_nothing_else(database:
         assert {value for _, value, _, _ in there.points("0000")} == {i + 1.0}
 
 
-def test_of_a_run_that_is_there_twice_the_older_one_goes_on(database: str, tmp_path: Path) -> None:
+def test_of_a_run_that_is_there_twice_the_one_that_holds_most_goes_on_alone(database: str, tmp_path: Path) -> None:
+    """Two senders that did not know of each other made it so. What was deleted can be restored in MLflow."""
     sweep = Hand(tmp_path)
     sweep.trial("0000")
+    sweep.epoch(one("0000", 1, 8.0))
     sender = sweep.send(database)
     parent, child = sender._parent.id, sender._children["0000"].id
     client = sender.runs._client
-    for tags, start in (({}, 1), ({"genlab.trial": "0000"}, 2)):
-        tags |= {"genlab.sweep": "hand-1", "genlab.sent_epoch": "0"}
-        client.create_run(sender.runs.experiment, 1_760_000_900_000 + start, tags)
-    sweep.epoch(one("0000", 1, 8.0))
-    sweep.event("end", summary={"best": None, "objective": None, "gain": 0.0})
-    sweep.send(database)
-    assert client.get_run(child).data.metrics["kid"] == 8.0
+    doubles = []
+    for tags, sent in (({}, "-1"), ({"genlab.trial": "0000"}, "0")):
+        tags |= {"genlab.sweep": "hand-1", "genlab.sent_epoch": sent}
+        doubles.append(client.create_run(sender.runs.experiment, 1_760_000_000_000, tags).info.run_id)
+    sweep.epoch(one("0000", 2, 9.0))
+    none = SUMMARY | {"best": None, "objective": None, "gain": 0.0}
+    sweep.event("end", summary=Summary(**none))
+    again = sweep.send(database)
+    assert again.notes == [f"2 runs of hand-1 were at {database} twice: one of each is kept"]
+    assert {client.get_run(run).info.lifecycle_stage for run in doubles} == {"deleted"}
+    assert client.get_run(child).data.metrics["kid"] == 9.0
     ended = client.get_run(parent)
     assert ended.info.status == "FINISHED" and ended.data.metrics == {"gain": 0.0}
+    assert sweep.send(database).notes == [] and len(There(database).runs) == 2
+
+
+def test_a_sweep_that_was_extended_has_a_point_for_each_of_its_ends(database: str, tmp_path: Path) -> None:
+    sweep = Hand(tmp_path)
+    sweep.trial("0000")
+    for gain in (1.0, 2.0):
+        sweep.epoch(one("0000", int(gain), gain))
+        sweep.event("end", summary=Summary(**SUMMARY | {"gain": gain}))
+        for _ in range(2):
+            sweep.send(database)
+    there = There(database)
+    gains = sorted((step, value) for key, value, _, step in there.points("hand-1") if key == "gain")
+    assert gains == [(3, 1.0), (5, 2.0)]
 
 
 def test_runs_beyond_the_first_page_are_found_again(database: str, tmp_path: Path, monkeypatch: Any) -> None:

@@ -33,7 +33,7 @@ def test_a_sweep_becomes_a_parent_and_children(
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    sweep = make_sweep("lsgan", created=1_760_000_000.5)
+    sweep = make_sweep("lsgan")
     sweep.records.append("data", description={"mnist": {"n": 60000}})
     sweep.whole_trial("00000", lr=0.1)
     sweep.whole_trial("00001", 2, "pruned", lr=0.2)
@@ -42,7 +42,7 @@ def test_a_sweep_becomes_a_parent_and_children(
     sweep.epoch("00003", 1)
     sweep.error("00003", 2)
     sweep.whole_trial("confirm-00000-0", lr=0.1)
-    sweep.records.storage.write("contact_sheet.png", b"\x89PNG made up")
+    sweep.records.storage.write("contact_sheet.png", b"\x89PNG\r\n\x1a\n made up")
     sweep.end()
     assert not send(sweep, database).unsent
     seen = assert_complete(sweep, database)
@@ -69,8 +69,8 @@ def test_a_sweep_becomes_a_parent_and_children(
     assert failed.data.tags["genlab.error"] == "ValueError: the loss has no gradient"
     assert {info.path for info in seen.client.list_artifacts(failed.info.run_id)} >= {"traceback.txt", "config.json"}
     parent = seen.parent
-    assert parent.info.status == "FINISHED" and parent.info.start_time == 1_760_000_000_500
-    assert parent.info.end_time == int(sweep.records.events[-1]["time"] * 1000)
+    assert parent.info.status == "FINISHED" and parent.info.start_time == int(sweep.records.manifest.created * 1000)
+    assert parent.info.end_time == int(sweep.records.events[-1].time * 1000)
     assert parent.data.metrics == {"best_objective": 33.4, "gain": 1.5}
     assert parent.data.tags["genlab.best_run_id"] == child.info.run_id
     assert {"manifest.json", "summary.json", "contact_sheet.png", "data.json"} == {
@@ -84,7 +84,7 @@ def test_code_that_a_resume_accepted_is_told(make_sweep: Any, database: str) -> 
     sweep.whole_trial("00000")
     sweep.records.append("start", options={"trials": 3})
     numbers = [
-        sweep.records.append("start", options={}, code={"vae.py": "b"}, changed=changed)["n"]
+        sweep.records.append("start", options={}, code={"vae.py": "b"}, changed=changed).n
         for changed in (["vae.py"], ["genlab", "vae.py"])
     ]
     sweep.end()

@@ -30,8 +30,8 @@ def test_the_whole_traceback_is_there_once(
     sweep.trial("0001")
     sweep.records.append("error", trial="0001", epoch=1, traceback=text)
     written: list[str] = []
-    real = Runs.text
-    monkeypatch.setattr(Runs, "text", lambda self, run, *given: (written.append(given[1]), real(self, run, *given))[1])
+    real = Runs.file
+    monkeypatch.setattr(Runs, "file", lambda self, run, *given: (written.append(given[1]), real(self, run, *given))[1])
     for times in (1, 2):  # as `genlab replay` sends it again
         send(sweep, database)
         seen = Seen(sweep, database)

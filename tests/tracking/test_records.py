@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_sweeps import manifest
 from test_epoch_reports import Bomb
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
@@ -27,12 +28,13 @@ from genlab.tracking.records import (
     fold,
     rank,
 )
+from genlab.tracking.schema import as_json
 from genlab.tracking.storage import FileName, Storage
 
 
 def test_events_fold_into_trials(make_sweep: Any) -> None:
     sweep = make_sweep()
-    sweep.records.append("data", description={"mnist": 1})
+    sweep.records.append("data", description={"mnist": [1]})
     sweep.whole_trial("00000", 3, lr=0.1)
     sweep.trial("00001", lr=0.2)
     sweep.epoch("00001", 1)
@@ -45,8 +47,8 @@ def test_events_fold_into_trials(make_sweep: Any) -> None:
     sweep.end()
     again = Records.open(sweep.storage, sweep.records.name)
     assert again.trials == sweep.records.trials == fold(again.events)
-    sweep.records.append("data", description={"mnist": 2})
-    assert again.data() == sweep.records.data() == {"mnist": 1} and again.manifest["sweep"] == "made"
+    sweep.records.append("data", description={"mnist": [2]})
+    assert again.data() == sweep.records.data() == {"mnist": [1]} and again.manifest.sweep == "made"
     assert {name: trial.ends for name, trial in again.trials.items()} == {
         "00000": "completed",
         "00001": None,
@@ -56,7 +58,7 @@ def test_events_fold_into_trials(make_sweep: Any) -> None:
     assert again.trials["00001"].epochs[1].report == again.trials["00001"].epochs[1].state == file
     assert again.trials["00002"].objective is None and "no gradient" in (again.trials["00002"].error or "")
     assert [trial.confirms for trial in again.trials.values()] == [False, False, False, True]
-    assert [event["n"] for event in again.events] == list(range(1, len(again.events) + 1))
+    assert [event.n for event in again.events] == list(range(1, len(again.events) + 1))
     best = again.trials["00000"].best("min")
     assert best is not None and best.epoch == 3
 
@@ -132,7 +134,7 @@ def test_a_cut_last_event_has_not_happened_any_other_is_an_error(make_sweep: Any
         folder.write(batch_path(4), whole[:length])
         assert len(Records.open(sweep.storage, sweep.records.name).events) == 3
     again = Records.open(sweep.storage, sweep.records.name)
-    assert again.append("error", trial="00000", epoch=3, traceback="x")["n"] == 4  # its number is free
+    assert again.append("error", trial="00000", epoch=3, traceback="x").n == 4  # its number is free
     folder.write(batch_path(2), whole[:10])
     with pytest.raises(CorruptFile, match=r"00000002\.json"):
         Records.open(sweep.storage, sweep.records.name)
@@ -181,7 +183,7 @@ def test_what_could_not_be_written_has_not_happened(make_sweep: Any, monkeypatch
     before = time.time()
     sweep.error("00000", 1)
     event = EventFiles(sweep.records.storage).read_from(2)[0]  # the number is free
-    assert event == sweep.records.events[-1] and before <= event["time"] <= time.time()
+    assert event == sweep.records.events[-1] and before <= event.time <= time.time()
     assert sweep.records.trials["00000"].ends == "failed"
 
 
@@ -198,7 +200,7 @@ def test_events_of_several_threads_have_numbers_of_their_own(make_sweep: Any) ->
         thread.start()
     for thread in threads:
         thread.join()
-    assert [event["n"] for event in records.events] == list(range(1, 31))
+    assert [event.n for event in records.events] == list(range(1, 31))
     again = Records.open(sweep.storage, records.name)
     assert again.events == records.events and len(again.options()) == 30
 
@@ -209,7 +211,7 @@ def test_later_options_take_the_place_of_earlier_ones(make_sweep: Any) -> None:
     for options in ({"trials": 9, "lanes": 3}, {"trials": 30}):
         records.append("start", options=options)
     assert records.options() == {"seed": 1, "trials": 30, "lanes": 3}
-    assert make_sweep(options=None).records.options() == {}
+    assert make_sweep().records.options() == {}
 
 
 def test_an_event_under_a_wrong_number_is_noticed(make_sweep: Any) -> None:
@@ -218,8 +220,8 @@ def test_an_event_under_a_wrong_number_is_noticed(make_sweep: Any) -> None:
     folder = sweep.records.storage
     folder.write(batch_path(1), folder.read(batch_path(2)))
     folder.write(batch_path(2), seal('{"n": 2}').encode())
-    for number in (1, 2):
-        with pytest.raises(CorruptFile, match=f"is not event {number}"):
+    for number, problem in ((1, "is not event 1"), (2, "missing required field `event`")):
+        with pytest.raises(CorruptFile, match=problem):
             EventFiles(folder).read_from(number)
     with pytest.raises(FileNotFoundError):
         EventFiles(folder).read_from(9)
@@ -247,21 +249,44 @@ def test_a_pickle_is_not_run_wherever_it_lies(make_sweep: Any, tmp_path: Path) -
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("found", [1, 4])
-def test_a_sweep_of_another_format_is_refused_in_one_sentence(make_sweep: Any, found: int) -> None:
+@pytest.mark.parametrize("found", [1, 3, 5])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_sweep_of_another_format_is_refused_in_one_sentence(make_sweep: Any, found: int, sealed: bool) -> None:
     sweep = make_sweep("lsgan")
-    assert sweep.records.manifest["format"] == 3
-    sweep.whole_trial("00000", 1)
-    sweep.records.storage.write("manifest.json", json.dumps({**sweep.records.manifest, "format": found}).encode())
-    event = EventFiles(sweep.records.storage).read_from(2)[0]
-    event["part"] = event.pop("report")  # so it was called in format 1
-    sweep.records.storage.write(batch_path(2), json.dumps(event).encode())
+    assert sweep.records.manifest.format == 4
+    other = json.dumps({"format": found, "sweep": "lsgan", "what": "only that format has"})
+    sweep.records.storage.write("manifest.json", (seal(other) if sealed else other).encode())
+    sweep.records.storage.write(batch_path(1), b"{}")
     with pytest.raises(GenlabError) as refused:
         Records.open(sweep.storage, sweep.records.name)
     said = str(refused.value)
-    for word in (sweep.records.name, f"of format {found}", "knows format 2 and 3 only"):
+    for word in (sweep.records.name, f"of format {found}", "knows format 4 only"):
         assert word in said
     assert "\n" not in said and not isinstance(refused.value, CorruptFile)  # nothing of it is damaged
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mode": "least"}, "mode"),
+        ({"options": []}, "options"),
+        ({"options": {"trials": 10**400}}, "options"),
+        ({"epochs": 0}, "epochs"),
+        ({"environment": {"host": 1}}, "environment"),
+        ({"sweep": "../up"}, "sweep"),
+        ({"created": "now"}, "created"),
+        ({"more": 1}, "more"),
+        ({"metric": None}, "metric"),
+    ],
+)
+def test_a_manifest_that_is_not_as_it_must_be_is_refused_by_its_field(
+    change: dict[str, Any], said: str, make_sweep: Any
+) -> None:
+    sweep = make_sweep()
+    changed = {**as_json(sweep.records.manifest), **change}
+    sweep.records.storage.write("manifest.json", seal(json.dumps(changed)).encode())
+    with pytest.raises(CorruptFile, match=rf"manifest\.json is damaged: .*{said}"):
+        Records.open(sweep.storage, sweep.records.name)
 
 
 def test_a_folder_without_a_sweep_is_refused(make_sweep: Any) -> None:
@@ -273,16 +298,17 @@ def test_a_folder_without_a_sweep_is_refused(make_sweep: Any) -> None:
 def test_sweeps_are_listed_oldest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = Storage(str(tmp_path))
     names = ["b-20250101-000000", "a-20250102-000000", "a-20250102-000000-2", "a-20250102-000000-10"]
-    for name in [*reversed(names), "mlartifacts", "not-a-sweep", "a-20250103-000000"]:
-        storage.write(f"{name}/{'manifest.json' if name in names else 'other'}", b"{}")
-    assert Records.sweeps(storage) == names
+    renamed = ["best one", "z"]
+    for name in [*renamed, *reversed(names), "mlartifacts", "not-a-sweep", "a-20250103-000000"]:
+        storage.write(f"{name}/{'manifest.json' if name in (*names, *renamed) else 'other'}", b"{}")
+    assert Records.sweeps(storage) == [*names, *renamed]
     one_second = SimpleNamespace(strftime=lambda form: "20260101-000000", time=time.time)
     monkeypatch.setattr(module, "time", one_second)
     before = time.time()
-    made = [Records.create(storage, "x", {"mode": "max"}) for _ in range(3)]
+    made = [Records.create(storage, manifest("x", mode="max")) for _ in range(3)]
     assert [records.name for records in made] == [f"x-20260101-000000{again}" for again in ("", "-2", "-3")]
-    assert Records.sweeps(storage)[-3:] == [records.name for records in made]
+    assert Records.sweeps(storage)[-5:-2] == [records.name for records in made]
     for records in made:
-        manifest = Records.open(storage, records.name).manifest
-        assert manifest == records.manifest and (manifest["name"], manifest["mode"]) == (records.name, "max")
-        assert before <= manifest["created"] <= time.time()
+        written = Records.open(storage, records.name).manifest
+        assert written == records.manifest and (written.name, written.mode) == (records.name, "max")
+        assert before <= written.created <= time.time()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,10 +11,13 @@ import pytest
 from made_sweeps import assert_complete
 
 from genlab.errors import GenlabError
+from genlab.sealed import seal
 from genlab.tracking import replay as module
-from genlab.tracking.heartbeat import Heartbeat
+from genlab.tracking.address import artifact_location, own_database, shown
+from genlab.tracking.claims import Heartbeat, myself
 from genlab.tracking.replay import replay
-from genlab.tracking.server import Unreachable, artifact_location, default_tracking_uri, quiet_mlflow, shown
+from genlab.tracking.schema import as_json
+from genlab.tracking.server import Unreachable, quiet_mlflow
 from genlab.tracking.storage import Storage
 
 
@@ -35,13 +37,27 @@ def test_all_sweeps_of_a_storage_into_its_own_database(make_sweep: Any, database
     assert_complete(first, database)
 
 
-def test_the_manifest_names_the_server(make_sweep: Any, migrated: Path, tmp_path: Path) -> None:
-    shutil.copy(migrated, tmp_path / "named.db")
-    sweep = make_sweep(options={"tracking_uri": f"sqlite:///{tmp_path}/named.db"})
+def test_what_the_records_name_is_sent_to_only_if_this_start_names_it_too(
+    make_sweep: Any, migrated: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """They may come from anybody; so may the place to which they would have images and passwords sent."""
+    for name in ("named.db", "other.db"):
+        shutil.copy(migrated, tmp_path / name)
+    named = f"sqlite:///{tmp_path}/named.db"
+    sweep = make_sweep(options={"tracking_uri": named})
     sweep.whole_trial("00000", 1)
+    for environment in ("", f"sqlite:///{tmp_path}/other.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", environment)
+        (refused,) = replay(str(tmp_path / "results"))
+        assert refused.left == refused.events == 2 and refused.problem == (
+            f"its records name {named}, and nothing is sent to an address that this start does not name: name it, or "
+            "another one, by --tracking-uri"
+        )
+    assert not quiet_mlflow().MlflowClient(tracking_uri=named).get_experiment_by_name("made")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/./named.db")  # the same, written otherwise
     (result,) = replay(str(tmp_path / "results"), sweep.records.name)
-    assert result.tracking_uri == f"sqlite:///{tmp_path}/named.db"
-    assert_complete(sweep, result.tracking_uri)
+    assert (result.left, result.problem) == (0, None)
+    assert_complete(sweep, named)
     assert (tmp_path / "mlartifacts").is_dir()
 
 
@@ -53,7 +69,7 @@ def test_a_running_sweep_is_left_to_its_driver(make_sweep: Any, database: str, t
     heartbeat.stop()
     assert result.left == 0 and result.problem is not None and "running" in result.problem
     sweep.records.storage.write(  # a driver that was killed just now
-        "drivers/00000001.json", json.dumps({**Heartbeat.myself(), "pid": 2**22 + 1, "time": time.time()}).encode()
+        "drivers/00000001.json", seal(json.dumps({**as_json(myself()), "pid": 2**22 + 1})).encode()
     )
     (result,) = replay(str(tmp_path / "results"))
     assert result.problem is None
@@ -70,7 +86,7 @@ def test_an_unreachable_server_is_tried_once(make_sweep: Any, tmp_path: Path, mo
 
 
 def test_a_sweep_that_was_resumed_with_another_server_goes_there(
-    make_sweep: Any, migrated: Path, tmp_path: Path
+    make_sweep: Any, migrated: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     for name in ("first.db", "second.db", "asked.db"):
         shutil.copy(migrated, tmp_path / name)
@@ -78,6 +94,7 @@ def test_a_sweep_that_was_resumed_with_another_server_goes_there(
     sweep = make_sweep(options={"tracking_uri": first})
     sweep.whole_trial("00000", 1)
     sweep.records.append("start", options={"tracking_uri": second})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", second)
     (result,) = replay(str(tmp_path / "results"))
     assert (result.tracking_uri, result.events, result.left) == (second, 3, 0)
     (result,) = replay(str(tmp_path / "results"), tracking_uri=asked)  # what is asked for now comes first
@@ -130,14 +147,14 @@ class Made:
     damaged: ClassVar[dict[Any, str]] = {}
     sent: ClassVar[list[tuple[str, int]]] = []
 
-    def __init__(self, _: Any, name: str, manifest: Any, tracking_uri: str) -> None:
-        self.name, self.unsent = name, dict(self.damaged)
+    def __init__(self, _: Any, name: str, manifest: Any, tracking_uri: str, look: bool) -> None:
+        self.name, self.unsent, self.restored, self.notes = name, dict(self.damaged), 0, []
 
     def publish(self, event: Any) -> None:
-        key = (self.name, event["n"])
+        key = (self.name, event.n)
         if self.away.get(key, 0):
             self.away[key] -= 1
-            raise Unreachable(f"no answer to {event['n']}")
+            raise Unreachable(f"no answer to {event.n}")
         self.sent.append(key)
 
     def interrupted(self, time: float) -> None:
@@ -208,7 +225,7 @@ def test_a_sweep_of_another_format_does_not_keep_the_others_back(
 ) -> None:
     old, new = make_sweep("old"), make_sweep("new")
     new.whole_trial("00000", 1)
-    old.records.storage.write("manifest.json", json.dumps({**old.records.manifest, "format": 1}).encode())
+    old.records.storage.write("manifest.json", json.dumps({"format": 1}).encode())
     results = {r.sweep: r for r in replay(str(tmp_path / "results"))}
     assert "is of format 1" in (results[old.records.name].problem or "")
     assert results[old.records.name].left == 1 and results[new.records.name].left == 0
@@ -220,11 +237,11 @@ def test_a_sweep_of_another_format_does_not_keep_the_others_back(
 def test_default_databases_and_where_artifacts_go(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     local = Storage(str(tmp_path / "results"))
-    assert default_tracking_uri(local) == f"sqlite:///{tmp_path}/results/mlflow.db"
+    assert own_database(local) == f"sqlite:///{tmp_path}/results/mlflow.db"
     remote = Storage("memory://bucket/results")
-    assert default_tracking_uri(remote) == f"sqlite:///{tmp_path}/results/mlflow.db"
+    assert own_database(remote) == f"sqlite:///{tmp_path}/results/mlflow.db"
     sweep = remote.below("lsgan-1")
-    assert artifact_location(default_tracking_uri(remote), sweep) == f"{tmp_path}/results/mlartifacts"
+    assert artifact_location(own_database(remote), sweep) == f"{tmp_path}/results/mlartifacts"
     assert artifact_location("http://host:5000", sweep) is None
     assert artifact_location("postgresql://me@host/db", sweep) == f"{remote.url}/mlartifacts"
     assert shown("https://me:secret@host/x") == "https://host/x"

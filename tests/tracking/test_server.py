@@ -15,23 +15,13 @@ from urllib.parse import parse_qs
 import pytest
 import requests
 import sqlalchemy.exc
+from made_sweeps import manifest
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
+from genlab.tracking.address import artifact_location, is_http, shown, sqlite_file
 from genlab.tracking.drain import GRACE
 from genlab.tracking.mlflow_runs import Publisher
-from genlab.tracking.server import (
-    ENVIRONMENT,
-    EventRefused,
-    Refused,
-    Unreachable,
-    artifact_location,
-    fault,
-    is_http,
-    page,
-    quiet_mlflow,
-    shown,
-    sqlite_file,
-)
+from genlab.tracking.server import ENVIRONMENT, EventRefused, Refused, Unreachable, fault, page, quiet_mlflow
 from genlab.tracking.storage import Storage
 
 SECRET = "https://me:secret@host/x"
@@ -147,7 +137,7 @@ def listening(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
 
 
 def connect(uri: str, tmp_path: Path) -> None:
-    Publisher(Storage(str(tmp_path)), "lsgan-1", {"sweep": "lsgan"}, uri).connect()
+    Publisher(Storage(str(tmp_path)), "lsgan-1", manifest("lsgan"), uri).connect()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ TWO = "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"  # of "
 @pytest.fixture(params=["local", "memory"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A folder, and a store that only knows whole objects."""
-    return Storage(str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}/results")
+    made = Storage(str(tmp_path / "here") if request.param == "local" else f"memory://{tmp_path.name}/results")
+    made.make()
+    return made
 
 
 def test_write_read_list_delete(storage: Storage) -> None:
@@ -54,8 +56,8 @@ def test_what_lies_where(storage: Storage) -> None:
     assert storage.sizes("s") == {"a": 1, "b": 2} and storage.sizes("nothing") == {}
     assert storage.where("s/a") == f"{storage.url}/s/a" and storage.below("s").where("a") == f"{storage.url}/s/a"
     assert storage.exists("s") and storage.exists("s/c/d") and not storage.exists("s/d")
-    storage.below("s").clear()
-    storage.below("s").clear()
+    storage.clear("s")
+    storage.clear("s")
     assert not storage.exists("s/a") and not storage.exists("s/c/d") and storage.names() == ["other"]
 
 
@@ -92,6 +94,7 @@ def test_one_place_has_one_url(url: str, known: str, tmp_path: Path, monkeypatch
     known = known.format(**words)
     assert storage.url == known and storage.where("a/b") == f"{known}/a/b" and storage.below("a").url == f"{known}/a"
     assert storage.local == (not url.startswith("memory"))
+    storage.make()
     storage.write("a/b", b"1")
     assert Storage(known).names("a") == ["b"]
 
@@ -143,6 +146,7 @@ def test_a_relative_folder_is_made_absolute(tmp_path: Path, monkeypatch: Any) ->
     monkeypatch.chdir(tmp_path)
     storage = Storage("./results")
     monkeypatch.chdir("/")
+    storage.make()
     storage.write("a", b"1")
     assert storage.url == str(tmp_path / "results") and (tmp_path / "results" / "a").read_bytes() == b"1"
 
@@ -191,16 +195,16 @@ def test_a_write_that_fails_is_tried_again_and_leaves_nothing(tmp_path: Path, mo
     monkeypatch.setattr("genlab.tracking.storage.PAUSES", (0.0, 0.0))
     storage, tries, real = Storage(str(tmp_path)), [], os.replace
 
-    def replace(source: str, target: str) -> None:
+    def replace(source: str, target: str, **folders: int) -> None:
         tries.append(target)
         if len(tries) < 3:
             raise OSError(28, "No space left on device")
-        real(source, target)
+        real(source, target, **folders)
 
     monkeypatch.setattr(os, "replace", replace)
     storage.write("a", b"1")
     assert len(tries) == 3 and os.listdir(tmp_path) == ["a"]
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(os, "replace", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(StorageError, match=r"b cannot be written: .*No space left"):
         storage.write("b", b"1")
     assert os.listdir(tmp_path) == ["a"]
@@ -209,11 +213,11 @@ def test_a_write_that_fails_is_tried_again_and_leaves_nothing(tmp_path: Path, mo
 def test_two_writers_at_once_disturb_neither(tmp_path: Path, monkeypatch: Any) -> None:
     storage, real, calls = Storage(str(tmp_path)), os.replace, list[str]()
 
-    def replace(source: str, target: str) -> None:
+    def replace(source: str, target: str, **folders: int) -> None:
         calls.append(source)
         if len(calls) == 1:  # just then the other one writes
             storage.write("a", b"of another process")
-        real(source, target)
+        real(source, target, **folders)
 
     monkeypatch.setattr(os, "replace", replace)
     outer = storage.write("a", b"mine")
@@ -239,9 +243,11 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name_and_its_name_befo
     monkeypatch.setattr(os, "fsync", sync)
     for name in ("replace", "link"):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *paths, real=real: (steps.append("named"), real(*paths)))
+        monkeypatch.setattr(
+            os, name, lambda *paths, real=real, **folders: (steps.append("named"), real(*paths, **folders))
+        )
     getattr(storage, write)("trials/0000/part", b"mine")
-    assert steps == ["content", "named", "trials/0000", "trials"]
+    assert steps == [".", "trials", "content", "named", "trials/0000"]  # new folders first
     steps.clear()
     getattr(storage, write)("trials/0000/other", b"more")
     assert steps == ["content", "named", "trials/0000"]
@@ -275,7 +281,7 @@ def test_a_new_file_whose_answer_was_lost_is_ours(storage: Storage) -> None:
 
 
 def test_a_disk_without_hard_links_writes_new_files_all_the_same(tmp_path: Path, monkeypatch: Any) -> None:
-    def link(*paths: str) -> None:
+    def link(*paths: str, **folders: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
@@ -293,11 +299,12 @@ def test_a_store_that_fails_is_asked_again_after_longer_and_longer_pauses(
     """Twice it does not answer, and then it does; and one that never does is told with its file."""
     slept: list[float] = []
     storage = Storage(f"memory://{tmp_path.name}/{action}")
-    monkeypatch.setattr(storage, "_hurry", SimpleNamespace(wait=slept.append, is_set=lambda: False))
+    hurry = SimpleNamespace(wait=slept.append, is_set=lambda: False, set=lambda: None)
+    monkeypatch.setattr(storage, "_hurry", hurry)
     storage.write("s/a", b"1")
     tries: list[str] = []
     for name in ("pipe_file", "cat_file", "ls", "rm_file", "rm", "exists"):
-        real = getattr(storage.filesystem, name)
+        real = getattr(storage.files.filesystem, name)
 
         def fails(*args: Any, real: Any = real, **words: Any) -> Any:
             tries.append("")
@@ -305,8 +312,8 @@ def test_a_store_that_fails_is_asked_again_after_longer_and_longer_pauses(
                 raise OSError(5, "no answer")
             return real(*args, **words)
 
-        monkeypatch.setattr(storage.filesystem, name, fails)
-    words = {"write": ("s/b", b"2"), "write_new": ("s/b", b"2"), "names": ("s",), "sizes": ("s",), "clear": ()}
+        monkeypatch.setattr(storage.files.filesystem, name, fails)
+    words = {"write": ("s/b", b"2"), "write_new": ("s/b", b"2"), "names": ("s",), "sizes": ("s",), "clear": ("s",)}
     answers = {"read": b"1", "names": ["a"], "sizes": {"a": 1}, "exists": True, "delete": None, "clear": None}
     given = words.get(action, ("s/a",))
     said = getattr(storage, action)(*given)
@@ -326,9 +333,10 @@ def test_a_patient_storage_tries_for_minutes_says_so_and_can_be_hurried(
     below = pickle.loads(pickle.dumps(storage)).below("sweep")
     assert below.patient and not Storage(storage.url).patient
     slept: list[float] = []
-    hurried = [False]
-    monkeypatch.setattr(below, "_hurry", SimpleNamespace(wait=slept.append, is_set=lambda: hurried[0]))
-    tries, fails, real = list[str](), 6, below.filesystem.pipe_file
+    hurried, gave_up = [False], list[bool]()
+    hurry = SimpleNamespace(wait=slept.append, is_set=lambda: hurried[0], set=lambda: gave_up.append(True))
+    monkeypatch.setattr(below, "_hurry", hurry)
+    tries, fails, real = list[str](), 6, below.files.filesystem.pipe_file
 
     def put(*args: Any, **words: Any) -> Any:
         tries.append("")
@@ -336,7 +344,7 @@ def test_a_patient_storage_tries_for_minutes_says_so_and_can_be_hurried(
             raise OSError(28, "No space left")
         return real(*args, **words)
 
-    monkeypatch.setattr(below.filesystem, "pipe_file", put)
+    monkeypatch.setattr(below.files.filesystem, "pipe_file", put)
     below.write("a", b"1")
     assert slept == [0.2, 1.0, 3.0, 10.0, 20.0, 30.0]
     first, last = [record.getMessage() for record in caplog.records]
@@ -345,7 +353,7 @@ def test_a_patient_storage_tries_for_minutes_says_so_and_can_be_hurried(
     fails = 1000
     with pytest.raises(StorageError):
         below.write("a", b"1")
-    assert sum(slept[6:]) == sum(module.PATIENT) > 200
+    assert sum(slept[6:]) == sum(module.PATIENT) > 200 and gave_up  # what follows need not wait as long again
     slept.clear()
     hurried[0] = True  # a sweep that is stopped
     with pytest.raises(StorageError):

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from genlab.errors import CorruptFile
 from genlab.tasks import State
-from genlab.tensorfile import read_header
+from genlab.tensorfile import metadata, read_header
 from genlab.training import Checkpoint
 
 
@@ -53,16 +53,31 @@ def test_a_byte_that_was_altered_is_noticed_or_says_nothing(position: int, bits:
     assert_what_went_in(back)
 
 
-def test_a_state_of_format_2_which_had_no_checksums_is_read() -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 3}, "of kind 'state' and format 3, not of 4"),
+        ({"kind": "stale"}, "of kind 'stale' and format 4, not of 4"),
+        ({"config": []}, "config"),
+        ({"epoch": -1}, "epoch"),
+        ({"seeds": [0, 1, 10**400]}, "seeds"),
+        ({"seeds": [0]}, "index out of range"),
+        ({"metrics": [{"kid": "low"}, {}]}, "metrics"),
+        ({"scalars": [[], []]}, "scalars"),
+        ({"task": None}, "task"),
+        ({"more": 1}, "more"),
+        ({"tensors_crc32": "00000000"}, "its checksum is that of other tensors"),
+    ],
+)
+def test_a_header_that_is_not_as_it_must_be_is_refused(change: dict[str, Any], said: str) -> None:
     tensors = {f"replica_{i}/{name}": tensor for i in (0, 1) for name, tensor in checkpoint().states[i].tensors.items()}
-    header = read_header(WHOLE)
-    del header["crc32"]
-    unsealed = safetensors.torch.save(tensors, metadata={"genlab": json.dumps(header)})
-    del header["tensors_crc32"]
-    old = safetensors.torch.save(tensors, metadata={"genlab": json.dumps(header | {"format": 2})})
-    assert_what_went_in(Checkpoint.decode(old, "x"))
-    with pytest.raises(CorruptFile, match="x is damaged"):
-        Checkpoint.decode(unsealed, "x")
+
+    def written(header: dict[str, Any]) -> bytes:
+        return safetensors.torch.save(tensors, metadata=metadata(header))
+
+    assert_what_went_in(Checkpoint.decode(written(read_header(WHOLE)), "x"))
+    with pytest.raises(CorruptFile, match=f"x is damaged.*{said}"):
+        Checkpoint.decode(written(read_header(WHOLE) | change), "x")
 
 
 @given(st.integers(0, len(WHOLE) - 1))

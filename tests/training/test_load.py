@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from test_loop import SMALL, Unjudged
 
 import genlab
 from genlab.errors import CorruptFile, GenlabError
-from genlab.tasks import ClassifierConfig, Context, GANConfig, State, build
+from genlab.tasks import ClassifierConfig, Context, DAEConfig, GANConfig, State, VAEConfig, build
 from genlab.tasks.classifier import ClassifierTask
+from genlab.tasks.dae import DAETask
+from genlab.tasks.vae import VAETask
 from genlab.training import Checkpoint, Trial
 
 GAN_SETTINGS = SMALL | {"epochs": 2, "spectral_norm": "both", "normalization": "none"}
@@ -117,6 +120,29 @@ def test_kernels_of_three_dimensions_train() -> None:
     assert not trial.advance()[0].diverged
 
 
+@pytest.mark.parametrize(
+    ("task", "config", "field"),
+    [
+        (Unjudged, build(GANConfig, GAN_SETTINGS), "ngf"),
+        (Unjudged, build(GANConfig, GAN_SETTINGS), "nz"),
+        (ClassifierTask, build(ClassifierConfig, {"epoch_steps": 1, "width": 4}), "width"),
+        (VAETask, build(VAEConfig, {"epoch_steps": 1, "width": 4, "nz": 2}), "width"),
+        (DAETask, build(DAEConfig, {"epoch_steps": 1, "width": 4, "nz": 2}), "nz"),
+    ],
+)
+def test_a_config_that_asks_for_other_networks_than_the_file_holds_takes_no_memory(
+    task: Any, config: Any, field: str
+) -> None:
+    """A checkpoint comes from anybody, and a field of its config may ask for more than the machine has."""
+    trial = Trial(task, config, Context())
+    trial.advance()
+    kept = trial.checkpoint()
+    genlab.load(kept, task=task)
+    for size in (9, 1 << 30, 1 << 62):
+        with pytest.raises(GenlabError, match=r"does not hold the networks|makes no networks of"):
+            genlab.load(replace(kept, config={**kept.config, field: size}), task=task)
+
+
 def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
     with pytest.raises(GenlabError, match="there is no checkpoint"):
         genlab.load(tmp_path / "absent.safetensors")
@@ -130,8 +156,10 @@ def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
         with pytest.raises(GenlabError, match=f"has 1 replicas: there is no number {replica}"):
             genlab.load(trial.checkpoint(), task=tiny_tasks.Tiny, replica=replica)
     less = trial.checkpoint()
-    del less.states[0].tensors["networks/classifier/0.weight"]
-    with pytest.raises(RuntimeError, match=r"Missing key.*0\.weight"):
+    name = "networks/classifier/0.weight"
+    assert name in less.states[0].tensors
+    del less.states[0].tensors[name]
+    with pytest.raises(GenlabError, match=r"classifier/0\.weight is missing in the file, and of shape"):
         genlab.load(less, task=tiny_tasks.Tiny)
     without = Checkpoint("MeanConfig", None, {}, {}, 1, [0], [State({"means": torch.ones(2)}, {})])
     with pytest.raises(GenlabError, match="Means trains no networks"):

@@ -68,7 +68,9 @@ class Wild(Tiny):
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    return Storage(str(tmp_path / "storage"))
+    made = Storage(str(tmp_path / "storage"))
+    made.make()
+    return made
 
 
 def found(storage: Storage, **settings: Any) -> dict[str, Prepared]:

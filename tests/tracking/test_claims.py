@@ -18,9 +18,10 @@ import pytest
 from made_sweeps import wait_for
 
 from genlab.errors import GenlabError, StorageError
-from genlab.tracking import heartbeat as module
-from genlab.tracking.heartbeat import Heartbeat, live_driver
-from genlab.tracking.records import read_json
+from genlab.sealed import seal, unseal
+from genlab.tracking import claims as module
+from genlab.tracking.claims import Heartbeat, live_driver
+from genlab.tracking.schema import as_json
 from genlab.tracking.storage import Storage
 
 NOW = 1_760_000_000.0
@@ -32,6 +33,10 @@ OTHER = {"host": "another", "pid": 1, "started": 0.0, "time": NOW}
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     return Storage(str(tmp_path))
+
+
+def read_json(storage: Storage, path: str) -> dict[str, Any]:
+    return unseal(storage.read(path))
 
 
 class Clock:
@@ -60,7 +65,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def claim(storage: Storage, path: str, driver: Any) -> None:
-    storage.write(path, json.dumps(driver).encode())
+    storage.write(path, seal(json.dumps(driver)).encode() if driver else b"{}")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +91,8 @@ def test_a_driver_lives_while_its_beat_is_fresh_and_its_process_is_there(
     driver: dict[str, Any], lives: bool, storage: Storage, clock: Clock
 ) -> None:
     claim(storage, FIRST, driver)
-    assert live_driver(storage) == (driver if lives else None)
+    found = live_driver(storage)
+    assert (found and as_json(found)) == (driver if lives else None)
     if lives:
         with pytest.raises(GenlabError, match=f"process {driver['pid']} on {driver['host']}, heard") as refused:
             Heartbeat(storage)
@@ -94,10 +100,11 @@ def test_a_driver_lives_while_its_beat_is_fresh_and_its_process_is_there(
         assert storage.names("drivers") == ["00000001.json"]
     else:
         mine = Heartbeat(storage)
-        assert (live_driver(storage) or {})["pid"] == os.getpid() and mine.number == 2
+        found = live_driver(storage)
+        assert found is not None and found.pid == os.getpid() and mine.number == 2
         mine.stop()
         assert storage.names("drivers") == ["00000001.json"]
-    assert read_json(storage, FIRST) == driver  # nobody touches another's
+    assert driver == {} or read_json(storage, FIRST) == driver  # nobody touches another's
 
 
 def test_a_claim_that_is_junk_is_nobodys(storage: Storage) -> None:
@@ -150,7 +157,7 @@ def test_of_two_that_start_at_once_one_drives(storage: Storage) -> None:
 
 def test_a_driver_that_died_on_this_machine_is_forgotten_at_once(storage: Storage) -> None:
     code = (
-        "import os, sys; from genlab.tracking.heartbeat import Heartbeat;"
+        "import os, sys; from genlab.tracking.claims import Heartbeat;"
         "from genlab.tracking.storage import Storage; Heartbeat(Storage(sys.argv[1])); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, storage.url], check=False)

@@ -1,0 +1,99 @@
+"""Where the artifacts of a run lie, whether that place is to be trusted, and a database that was moved with them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from urllib.parse import unquote, urlsplit
+
+from genlab.tracking.address import is_http, shown, sqlite_file
+
+NAME = "mlartifacts"  # of the folder beside a SQLite database
+LOCKED = 20.0  # seconds that another process may hold the database
+# columns of MLflow's tables that say where artifacts lie
+COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
+
+
+def misplaced(tracking_uri: str, artifacts: str, name: str = "") -> str | None:
+    """Why nothing is written to where `tracking_uri` says that artifacts lie; None where it may be written to.
+
+    A server could name any file of this machine, and so could a database that somebody else made, or a link beside it.
+
+    Args:
+        artifacts: the place, as MLflow knows it.
+        name: of the artifact, relative to that.
+    """
+    path = _local(artifacts)
+    if path is None:
+        return None
+    if is_http(tracking_uri):
+        return (
+            f"{shown(tracking_uri)} wants files written to the folder {path} of this machine, which a server must not: "
+            "start it with --artifacts-destination, so that it takes them itself"
+        )
+    database = sqlite_file(tracking_uri)
+    if database is None:
+        return None
+    own = os.path.join(os.path.dirname(database), NAME)
+    if _lies_in(path, own):
+        link = next((one for one in _steps(own, os.path.join(path, name)) if os.path.islink(one)), None)
+        return link and f"{link} is a link: nothing is written through it, since it may lead to anybody's files"
+    return (
+        f"the database {database} keeps its artifacts in {path}, which is not beside it: move them to {own}, or name "
+        "another database or a server by --tracking-uri"
+    )
+
+
+def mend(database: str) -> str | None:
+    """Have a SQLite database that was moved or copied know the artifacts that lie beside it now.
+
+    Returns:
+        What was done, in one line; None where nothing had to be.
+
+    Raises:
+        sqlite3.Error: the database cannot be read or written.
+    """
+    own = os.path.join(os.path.dirname(database), NAME)
+    with contextlib.closing(sqlite3.connect(database, timeout=LOCKED)) as connection, connection:
+        known = [row[0] for row in connection.execute("SELECT DISTINCT artifact_location FROM experiments") if row[0]]
+        others = [old for old in known if _was_beside(old) and not _lies_in(_local(old) or "", own)]
+        moved = [old for old in others if os.path.isdir(own) or not os.path.isdir(_local(old) or "")]
+        for old in moved:
+            for table, column in COLUMNS:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (own, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                )
+    if not moved:
+        return None
+    return (
+        f"the database {database} was moved: its images are looked for, and kept, in {own} (it knew {', '.join(moved)})"
+    )
+
+
+def _was_beside(location: str) -> bool:
+    """Whether that is a folder which lay beside a database of genlab's."""
+    path = _local(location)
+    return path is not None and os.path.basename(path) == NAME
+
+
+def _steps(folder: str, path: str) -> list[str]:
+    """The folder, and what lies on the way from it to `path`, that included."""
+    rest = os.path.relpath(os.path.abspath(path), folder).split(os.sep)
+    return [folder, *(os.path.join(folder, *rest[: i + 1]) for i in range(len(rest)))]
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return os.path.commonpath([os.path.realpath(path), os.path.realpath(folder)]) == os.path.realpath(folder)
+
+
+def _local(uri: str) -> str | None:
+    """The path that an artifact URI names on this machine; None for a place elsewhere."""
+    if uri.startswith("/"):
+        return uri.rstrip("/") or "/"
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return unquote(parts.path).rstrip("/") or "/"
+    return None if parts.scheme else os.path.abspath(uri)

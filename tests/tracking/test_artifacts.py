@@ -1,0 +1,167 @@
+"""Artifacts go where they belong: into no folder that a server or a foreign database names, and with a database that
+was moved."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_sweeps import Seen, assert_complete
+from test_mlflow_runs import send
+
+from genlab.tracking.artifacts import mend, misplaced
+from genlab.tracking.replay import replay
+from genlab.tracking.runs import Runs
+from genlab.tracking.server import Refused, quiet_mlflow
+
+SERVER = "http://host:5000"
+
+
+@pytest.mark.parametrize(
+    ("uri", "artifacts", "said"),
+    [
+        (SERVER, "mlflow-artifacts:/1/abc/artifacts", None),
+        (SERVER, "s3://bucket/1", None),
+        (SERVER, "file:///home/me/.ssh", "wants files written to the folder /home/me/.ssh of this machine"),
+        (SERVER, "/home/me/.ssh", "wants files written to the folder /home/me/.ssh"),
+        (SERVER, "file:/home/me", "wants files written"),
+        (SERVER, "somewhere/here", "wants files written"),
+        ("sqlite:///{here}/mlflow.db", "{here}/mlartifacts", None),
+        ("sqlite:///{here}/mlflow.db", "{here}/mlartifacts/run/artifacts", None),
+        ("sqlite:///{here}/mlflow.db", "file://{here}/mlartifacts/run", None),
+        ("sqlite:///{here}/mlflow.db", "s3://bucket/x", None),
+        ("sqlite:///{here}/mlflow.db", "/elsewhere/mlartifacts", "keeps its artifacts in /elsewhere/mlartifacts"),
+        ("sqlite:///{here}/mlflow.db", "{here}/mlartifacts/../x", "keeps its artifacts in"),
+        ("sqlite:///{here}/mlflow.db", "{here}/mlartifacts-other", "keeps its artifacts in"),
+        ("postgresql://host/db", "/nfs/results/mlartifacts", None),
+    ],
+)
+def test_where_nothing_is_written(uri: str, artifacts: str, said: str | None, tmp_path: Path) -> None:
+    found = misplaced(uri.format(here=tmp_path), artifacts.format(here=tmp_path))
+    assert found is None if said is None else found is not None and said in found
+
+
+@pytest.mark.parametrize("link", ["mlartifacts", "mlartifacts/run", "mlartifacts/run/artifacts/images"])
+def test_nothing_is_written_through_a_link(link: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "run" / "artifacts" / "images").mkdir(parents=True)
+    path = tmp_path / link
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(tmp_path / "mlartifacts-really")
+    (tmp_path / "mlartifacts-really").mkdir()
+    found = misplaced(f"sqlite:///{tmp_path}/mlflow.db", f"{tmp_path}/mlartifacts/run/artifacts", "images")
+    assert found is not None and ("is a link" in found or "not beside it" in found)
+
+
+def test_a_link_in_the_place_of_an_artifact_is_not_written_through(
+    make_sweep: Any, database: str, tmp_path: Path
+) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    send(sweep, database)
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    run = Seen(sweep, database).parent.info.run_id
+    (tmp_path / "results" / "mlartifacts" / run / "artifacts" / "summary.json").symlink_to(victim)
+    sweep.end()
+    with pytest.raises(Refused, match="is a link"):
+        send(sweep, database)
+    assert victim.read_text() == "mine"
+
+
+def test_a_server_that_names_a_folder_of_this_machine_gets_nothing(
+    make_sweep: Any, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it answers for the experiment, and for a run alone."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    monkeypatch.setattr("genlab.tracking.artifacts.is_http", lambda uri: True)  # the database plays a server
+    with pytest.raises(Refused, match="wants files written to the folder"):
+        send(sweep, database)
+    real = Runs._find
+    monkeypatch.setattr("genlab.tracking.runs.misplaced", lambda *_: None)
+    monkeypatch.setattr(Runs, "_find", lambda self, *about: (real(self, *about), monkeypatch.undo())[0])
+    monkeypatch.setattr("genlab.tracking.artifacts.is_http", lambda uri: True)
+    assert not (tmp_path / "results" / "mlartifacts").exists()
+
+
+def moved(make_sweep: Any, database: str, tmp_path: Path, how: Any) -> tuple[Any, str, Path]:
+    """A sweep that was sent, its storage moved or copied, and its new database."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    send(sweep, database)
+    new = tmp_path / "new" / "place"
+    new.parent.mkdir()
+    how(tmp_path / "results", new)
+    return sweep, f"sqlite:///{new}/mlflow.db", new
+
+
+@pytest.mark.parametrize("how", [shutil.move, shutil.copytree])
+def test_a_storage_that_was_moved_keeps_its_images_and_gets_the_new_ones(
+    how: Any, make_sweep: Any, database: str, tmp_path: Path
+) -> None:
+    sweep, uri, new = moved(make_sweep, database, tmp_path, how)
+    before = sorted(str(path.relative_to(tmp_path / "results")) for path in (tmp_path / "results").rglob("*.png"))
+    (result,) = replay(str(new))
+    assert (result.left, result.problem, result.restored) == (0, None, 0)
+    assert [note.partition(":")[0] for note in result.notes] == [f"the database {new}/mlflow.db was moved"]
+    seen = Seen(sweep, uri)
+    assert seen.images("00000") == [("samples", 1), ("samples", 2)]
+    assert seen.image("00000", "samples", 1).any()
+    assert {run.info.artifact_uri.startswith(f"{new}/mlartifacts/") for run in seen.children.values()} == {True}
+    after = sorted(str(path.relative_to(tmp_path / "results")) for path in (tmp_path / "results").rglob("*.png"))
+    assert after == before  # the old place is left as it was: gone, or a copy
+    assert mend(f"{new}/mlflow.db") is None and replay(str(new))[0].notes == []
+
+
+def test_a_database_that_was_moved_alone_says_where_its_images_belong(
+    make_sweep: Any, database: str, tmp_path: Path
+) -> None:
+    def alone(old: Path, new: Path) -> None:
+        shutil.copytree(old, new, ignore=shutil.ignore_patterns("mlartifacts"))
+
+    _, _, new = moved(make_sweep, database, tmp_path, alone)
+    (result,) = replay(str(new))
+    assert result.left == result.events and result.problem == (
+        f"the database {new}/mlflow.db keeps its artifacts in {tmp_path}/results/mlartifacts, which is not beside it: "
+        f"move them to {new}/mlartifacts, or name another database or a server by --tracking-uri"
+    )
+
+
+def test_what_was_lost_is_looked_for_and_restored(make_sweep: Any, database: str, tmp_path: Path) -> None:
+    """All artifacts, those of one run, one image's small copy: whatever is gone is there again, and it is said."""
+    sweep = make_sweep(seeds=(3, 4))
+    sweep.records.append("data", description={"train": [1]}, prepared={"judge": {"accuracy": 0.5}})
+    sweep.whole_trial("00000", 2)
+    sweep.trial("00001")
+    sweep.error("00001", 1)
+    sweep.records.storage.write("contact_sheet.png", b"\x89PNG\r\n\x1a\n made up")
+    sweep.end()
+    results = tmp_path / "results"
+    (first,) = replay(str(results))
+    assert (first.left, first.restored) == (0, 0)
+    kept = {path.relative_to(results) for path in (results / "mlartifacts").rglob("*") if path.is_file()}
+    before = assert_complete(sweep, database)
+
+    def there() -> set[Path]:
+        return {path.relative_to(results) for path in (results / "mlartifacts").rglob("*") if path.is_file()}
+
+    shutil.rmtree(results / "mlartifacts")
+    (again,) = replay(str(results))
+    texts = {"manifest.json", "data.json", "prepared.json", "summary.json", "contact_sheet.png"}
+    assert (again.left, again.restored) == (0, 4 + len(texts) + len({"two configs"}) + 1 + len({"a traceback"}))
+    assert {path.name for path in there() if "step" not in path.name} == {
+        path.name for path in kept if "step" not in path.name
+    }
+    after = assert_complete(sweep, database)
+    assert after.parent.data.metrics == before.parent.data.metrics
+    ends = {name: (run.info.status, run.info.end_time) for name, run in before.children.items()}
+    assert {name: (run.info.status, run.info.end_time) for name, run in after.children.items()} == ends
+    for pattern in ("*compressed.webp", "*+step+2+*.png", "config.json"):
+        next((results / "mlartifacts").rglob(pattern)).unlink()
+        (again,) = replay(str(results))
+        assert again.restored == 1, pattern
+        assert_complete(sweep, database)
+    assert replay(str(results))[0].restored == 0
+    assert not quiet_mlflow().MlflowClient(tracking_uri=database).search_runs(["0"])
