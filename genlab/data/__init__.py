@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from genlab.data.description import SetDescription
-from genlab.data.names import NAMES, SPLITS, check_name, without_place
+from genlab.data.names import NAMES, SPLITS, check_name, kind_of
 
 if TYPE_CHECKING:
     from genlab.data.batches import Batch, Batches, shard
@@ -25,7 +25,7 @@ __all__ = [
     "check_name",
     "load",
     "shard",
-    "without_place",
+    "kind_of",
 ]
 
 _LAZY = {"ImageSet": "image_set", "load": "image_set", "Batch": "batches", "Batches": "batches", "shard": "batches"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from genlab.data.names import kind_of
 from genlab.errors import CorruptFile
 
 
@@ -34,6 +35,12 @@ class SetDescription:
     @property
     def image_size(self) -> int:
         return self.shape[3]
+
+    def same_data(self, other: SetDescription) -> bool:
+        """Whether both are of the same images and labels, wherever these lie: of `image_folder:FOLDER` the folder does
+        not count. Split, shape, classes and digest do.
+        """
+        return replace(self, name=kind_of(self.name)) == replace(other, name=kind_of(other.name))
 
     def as_json(self) -> dict[str, Any]:
         """The fields by name as JSON values: lists for tuples."""

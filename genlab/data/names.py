@@ -25,10 +25,13 @@ def check_name(name: str) -> None:
     raise GenlabError(f"no data set {name!r}: {nearest(name, NAMES)}")
 
 
-def without_place(name: str) -> str:
-    """The name of a data set, without the folder that `image_folder:FOLDER` names: what the set is does not follow from
-    where it lies."""
-    return "image_folder" if name.startswith("image_folder:") else name
+def kind_of(name: str) -> str:
+    """The name without the place: `image_folder` for `image_folder:FOLDER`, and any other name as it is.
+
+    Two sets of images from a folder may be the same data though the folder was moved.
+    """
+    kind, colon, _ = name.partition(":")
+    return kind if colon and kind == "image_folder" else name
 
 
 def check_split(split: str) -> None:

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from genlab.data import without_place
+from genlab.data import kind_of
 from genlab.errors import GenlabError, last_line, told
 from genlab.lanes.loading import Elsewhere, pickled
 from genlab.screen import escaped, forgive
@@ -218,7 +218,7 @@ def _difference(before: Any, now: Any) -> str:
 
 
 def _what(setting: Any) -> Any:
-    return without_place(setting) if isinstance(setting, str) else setting
+    return kind_of(setting) if isinstance(setting, str) else setting
 
 
 def _kept(options: Mapping[str, Any]) -> dict[str, Any]:

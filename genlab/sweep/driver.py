@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RaySystemError
 
-from genlab.data import without_place
+from genlab.data import kind_of
 from genlab.errors import GenlabError, StorageError
 from genlab.lanes.calls import ask, call
 from genlab.lanes.client import packed
@@ -239,4 +239,4 @@ def _what(descriptions: Any) -> Any:
     if not isinstance(descriptions, list):
         return descriptions
     described = [one if isinstance(one, dict) else {"": one} for one in descriptions]
-    return [{**one, "name": without_place(str(one.get("name", "")))} for one in described]
+    return [{**one, "name": kind_of(str(one.get("name", "")))} for one in described]

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from genlab.data.names import without_place
+from genlab.data.names import kind_of
 from genlab.errors import GenlabError, nearest
 from genlab.sweep import refusals
 from genlab.sweep.needs import samples, to_prepare
@@ -95,7 +95,7 @@ class Plan:
         return {
             name: value
             for name, value in common.items()
-            if isinstance(value, str) and without_place(value) == "image_folder" and name not in settings
+            if isinstance(value, str) and kind_of(value) == "image_folder" and name not in settings
         }
 
     def identity(self) -> Identity:

@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from genlab.data import without_place
+from genlab.data import kind_of
 from genlab.errors import CorruptFile, GenlabError
 from genlab.tasks import (
     Config,
@@ -172,7 +172,7 @@ def _from_task(name: str, source: FromTask, context: Context, storage: Storage, 
 def _without_places(values: Mapping[str, Any]) -> dict[str, Any]:
     """These values, but for the folders that names of data sets hold: what is made of a set does not follow from where
     it lies."""
-    return {name: without_place(value) if isinstance(value, str) else value for name, value in values.items()}
+    return {name: kind_of(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def _copy(source: FromCheckpoint | FromWeights, storage: Storage) -> tuple[str, str]:
