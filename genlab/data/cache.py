@@ -6,9 +6,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -18,18 +16,12 @@ from torch import Tensor
 
 from genlab.data.images import FileImages
 from genlab.data.paths import locked
+from genlab.data.rows import Rows, in_order
 from genlab.errors import StorageError
 
 _CHUNK = 1 << 20
 _LONGEST_HEADER = 100_000_000  # safetensors' own limit
 _DIGITS = 16
-
-
-class Rows(NamedTuple):
-    """Images that are made one by one, by several threads: `shape` is (N,C,S,S), `read_row(i)` uint8 [C,S,S]."""
-
-    shape: tuple[int, ...]
-    read_row: Callable[[int], Tensor]
 
 
 class Pixels(NamedTuple):
@@ -160,7 +152,7 @@ def _write(file: BinaryIO, pixels: Pixels) -> None:
     labels = b"" if pixels.labels is None else pixels.labels.numpy().astype("<i8").tobytes()
     file.write(labels)
     seen = hashlib.sha256()
-    rows = [pixels.images] if isinstance(pixels.images, Tensor) else _in_order(pixels.images)
+    rows = [pixels.images] if isinstance(pixels.images, Tensor) else in_order(pixels.images)
     for row in rows:
         data = np.ascontiguousarray(row.numpy()).data
         seen.update(data)
@@ -168,16 +160,3 @@ def _write(file: BinaryIO, pixels: Pixels) -> None:
     seen.update(labels)
     file.seek(0)
     file.write(_header(pixels, seen.hexdigest()[:_DIGITS]))
-
-
-def _in_order(rows: Rows) -> Iterator[Tensor]:
-    """The rows from the first to the last, made by several threads which are a few rows ahead."""
-    workers = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:  # Pillow decodes outside of Python's lock
-        ahead: deque[Future[Tensor]] = deque()
-        for item in range(rows.shape[0]):
-            ahead.append(pool.submit(rows.read_row, item))
-            if len(ahead) == 4 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()

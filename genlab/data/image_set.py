@@ -16,12 +16,12 @@ from genlab.data.cache import cached, digest_of
 from genlab.data.description import SetDescription
 from genlab.data.images import Images, MemoryImages
 from genlab.data.names import check_name, check_split
-from genlab.data.paths import cache_root
+from genlab.data.paths import cache_root, in_short, shown
 from genlab.errors import DataError, GenlabError
 
 _MOST = 12  # sets that a process keeps: they cost little until they are copied to a device
 _loaded: dict[Path, ImageSet] = {}
-_RECIPE = 1  # raise it when the same files give other pixels or another split: caches of before are then not read
+_RECIPE = 2  # raise it when the same files give other pixels or another split: caches of before are then not read
 
 
 class ImageSet:
@@ -160,12 +160,16 @@ def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.Pat
     def fingerprint() -> str:
         """Hashed file by file: there may be a million."""
         seen = hashlib.sha256(json.dumps([_RECIPE, name, split, image_size, source.detail]).encode())
+        absent = []
         for path in source.files:
             try:
                 status = path.stat()
             except OSError as error:
-                raise DataError(f"cannot read {path}: {error.strerror}") from error
+                absent.append(f"{shown(path)}: {error.strerror}")
+                continue
             seen.update(json.dumps([str(path), status.st_size, status.st_mtime_ns]).encode())
+        if absent:
+            raise DataError(f"cannot read {in_short(absent)}")
         return seen.hexdigest()[:20]
 
     before = fingerprint()
@@ -173,7 +177,7 @@ def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.Pat
     def check() -> None:
         if fingerprint() != before:
             folder = next(iter(source.files)).parent
-            raise DataError(f"the files of {name} changed while they were read: {folder}")
+            raise DataError(f"the files of {shown(name)} changed while they were read: {shown(folder)}")
 
     stem = f"{name.partition(':')[0]}-{split}-{image_size}-{before}"
     path = cache_root() / "sets" / f"{stem}.safetensors"

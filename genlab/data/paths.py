@@ -1,14 +1,16 @@
-"""Where data sets are looked for and where genlab's own cache lies; needs no torch."""
+"""Where data sets are looked for, where genlab's own cache lies, and how a path is shown; needs no torch."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from genlab.errors import DataError
+
+NAMED = 10  # of many files, so many are named
 
 
 def cache_root() -> Path:
@@ -61,3 +63,20 @@ def locked(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    r"""The path as a message has it: what cannot be printed, or is no UTF-8, is escaped (`\n`, `\x1b`, `\xff`)."""
+    return "".join(each if each.isprintable() else _escaped(each) for each in os.fspath(path))
+
+
+def _escaped(character: str) -> str:
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # how Python keeps a byte of a name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def in_short(words: Sequence[str], count: int | None = None, separator: str = ", ") -> str:
+    """The first ten of the words in a row, and how many others there are of `count` (else: of these words)."""
+    others = (len(words) if count is None else count) - len(words[:NAMED])
+    return separator.join([*words[:NAMED], *([f"and {others:,} more"] if others else [])])

@@ -102,7 +102,7 @@ def test_other_kinds_of_pixels_become_eight_bit_rgb(tmp_path: Path) -> None:
     kinds = {
         "16bit.png": deep,
         "grey.png": Image.new("L", (16, 16), 128),
-        "alpha.png": Image.new("RGBA", (16, 16), (128, 128, 128, 7)),
+        "alpha.png": Image.new("RGBA", (16, 16), (128, 128, 128, 255)),
         "palette.png": Image.new("RGB", (16, 16), (128, 128, 128)).quantize(2),
         "jpeg.JPG": Image.new("RGB", (16, 16), (128, 128, 128)),
         "cmyk.jpeg": Image.new("CMYK", (16, 16), (0, 0, 0, 127)),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genlab.data.cache import Pixels
+from genlab.data.paths import shown
 from genlab.data.splits import stratified
 from genlab.errors import DataError
 from genlab.randomness import derive
@@ -34,7 +35,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        raise DataError(f"cannot read {shown(path)}: {error.strerror}") from error
 
 
 def check_md5(data: bytes, expected: str, path: Path | str) -> None:
