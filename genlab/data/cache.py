@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlab.data.brightness import Brightness
 from genlab.data.images import FileImages
 from genlab.data.paths import locked
 from genlab.data.rows import Rows, in_order
@@ -39,6 +40,7 @@ class Stored(NamedTuple):
     labels: Tensor | None
     classes: tuple[str, ...]
     digest: str
+    brightness: Brightness
 
 
 def digest_of(*tensors: Tensor | None, prefix: str = "") -> str:
@@ -83,6 +85,7 @@ def _opened(path: Path) -> Stored | None:
             described = header.pop("__metadata__")
             shape = tuple(header["images"]["shape"])
             classes, digest = tuple(json.loads(described["classes"])), described["digest"]
+            brightness = Brightness.from_text(described["brightness"])
             if header != _tensors(shape, "labels" in header) or len(bytes.fromhex(digest)) != _DIGITS // 2:
                 return None
             labels = file.read(8 * shape[0] if "labels" in header else 0)
@@ -94,7 +97,7 @@ def _opened(path: Path) -> Stored | None:
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
     values = torch.from_numpy(np.frombuffer(labels, "<i8").astype(np.int64)) if labels else None
-    return Stored(images, values, classes, digest)
+    return Stored(images, values, classes, digest, brightness)
 
 
 def _digest_of_rest(file: BinaryIO, labels: bytes) -> str:
@@ -118,9 +121,9 @@ def _tensors(shape: tuple[int, ...], labelled: bool) -> dict[str, dict[str, obje
     return {"labels": {"dtype": "I64", "shape": [shape[0]], "data_offsets": [0, start]}, "images": images}
 
 
-def _header(pixels: Pixels, digest: str) -> bytes:
-    """The start of the safetensors file, up to the tensors: as long for every digest."""
-    metadata = {"classes": json.dumps(pixels.classes), "digest": digest}
+def _header(pixels: Pixels, digest: str, brightness: Brightness) -> bytes:
+    """The start of the safetensors file, up to the tensors: as long for every digest and brightness."""
+    metadata = {"classes": json.dumps(pixels.classes), "digest": digest, "brightness": brightness.as_text()}
     tensors = _tensors(tuple(pixels.images.shape), pixels.labels is not None)
     header = json.dumps({"__metadata__": metadata, **tensors}).encode()
     header += b" " * (-len(header) % 8)
@@ -147,16 +150,18 @@ def _store(path: Path, build: Callable[[], Pixels], check: Callable[[], None]) -
 
 
 def _write(file: BinaryIO, pixels: Pixels) -> None:
-    """The digest is known last, and the header that holds it comes first."""
-    file.write(_header(pixels, "0" * _DIGITS))
+    """The digest and the brightness are known last, and the header that holds them comes first."""
+    brightness = Brightness()
+    file.write(_header(pixels, "0" * _DIGITS, brightness))
     labels = b"" if pixels.labels is None else pixels.labels.numpy().astype("<i8").tobytes()
     file.write(labels)
     seen = hashlib.sha256()
     rows = [pixels.images] if isinstance(pixels.images, Tensor) else in_order(pixels.images)
     for row in rows:
+        brightness.add(row if row.ndim == 4 else row[None])
         data = np.ascontiguousarray(row.numpy()).data
         seen.update(data)
         file.write(data)
     seen.update(labels)
     file.seek(0)
-    file.write(_header(pixels, seen.hexdigest()[:_DIGITS]))
+    file.write(_header(pixels, seen.hexdigest()[:_DIGITS], brightness))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from genlab.data.names import check_name, check_split
 from genlab.data.paths import cache_root, in_short, shown
 from genlab.errors import DataError, GenlabError
 
+logger = logging.getLogger(__name__)
 _MOST = 12  # sets that a process keeps: they cost little until they are copied to a device
 _loaded: dict[Path, ImageSet] = {}
+_doubted: set[Path] = set()  # sets of which this process said that hardly anything is to be seen
 _RECIPE = 2  # raise it when the same files give other pixels or another split: caches of before are then not read
 
 
@@ -41,7 +44,15 @@ class ImageSet:
     def __init__(
         self, name: str, split: str, images: Tensor | Images, labels: Tensor | None, classes: tuple[str, ...]
     ) -> None:
-        """`images` is uint8 [N,C,S,S] on the CPU, with values 0..255, or where such images lie."""
+        """`images` is uint8 [N,C,S,S] on the CPU, with values 0..255, or where such images lie.
+
+        Raises GenlabError for a tensor of another kind: of floats in [0,1] nothing would be left.
+        """
+        if isinstance(images, Tensor) and (images.dtype != torch.uint8 or images.ndim != 4):
+            raise GenlabError(
+                f"the images of {name} must be uint8 [N,C,S,S] with values 0..255, not {images.dtype} "
+                f"{list(images.shape)}: of floats in [0,1] make (images * 255).round().to(torch.uint8)"
+            )
         self.name, self.split, self.labels, self.classes = name, split, labels, classes
         self.base: ImageSet | None = None
         self.indices: Tensor | None = None
@@ -145,7 +156,8 @@ def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.Pat
     Files are looked for under `data_root`, then `GENLAB_DATA`, then `data` in the user cache; an absent set is
     downloaded into `data_root` where that was given and can be written, otherwise into the user cache. The first
     call checks the files and builds a cached set from them; later calls, in any process, open it, until the size or
-    the time of a file changes. A process that asks again gets the very set that it has.
+    the time of a file changes. A process that asks again gets the very set that it has. A set in whose images hardly
+    anything is to be seen is warned of, once a process.
 
     Raises GenlabError for a name, split or size that does not exist; DataError for files that are absent (naming the
     folder and the files), truncated or altered (naming the file; nothing is cached), or a cache folder that cannot be
@@ -187,4 +199,7 @@ def load(name: str, split: str, *, image_size: int = 32, data_root: str | os.Pat
             del _loaded[next(iter(_loaded))]
         _loaded[path] = ImageSet(name, split, stored.images, stored.labels, stored.classes)
         _loaded[path].digest = stored.digest
+        if path not in _doubted and (doubt := stored.brightness.doubt(stored.images.shape)) is not None:
+            _doubted.add(path)
+            logger.warning("%s, %s: %s", shown(name), split, doubt)
     return _loaded[path]
