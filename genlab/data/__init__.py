@@ -23,9 +23,9 @@ __all__ = [
     "ImageSet",
     "SetDescription",
     "check_name",
+    "kind_of",
     "load",
     "shard",
-    "kind_of",
 ]
 
 _LAZY = {"ImageSet": "image_set", "load": "image_set", "Batch": "batches", "Batches": "batches", "shard": "batches"}
