@@ -42,6 +42,7 @@ PARTS: dict[str, tuple[str, str, str]] = {
     ),
     "no autoscaler": (START, '"start_monitor", ', ""),
     "no reader of logs": (START, ', "start_log_monitor"', ""),
+    "on the loopback": (START, 'if hasattr(constants, "ENABLE_RAY_CLUSTER"):', "if False:"),
     "all of Ray Train's": (TRAIN, "return _lean_run() if all(", "return None if any("),
     "no coordinator of resources": (
         TRAIN,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -10,8 +11,19 @@ import threading
 from typing import Any, NamedTuple
 
 from genlab.errors import GenlabError
+from genlab.lanes.group import LOOPBACK
 from genlab.lanes.ray_parts.names import absent
-from genlab.lanes.ray_parts.start import heed_switches, kinds_of_nodes, lean_start, noted_address, take_token
+from genlab.lanes.ray_parts.start import (
+    for_this_machine,
+    heed_switches,
+    kinds_of_nodes,
+    lean_start,
+    noted_address,
+    take_token,
+)
+from genlab.lanes.token import close_token, make_token
+
+log = logging.getLogger(__name__)
 
 QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the environment is on the nodes already
@@ -45,6 +57,7 @@ def connect(address: str | None) -> bool:
     imports.start()
     try:
         _join_or_start(address or os.environ.get("RAY_ADDRESS"))
+        close_token()
     finally:
         imports.join()
     logging.getLogger("ray").setLevel(logging.ERROR)  # ray.init has set it anew
@@ -80,8 +93,11 @@ def _join_or_start(named: str | None) -> None:
         start()  # the one that was noted is gone
         return
     take_token()
+    here = host.strip("[]") in (*LOOPBACK, "localhost")
     try:
-        ray.init(address=address, **CALM)
+        # else Ray takes another address of this machine in place of such a one
+        with for_this_machine() if here else contextlib.nullcontext():
+            ray.init(address=address, **CALM)
     except (OSError, ValueError, RuntimeError, RayError) as error:
         if address == "auto" and not named:  # nobody could say whether there is one
             start()
@@ -93,15 +109,17 @@ def _join_or_start(named: str | None) -> None:
 
 
 def start(**options: Any) -> None:
-    """A Ray of one's own, without what only others could use. Who wants a dashboard types `ray start --head`.
+    """A Ray of one's own, without what only others could use, and out of their reach: it listens on the loopback, and
+    who has not its token is refused. Who wants a dashboard, or other machines, types `ray start --head`.
 
     Raises:
         GenlabError: it does not come up.
     """
     import ray
 
+    make_token()
     try:
-        with lean_start():
+        with lean_start(), for_this_machine():
             ray.init(address="local", include_dashboard=False, **CALM, **options)
     except Exception as error:  # a bare one, where Ray itself says that its start took too long
         why = str(error).partition("\n")[0]
@@ -110,6 +128,9 @@ def start(**options: Any) -> None:
             f"Ray does not start here ({why}): its logs lie in {folder}/ray/session_latest/logs; RAY_TMPDIR names "
             "another place for its files; on a machine that is very busy, try again"
         ) from None
+    address = ray.util.get_node_ip_address()
+    if address not in LOOPBACK:
+        log.warning("this Ray listens on all interfaces, and its address is %s: a firewall should close them", address)
 
 
 def _import_ahead() -> None:

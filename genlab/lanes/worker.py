@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
-import datetime
 import faulthandler
 import gc
 import logging
@@ -14,12 +13,12 @@ import socket
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError, StorageError, last_line, told
 from genlab.lanes.calls import call
+from genlab.lanes.group import join_group
 from genlab.lanes.loading import loaded
 from genlab.lanes.output import Output
 from genlab.tasks import Config, Task
@@ -28,7 +27,6 @@ from genlab.tracking.storage import FileName, Storage
 BEAT = 5.0  # seconds between two signs of life
 PREPARING = 7200.0  # seconds that preparing may take: a download, a judge's training
 BUILDING = 900.0  # seconds at least for what is neither: building and loading a trial, writing with patience
-COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)  # a stuck peer is noticed by the mailbox long before
 PEER_LOST = ("gloo", "nccl", "connection closed", "connection reset", "connection refused", "socket timeout")
 
 
@@ -136,7 +134,7 @@ def _start(settings: LaneSettings, rank: int, world_size: int) -> Rank:
         logging.getLogger("genlab").setLevel(logging.INFO)
         logging.getLogger("genlab").addHandler(LogToDriver(settings.mailbox))
     kind, task = _load(settings)
-    attempt = _join_group(rank, world_size, device)
+    attempt = join_group(rank, world_size, device)
     rank_worker = Rank(settings, kind, task, rank, world_size, device, attempt)
     _warm_up(device)
     return rank_worker
@@ -168,43 +166,6 @@ def _load(settings: LaneSettings) -> tuple[type[Config], type[Task]]:
     except Exception as error:  # whatever the author's code raises
         why = last_line(told(error, settings.working_folder))
         raise GenlabError(f"a lane on {socket.gethostname()} cannot load the task: {why}") from None
-
-
-def _join_group(rank: int, world_size: int, device: str) -> str:
-    """Join the lane's process group; returns the name of this worker group, alike on all ranks."""
-    import torch.distributed as dist
-
-    attempt = uuid.uuid4().hex[:8]
-    if dist.is_initialized():  # of Ray Train, with its own timeout and interface
-        dist.destroy_process_group()
-    if world_size == 1:
-        return attempt
-    import ray
-    from ray.train.collective import broadcast_from_rank_zero
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-    address = ray.util.get_node_ip_address()
-    store: Any = None
-    if rank == 0:
-        store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
-    attempt, host, port = broadcast_from_rank_zero((attempt, address, store.port if store else 0))
-    store = store or TCPStore(host, port, is_master=False)
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface(address))
-    backend = "gloo"
-    if device != "cpu" and float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0)) >= 1:
-        backend = "cpu:gloo,cuda:nccl"  # NCCL refuses two ranks on one GPU, and knows no tensors of the CPU
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=COLLECTIVE_TIMEOUT)
-    return attempt
-
-
-def _interface(address: str) -> str:
-    """The network interface that has `address`: gloo would take the one that the host's name resolves to."""
-    import psutil
-
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(one.family == socket.AF_INET and one.address == address for one in addresses):
-            return name
-    return "lo"
 
 
 def _warm_up(device: str) -> None:

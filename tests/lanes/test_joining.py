@@ -23,15 +23,17 @@ from ray._private.state import state
 
 from genlab.errors import GenlabError
 from genlab.lanes import cluster
+from genlab.lanes.group import LOOPBACK
 from genlab.lanes.ray_parts import names, start
 
 UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """This process's, without a word of Ray; whatever is set in it is gone afterwards."""
+def environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """This process's, without a word of Ray, and with an empty home; whatever is set in it is gone afterwards."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "TUNE_"))}
+    kept["HOME"] = str(tmp_path_factory.mktemp("home"))
     monkeypatch.setattr(os, "environ", kept)
     monkeypatch.setattr(ray_constants, UV_RUN, None)
     return kept
@@ -90,6 +92,30 @@ def test_a_named_ray_comes_before_the_environments_and_that_before_the_one_here(
     environment["RAY_ADDRESS"] = heads[1]
     assert joined(None) == heads[1]
     assert joined(heads[2]) == heads[2]
+
+
+def test_the_token_of_a_ray_that_is_joined_is_closed_to_others(
+    joins: Joins, heads: list[str], environment: dict[str, str]
+) -> None:
+    """`ray get-auth-token --generate` makes one that all can read."""
+    token = Path(environment["HOME"], ".ray", "auth_token")
+    token.parent.mkdir()
+    token.write_text("token")
+    token.chmod(0o644)
+    cluster.connect(heads[0])
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_ray_on_the_loopback_is_joined_there(joins: Joins, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself would look for it at another address of this machine."""
+    met: dict[str, bool] = {}
+    monkeypatch.setattr(ray, "init", lambda address, **_: met.update({address: ray_constants.ENABLE_RAY_CLUSTER}))
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: socket.socket())
+    for address in ("127.0.0.1:1", "localhost:1", "[::1]:1", "10.0.0.8:1", "auto"):
+        joins.noted = address
+        cluster.connect(None)
+    assert [address for address, reachable in met.items() if not reachable] == ["127.0.0.1:1", "localhost:1", "[::1]:1"]
+    assert ray_constants.ENABLE_RAY_CLUSTER is True
 
 
 def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> None:
@@ -190,9 +216,13 @@ def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
     methods = {name: getattr(Node, name) for name in start.UNUSED_PROCESSES}
     seen: list[Any] = []
 
+    token = Path(environment["HOME"], ".ray", "auth_token")
+
     def init(**options: Any) -> None:
         own = [getattr(Node, name)(None, "anything", a=1) for name in start.UNUSED_PROCESSES]
         seen.append((options, own, sys.modules["ray.dashboard.optional_deps"]))
+        assert token.stat().st_mode & 0o777 == 0o600
+        assert ray.util.get_node_ip_address() in LOOPBACK
         if error is not None:
             raise error
 
@@ -205,6 +235,24 @@ def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
     assert own == [None, None, None] and module is None
     assert {name: getattr(Node, name) for name in start.UNUSED_PROCESSES} == methods
     assert "ray.dashboard.optional_deps" not in sys.modules
+    assert ray_constants.ENABLE_RAY_CLUSTER is True
+
+
+@pytest.mark.parametrize(("address", "said"), [("127.0.0.1", 0), ("::1", 0), ("10.0.0.8", 1)])
+def test_a_ray_of_ones_own_that_others_reach_says_so(
+    environment: dict[str, str],
+    hidden: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    address: str,
+    said: int,
+) -> None:
+    """As one of a later Ray might, which has other names."""
+    monkeypatch.setattr(ray, "init", lambda **options: None)
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: address)
+    cluster.start(num_cpus=2)
+    assert len(caplog.records) == said
+    assert all(f"listens on all interfaces, and its address is {address}" in one.message for one in caplog.records)
 
 
 def test_a_module_that_is_there_already_stays_there() -> None:

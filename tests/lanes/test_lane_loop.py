@@ -10,18 +10,15 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 import ray
 import ray.train
-import ray.train.collective
 import torch
-import torch.distributed as dist
 import toys
 from ray.exceptions import ActorDiedError, GetTimeoutError
 
@@ -219,9 +216,8 @@ def test_a_lane_gives_signs_of_life_again_and_again(monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """This process as a worker's: what is changed of it for good elsewhere is changed for one test here."""
-    for name in ("GENLAB_DATA", "CUDA_VISIBLE_DEVICES", "GLOO_SOCKET_IFNAME"):
+    for name in ("GENLAB_DATA", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.setenv(name, "before")
-    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
     logger = logging.getLogger("genlab")
     handlers, level = list(logger.handlers), logger.level
     found = SimpleNamespace(threads=[], gpus=[], devices=[])
@@ -259,7 +255,7 @@ def test_a_task_with_a_name_is_found_by_it(process: SimpleNamespace) -> None:
 
 
 def test_what_rank_0_logs_is_noted_for_the_driver(process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_join_group", lambda *arguments: "a")
+    monkeypatch.setattr(worker, "join_group", lambda *arguments: "a")
     code = pickled(toys.ToyConfig, toys.Toy)
     mailboxes = [Told(), Told()]
     for rank in (1, 0):
@@ -282,73 +278,3 @@ def test_a_gpu_that_ray_gave_is_used_or_the_worker_says_why_not(
     else:
         with pytest.raises(RuntimeError, match=r"\[5\].*--gpus-per-worker 0"):
             worker._start(start, 0, 1)
-
-
-def broadcast() -> Callable[[Any], Any]:
-    """Gives every rank what the first one to call brought, which must be rank 0."""
-    brought: list[Any] = []
-
-    def call(mine: Any) -> Any:
-        brought.append(mine)
-        return brought[0]
-
-    return call
-
-
-@pytest.mark.parametrize(
-    ("device", "share", "backend"),
-    [("cpu", 0.0, "gloo"), ("cuda:0", 0.5, "gloo"), ("cuda:0", 1.0, "cpu:gloo,cuda:nccl")],
-)
-def test_ranks_meet_at_rank_0s_store_under_one_name(
-    process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, device: str, share: float, backend: str
-) -> None:
-    """NCCL refuses two ranks on one GPU."""
-    joined: dict[int, Any] = {}
-
-    def init(backend: str, *, rank: int, **how: Any) -> None:
-        joined[rank] = SimpleNamespace(backend=backend, **how)
-
-    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "127.0.0.1")
-    monkeypatch.setattr(
-        ray, "get_runtime_context", lambda: SimpleNamespace(get_assigned_resources=lambda: {"GPU": share})
-    )
-    monkeypatch.setattr(ray.train.collective, "broadcast_from_rank_zero", broadcast())
-    monkeypatch.setattr(dist, "init_process_group", init)
-    names = [worker._join_group(rank, 2, device) for rank in (0, 1)]
-    assert names[0] == names[1] and set(joined) == {0, 1}
-    joined[0].store.set("from", "rank 0")
-    assert joined[1].store.get("from") == b"rank 0"
-    for one in joined.values():
-        assert (one.backend, one.world_size) == (backend, 2)
-        assert one.timeout.total_seconds() >= 1800  # one rank may prepare its data while others wait
-    assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
-
-
-def test_ranks_on_other_nodes_go_to_rank_0s(process: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Any] = []
-
-    def store(host: str, port: int, *, is_master: bool, **how: Any) -> Any:
-        opened.append((host, port, is_master))
-        return SimpleNamespace(port=4242)
-
-    monkeypatch.setattr(dist, "TCPStore", store)
-    monkeypatch.setattr(dist, "init_process_group", lambda backend, **how: None)
-    monkeypatch.setattr(ray.train.collective, "broadcast_from_rank_zero", broadcast())
-    for rank, address in enumerate(("10.0.0.8", "10.0.0.9")):
-        monkeypatch.setattr(ray.util, "get_node_ip_address", lambda address=address: address)
-        worker._join_group(rank, 2, "cpu")
-    assert opened == [("10.0.0.8", 0, True), ("10.0.0.8", 4242, False)]
-
-
-def test_gloo_is_told_the_interface_with_the_nodes_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    def has(address: str, family: Any = socket.AF_INET) -> list[Any]:
-        return [SimpleNamespace(family=family, address=address)]
-
-    found = {
-        "lo": has("127.0.0.1"),
-        "docker0": has("10.0.0.9", socket.AF_PACKET),
-        "eth0": has("10.0.0.8"),
-        "eth1": has("10.0.0.9"),
-    }
-    monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
-    assert worker._interface("10.0.0.9") == "eth1" and worker._interface("10.0.0.7") == "lo"
