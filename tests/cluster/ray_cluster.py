@@ -24,6 +24,7 @@ from genlab.tracking.storage import Storage
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = "/root/project"  # on the workstation: the project, as a person has cloned it
 STORAGE = "/nfs/genlab"  # as the README has it
+TOKEN = "~/.ray/auth_token"
 PARTS = ("genlab", "sweeps", "cluster", "tests", "pyproject.toml", "README.md")
 
 
@@ -62,7 +63,10 @@ def fill_cache(folder: Path, uv: Path, template: str) -> Path:
     for mounted, local in yaml.safe_load(template)["file_mounts"].items():
         target = folder / mounted.removeprefix("~/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        _copy(ROOT / local, target)
+        if mounted == TOKEN:
+            target.write_text("of nobody")  # the installation closes it, and does not read it
+        else:
+            _copy(ROOT / local, target)
     # a cache holds no bytecode, and compiling takes most of an installation's time
     project = folder / "genlab-src" / "pyproject.toml"
     project.write_text(project.read_text().replace("compile-bytecode = true", "compile-bytecode = false"))
@@ -93,7 +97,7 @@ class RayCluster:
         self.storage = Storage(str(hosts.shared / "genlab"))
         self.told: list[str] = []  # what was done, how long it took, and what came of it
         self.submitted = 0
-        self.copy, self.up, self.submit = readme_commands()
+        self.copy, self.generate, self.up, self.submit = readme_commands()
         template = edited_template(hosts)
         with self.timed("uv's cache filled"):
             cache = fill_cache(hosts.folder / "installed", hosts.head.home / ".local" / "bin" / "uv", template)
@@ -108,8 +112,9 @@ class RayCluster:
         project.mkdir()
         for part in PARTS:
             _copy(ROOT / part, project / part)
-        with self.person(self.copy) as copied:
-            assert copied.wait() == 0
+        for command in (self.copy, self.generate):
+            with self.person(command) as done:
+                assert done.wait() == 0, command
         (project / "cluster.yaml").write_text(template)
 
     @contextlib.contextmanager
@@ -143,7 +148,7 @@ class RayCluster:
         code = "import json, ray; ray.init(address='auto', logging_level='ERROR', log_to_driver=False); "
         code += "nodes = [node for node in ray.nodes() if node['Alive']]; "
         code += "print(json.dumps({node['NodeManagerHostname']: node['Resources']['CPU'] for node in nodes}))"
-        command = f'RAY_AUTH_MODE=disabled genlab-env/bin/python -c "{code}"'
+        command = f'RAY_AUTH_MODE=token genlab-env/bin/python -c "{code}"'
         asked = self.hosts.head.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         with asked:
             said, errors = asked.communicate()

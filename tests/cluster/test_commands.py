@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from typing import Any
 
 import pytest
-from ray_cluster import RayCluster
+from hosts import Host
+from ray_cluster import TOKEN, RayCluster
 
 from genlab.tracking.epoch_reports import EpochReport
 
@@ -26,3 +29,28 @@ def test_the_commands_of_the_readme_train_a_trial_on_both_hosts(whole: RayCluste
     assert trial.ends == "completed" and sorted(trial.epochs) == [1, 2]
     reports = [EpochReport.decode(records.storage.read_named(one.report), "report") for one in trial.epochs.values()]
     assert [report.host["workers"] for report in reports] == [workers, workers]
+
+
+def typed(host: Host, command: str, **environment: str) -> Any:
+    """What came of a command that a person typed on a host."""
+    process = host.popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with process:
+        said, _ = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+def test_only_who_has_the_token_may_use_the_cluster(whole: RayCluster) -> None:
+    hosts = whole.hosts
+    tokens = {host.name: host.home / TOKEN.removeprefix("~/") for host in hosts.all}
+    assert len({token.read_text() for token in tokens.values()}) == 1
+    for name, token in tokens.items():
+        assert token.stat().st_mode & 0o777 == 0o600, name
+    for host in (hosts.head, hosts.worker):
+        assert "disabled" not in (host.home / ".bashrc").read_text(), "later sweeps of this account would be open"
+    # a shell as `ray submit` and `ray attach` open one
+    code, said = typed(hosts.head, "bash --login -i -c 'source ~/.bashrc; ray status'")
+    assert code == 0 and said.count("node_") + said.count("local.cluster.node") >= 2, said
+    join = 'genlab-env/bin/python -c \'import ray; ray.init(address="auto", logging_level="ERROR")\''
+    assert typed(hosts.head, join, RAY_AUTH_MODE="token")[0] == 0
+    assert typed(hosts.head, join, RAY_AUTH_MODE="disabled")[0] != 0
+    assert typed(hosts.head, join, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64)[0] != 0
