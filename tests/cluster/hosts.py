@@ -287,3 +287,7 @@ def copy_uv_settings(home: Path) -> None:
     """What this machine's user has told uv, such as a registry."""
     if (settings := Path.home() / ".config" / "uv").is_dir():
         shutil.copytree(settings, home / ".config" / "uv")
+
+
+if __name__ == "__main__":  # `.ci/run` asks
+    print(lacking() or "")
