@@ -10,6 +10,10 @@ import pytest
 import reliability_page
 from hypothesis import HealthCheck, settings
 
+from genlab.lanes.bytecode import keep_bytecode
+
+# tests start hundreds of processes
+keep_bytecode()
 # before torch is imported, here and in whatever the tests start: layers this small lose more to threads that wait for
 # each other, on a busy machine, than they gain from a second core
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -8,6 +8,7 @@ import sys
 import tyro
 
 from genlab.errors import GenlabError
+from genlab.lanes.bytecode import keep_bytecode
 from genlab.screen import escaped, forgive
 
 VERBS = {
@@ -25,6 +26,7 @@ def main() -> None:
     Exits with 2 and one line on stderr for an error that the user can put right.
     """
     forgive()
+    keep_bytecode()
     verbs = {name: importlib.import_module(module).run for name, module in VERBS.items()}
     try:
         code = tyro.extras.subcommand_cli_from_dict(

@@ -19,8 +19,10 @@ __all__ = ["Sweep", "choice", "integer", "log_uniform", "main", "uniform"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "genlab.sweep.command" if name == "main" else "genlab.sweep.sweep"
-    return getattr(import_module(module), name)
+    if name != "main":
+        return getattr(import_module("genlab.sweep.sweep"), name)
+    import_module("genlab.lanes.bytecode").keep_bytecode()  # a driver begins
+    return import_module("genlab.sweep.command").main
 
 
 def __dir__() -> list[str]:

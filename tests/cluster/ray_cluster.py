@@ -67,12 +67,10 @@ def fill_cache(folder: Path, uv: Path, template: str) -> Path:
             target.write_text("of nobody")  # the installation closes it, and does not read it
         else:
             _copy(ROOT / local, target)
-    # a cache holds no bytecode, and compiling takes most of an installation's time
-    project = folder / "genlab-src" / "pyproject.toml"
-    project.write_text(project.read_text().replace("compile-bytecode = true", "compile-bytecode = false"))
     python = f"{sys.base_prefix}/bin{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"HOME": str(folder), "UV_CACHE_DIR": str(cache), "PATH": python}
     for command in yaml.safe_load(template)["setup_commands"]:
+        # a cache holds no bytecode, and compiling takes most of an installation's time
         command = command.replace("UV_COMPILE_BYTECODE=1", "UV_COMPILE_BYTECODE=0")
         done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
         if done.returncode:
