@@ -47,6 +47,8 @@ FAULTS = {  # by group; the page names those that no run has tried yet
     "The storage": (
         "the storage is full until the screen says so",
         "the storage is read-only until the screen says so",
+        "the storage is full until Ctrl-C, before MLflow has a database",
+        "the storage's mount is away until the screen says so",
         "the storage takes 0.5 s for each call",
     ),
     "What a lane lacks": ("a node without the data", "a GPU that refuses memory"),

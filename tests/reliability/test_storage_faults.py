@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -92,11 +93,48 @@ def test_a_storage_that_is_read_only_for_a_while(make_local: Callable[..., Local
     _ends_well(sweep, "the storage is read-only until the screen says so")
 
 
-def _ends_well(sweep: LocalSweep, fault: str) -> None:
+def test_ctrl_c_while_the_storage_is_full_and_mlflow_has_no_database_yet(
+    make_local: Callable[..., LocalSweep], disk: Disk
+) -> None:
+    """It ends within a minute, and what is there can be resumed."""
+    sweep = make_local()
+    (disk.folder / "mlflow.db").unlink()
+    sweep.start()
+    sweep.until("there is something to resume", sweep.records)
+
+    def full() -> bool:
+        disk.fill()
+        return WORD in sweep.said()
+
+    sweep.notes.hold.unlink()
+    sweep.until("the screen says that it is full", full)
+    assert sweep.process is not None
+    sweep.process.send_signal(signal.SIGINT)
+    assert sweep.process.wait(60) in (1, 130), sweep.said()
+    assert "go on with: " in sweep.said()
+    disk.ballast.unlink()
+    sweep.start("--resume")
+    _ends_well(sweep, "the storage is full until Ctrl-C, before MLflow has a database", did="Ctrl-C, `--resume`")
+
+
+def test_a_mount_that_is_away_for_a_while(make_local: Callable[..., LocalSweep], disk: Disk) -> None:
+    """What is seen in its place is an empty folder, in which nothing is made."""
+    sweep = make_local()
+    sweep.start()
+    sweep.until_all_train()
+    disk.mount("-t", "tmpfs", "-o", "size=1m", "empty")
+    sweep.notes.hold.unlink()
+    sweep.until_said(WORD)
+    assert not [*disk.folder.iterdir()]
+    disk.unmount()
+    _ends_well(sweep, "the storage's mount is away until the screen says so")
+
+
+def _ends_well(sweep: LocalSweep, fault: str, did: str = "made it well again") -> None:
     assert sweep.finish() == 0, sweep.said()
     left = "has not taken" in sweep.said()
     assert not left or sweep.replay() == 0, sweep.said()
-    did = "made it well again" + (", `genlab replay`" if left else "")
+    did += ", `genlab replay`" if left else ""
     note = "MLflow's database lies in the same storage."
     outcome = sweep.tell(GROUP, fault, saw=WORD, did=did, note=note)
     outcome.assert_whole(TRIALS)
