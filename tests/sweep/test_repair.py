@@ -219,3 +219,45 @@ def test_what_cannot_be_repaired_stops_the_sweep(
     machine.before = lambda request: None
     assert machine.run(curve_sweep(), resume="latest") == 0
     assert [e.trial for e in machine.records.events if isinstance(e, KINDS["repair"])] == ["0001", "0002"]
+
+
+@pytest.mark.parametrize("link", ["trials/9999", "trials/0001", "trials", "events", "drivers", "senders"])
+def test_a_link_in_it_leads_no_resume_out_of_it(
+    link: str, machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What lies behind is neither deleted, nor changed, nor added to; one line says that it is there."""
+    assert machine.run(curve_sweep(), grid=True) == 0
+    records = machine.records
+    theirs = tmp_path / "theirs"
+    there = Path(records.storage.where(link))
+    if there.exists():
+        shutil.copytree(there, theirs)
+        shutil.rmtree(there)
+    theirs.mkdir(exist_ok=True)
+    for name in ("epoch_0001-a0.state.safetensors", "letter.txt", "00000009.json"):
+        (theirs / name).write_text("somebody's own")
+    there.symlink_to(theirs)
+    before = {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    code: int | str
+    try:
+        code = machine.run(curve_sweep(), resume="latest")
+    except GenlabError as error:
+        code = str(error)
+    assert {path: path.read_bytes() for path in theirs.rglob("*") if path.is_file()} == before
+    assert there.is_symlink()
+    if link == "trials/9999":
+        assert code == 0 and f"{there} is a link" in capsys.readouterr().out
+    elif code != 0:
+        assert "is a link" in f"{code}{capsys.readouterr().out}"
+
+
+def test_its_own_folder_may_be_a_link(machine: Machine, tmp_path: Path) -> None:
+    machine.before = at("0001", 2, lambda: {"kind": "cut", "value": "interrupted"})
+    assert machine.run(curve_sweep(), grid=True) == 130
+    machine.before = lambda request: None
+    folder = Path(machine.records.storage.url)
+    folder.rename(tmp_path / "disk")
+    folder.symlink_to(tmp_path / "disk")
+    assert machine.run(curve_sweep(), resume="latest") == 0
+    assert {trial.ends for trial in machine.records.trials.values()} == {"completed"}
