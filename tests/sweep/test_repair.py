@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from made_sweeps import wait_for
 from one_process import Machine, at, curve_sweep, machine
 
-from genlab.errors import CorruptFile
+from genlab.errors import CorruptFile, GenlabError
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.events import KINDS, kind
 from genlab.tracking.records import EpochRecord, Records, TrialRecord
