@@ -58,6 +58,7 @@ def test_a_generator_draws_another_image_of_another_class(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", DISCRIMINATORS)
 def test_a_discriminators_verdict_depends_on_the_class(kind: Any) -> None:
+    torch.manual_seed(0)  # an odd network in ten hardly minds a class
     discriminator = kind(ndf=4, classes=3, init="default", **SIZES).eval()
     images = torch.rand(2, 1, 32, 32) * 2 - 1
     zero, one = (discriminator(images, torch.full((2,), label)) for label in (0, 1))
@@ -84,6 +85,16 @@ def test_the_fully_connected_widths() -> None:
 def test_the_fully_connected_normalization(normalization: str, found: int) -> None:
     network = FullyConnectedDiscriminator(ndf=4, normalization=normalization, **SIZES)
     assert sum(isinstance(m, nn.BatchNorm1d) for m in network.modules()) == found
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kind", DISCRIMINATORS)
+def test_a_verdict_an_image_also_of_one_alone(kind: type[nn.Module], count: int) -> None:
+    network = kind(ndf=4, **SIZES).eval()
+    images = torch.rand(2, 1, 32, 32)
+    verdicts = network(images[:count])
+    assert verdicts.shape == (count,)
+    assert torch.allclose(verdicts, network(images)[:count], rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", DISCRIMINATORS)

@@ -7,23 +7,39 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from made_sweeps import kinds
-from one_process import Curve, CurveReplica, Machine, at, curve_sweep, machine
+from one_process import Curve, CurveConfig, CurveReplica, Machine, at, curve_sweep, machine
 
 from genlab.errors import GenlabError
 from genlab.sweep import command
+from genlab.tasks import ClassifierConfig, FromTask
+from genlab.tracking import storage as storage_module
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.events import KINDS
+from genlab.tracking.local import LocalFolder
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
 __all__ = ["machine"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeedingConfig(CurveConfig):
+    def prepare(self) -> Mapping[str, Any]:
+        return {"judge": FromTask(ClassifierConfig(epochs=1, epoch_steps=1, width=2))}
+
+
+class Needing(Curve):
+    """A lane prepares something before it trains."""
+
+    Config = NeedingConfig
 
 
 def test_a_sweep_that_is_done_ends_with_0_and_leaves_no_sign_of_its_driver(machine: Machine) -> None:
@@ -157,6 +173,42 @@ def test_what_cannot_be_prepared_is_refused_and_leaves_nothing(machine: Machine,
         machine.run(curve_sweep(), grid=True)
     assert machine.storage.names() == []  # --resume would take it for the latest
     assert machine.drains[-1].closed and machine.pools[-1].closed and machine.trained() == []
+
+
+@pytest.mark.parametrize("kind", ["error", "lost"])
+def test_a_resume_that_is_refused_before_it_prepared_anything_leaves_the_sweep(machine: Machine, kind: str) -> None:
+    """It was stopped before its data were known, as a new one is that is refused."""
+    machine.before = at("prepare", 0, lambda: {"kind": "cut", "value": "interrupted"})
+    assert machine.run(curve_sweep(), grid=True) == 130
+    machine.before = at("prepare", 0, lambda: {"kind": kind, "value": "digits.gz is absent"})
+    with pytest.raises(GenlabError, match=r"digits\.gz is absent"):
+        machine.run(curve_sweep(), resume="latest")
+    machine.before = lambda request: None
+    assert machine.run(curve_sweep(), resume="latest") == 0
+    assert [trial.ends for trial in machine.records.trials.values()] == ["completed"] * 3
+
+
+@pytest.mark.parametrize("of", ["events/", "trials/", "prepared/"])
+def test_driver_and_lanes_wait_for_a_storage_that_is_away(
+    of: str, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For minutes, where a command gives up after seconds: what the driver writes, and what a lane does."""
+    for name in ("PAUSES", "PATIENT"):
+        pauses = getattr(storage_module, name)
+        monkeypatch.setattr(storage_module, name, (0.0,) * len(pauses))
+    faults, real = [len(storage_module.PAUSES) + 2], LocalFolder.write
+
+    def write(self: LocalFolder, path: str, data: bytes, new: bool) -> None:
+        if f"{self.root}/{path}".startswith(f"{machine.storage.url}/") and f"/{of}" in f"{self.root}/{path}":
+            faults[0] -= 1
+            if faults[0] >= 0:
+                raise OSError(5, "Input/output error")
+        real(self, path, data, new)
+
+    monkeypatch.setattr(LocalFolder, "write", write)
+    assert machine.run(curve_sweep(task=Needing), grid=True) == 0
+    assert faults[0] < 0 and "trying again" in capsys.readouterr().out
+    assert {trial.ends for trial in machine.records.trials.values()} == {"completed"}
 
 
 def test_storage_that_fails_while_preparing_stops_the_sweep(machine: Machine) -> None:

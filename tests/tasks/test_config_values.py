@@ -91,6 +91,13 @@ def test_a_yes_or_no_is_read_in_any_case(text: str, value: bool) -> None:
     assert parse_value(GANConfig, "reuse_fakes", text) is value
 
 
+@pytest.mark.parametrize("text", ["yes", "no", "on", "1", "0", "t", "truee", " true", "none"])
+def test_another_word_is_neither_yes_nor_no(text: str) -> None:
+    """A word that was taken for false would train another setting than the one that was meant."""
+    with pytest.raises(GenlabError, match=f"reuse_fakes={text} is ill-typed"):
+        parse_value(GANConfig, "reuse_fakes", text)
+
+
 def test_the_ranks_share_a_batch_where_there_is_one() -> None:
     assert build(GANConfig, {"batch_size": 48}).global_batch() == 48
     assert Config().global_batch() is None

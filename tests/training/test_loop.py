@@ -586,9 +586,10 @@ def test_cudnn_is_deterministic_while_it_trains_and_evaluates_and_as_before_afte
     assert not cudnn.deterministic
     cudnn.benchmark = True
     try:
-        one.advance(1)
-        one.evaluate("test")
-        assert seen == [(True, False)] * 3 and (cudnn.deterministic, cudnn.benchmark) == (False, True)
+        for work in (lambda: one.advance(1), lambda: one.evaluate("test")):
+            work()
+            assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
+        assert seen == [(True, False)] * 3
     finally:
         cudnn.benchmark = False
 

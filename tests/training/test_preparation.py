@@ -29,6 +29,7 @@ from genlab.tasks import (
     Report,
     build,
 )
+from genlab.tasks.classifier import ClassifierTask
 from genlab.tracking.storage import Storage
 from genlab.training import Loop, Trial, prepare, prepared
 from genlab.training.loop import SPEED
@@ -115,6 +116,26 @@ def test_tasks_with_one_config_are_told_apart(storage: Storage) -> None:
     each = prepared(Two(), made.files, Context(), storage)
     kinds = {name: {type(m) for m in each[name].networks["classifier"].modules()} for name in each}
     assert nn.BatchNorm2d in kinds["tiny"] and nn.BatchNorm2d not in kinds["plain"]
+
+
+def test_the_task_that_is_named_trains_also_where_the_config_has_one_of_its_own(storage: Storage) -> None:
+    """A config of genlab's, and a task of the author's on it."""
+
+    class Mine(ClassifierTask):
+        def networks(self) -> Any:
+            return {"classifier": lambda: nn.Sequential(super(Mine, self).networks()["classifier"](), nn.Identity())}
+
+    @dataclass(frozen=True, kw_only=True)
+    class Needing(TinyConfig):
+        def prepare(self) -> Mapping[str, Any]:
+            config = ClassifierConfig(epochs=1, epoch_steps=1, width=2)
+            return {"mine": FromTask(config, Mine), "genlabs": FromTask(config)}
+
+    made = prepare(Using, [Needing()], Context(), storage)
+    found = prepared(Needing(), made.files, Context(), storage)
+    kinds = {name: type(found[name].networks["classifier"]) for name in found}
+    assert kinds["mine"] is nn.Sequential and kinds["genlabs"] is not nn.Sequential
+    assert len(set(made.files.values())) == 2
 
 
 def test_configs_of_equal_fields_have_other_keys() -> None:
