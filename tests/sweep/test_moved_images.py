@@ -114,5 +114,5 @@ def test_other_images_in_the_same_place_are_refused_by_their_digests(
 
 def test_another_set_is_another_setting(machine: Machine, old: Path) -> None:
     interrupted(machine, classifier(old))
-    with pytest.raises(GenlabError, match="another settings: dataset was image_folder:.*, now it is digits"):
+    with pytest.raises(GenlabError, match=r"another settings: dataset was image_folder:.*, now it is digits"):
         machine.run(classifier(old), resume="latest", grid=True, dataset="digits")
