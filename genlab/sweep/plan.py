@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from genlab.data.names import kind_of
 from genlab.errors import GenlabError, nearest
@@ -21,7 +22,8 @@ from genlab.sweep.needs import samples, to_prepare
 from genlab.sweep.source import digests
 from genlab.sweep.sweep import Sweep, choice, in_words
 from genlab.tasks import Config, Task, build
-from genlab.tasks.fields import as_dict, as_text, check_value, parse_value
+from genlab.tasks.fields import as_dict, as_text, check_value, hints, parse_value, plain
+from genlab.tasks.fields import options as types_of
 from genlab.tracking.events import Distribution
 from genlab.tracking.manifest import Asha, Identity
 from genlab.tracking.schema import checked
@@ -106,7 +108,7 @@ class Plan:
             mode=self.sweep.mode,  # type: ignore[arg-type]
             settings=as_json(as_dict(build(self.kind, self.base))),
             space={name: distribution_record(distribution) for name, distribution in self.space.items()},
-            conditions=as_json(self.sweep.conditions),
+            conditions=json.loads(json.dumps(self.sweep.conditions, default=_listed)),
             grid=as_json(self.grid),
             workers=self.workers,
             seeds=self.seeds,
@@ -178,15 +180,23 @@ def _parse_set(kind: type[Config], options: Mapping[str, Any]) -> tuple[Settings
     choices: dict[str, CategoricalDistribution] = {}
     for word in options.get("set", ()):
         name, equals, text = word.partition("=")
-        if not equals or not text:
-            raise GenlabError(f"--set {word}: write it as KEY=VALUE or KEY=VALUE,VALUE")
+        words = [one.strip() for one in text.split(",")] if "," in text else [text]
+        shape = f"--set {word}: write it as KEY=VALUE or KEY=VALUE,VALUE, without spaces"
+        if not equals or (len(words) > 1 and "" in words):
+            raise GenlabError(shape)
         if name in fixed or name in choices:
             raise GenlabError(f"--set names {name} twice")
-        values = [parse_value(kind, name, one) for one in text.split(",")]
+        try:
+            values = [parse_value(kind, name, one) for one in words]
+        except GenlabError:
+            if "" in words:
+                raise GenlabError(shape) from None
+            raise
         if len(values) == 1:
             fixed[name] = values[0]
         else:
-            choices[name] = choice(*dict.fromkeys(values))
+            choices[name] = choice(*values)
+            _check_different(f"--set {word}", values)
     for name in ("dataset", "epochs", "seed"):
         if name in options:
             if name in fixed or name in choices:
@@ -212,11 +222,18 @@ def _check_space(sweep: Sweep, kind: type[Config], config: Config, space: Mappin
             raise GenlabError(
                 f"{name} cannot be searched: it must be the same in all trials (fix it: --set {name}=...)"
             )
-        for value in samples(distribution):
+        where = f"the space of {sweep.name!r}"
+        try:
+            values = [check_value(kind, name, value) for value in samples(distribution)]
+        except GenlabError as error:
+            raise GenlabError(f"{where}: {error}{_instead(kind, name, distribution)}") from None
+        if isinstance(distribution, CategoricalDistribution):
+            _check_different(f"{where}: the choice of {name}", values)
+        for value in values:
             try:
                 build(kind, {**as_dict(config), name: value})
             except GenlabError as error:
-                raise GenlabError(f"the space of {sweep.name!r}: {error}") from None
+                raise GenlabError(f"{where}: {error}") from None
     for name, needs in sweep.conditions.items():
         for other, values in needs.items():
             for value in values:
@@ -224,6 +241,22 @@ def _check_space(sweep: Sweep, kind: type[Config], config: Config, space: Mappin
         unknown = {name, *needs} - {*sweep.space, *space}
         if unknown:
             raise GenlabError(f"the conditions of {sweep.name!r} name {sorted(unknown)}, which the space does not hold")
+
+
+def _check_different(where: str, values: Sequence[Any]) -> None:
+    """Refuse a choice that has a value twice: it would be tried twice."""
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise GenlabError(f"{where} has the value {as_text(twice[0])} twice: name each value once")
+
+
+def _instead(kind: type[Config], name: str, distribution: BaseDistribution) -> str:
+    """What else to write of a field that `distribution` does not suit; empty where nothing is at hand."""
+    if isinstance(distribution, FloatDistribution) and int in types_of(hints(kind).get(name)):
+        return f": write integer({round(distribution.low)}, {round(distribution.high)})"
+    if isinstance(distribution, CategoricalDistribution) and len(distribution.choices) == 1:
+        return ": write the values one by one, as in choice(16, 32)"
+    return ""
 
 
 def _check_batches(config: Config, space: Mapping[str, BaseDistribution], workers: int) -> None:
@@ -298,7 +331,10 @@ def _grid(
             if name in fixed:
                 raise GenlabError(f"--set {name} contradicts the grid of {sweep.name!r}, which sets it")
         build(kind, {**base, **settings})
-        rows.append({name: _plain(check_value(kind, name, settings.get(name, common[name]))) for name in swept})
+        row = {name: _plain(check_value(kind, name, settings.get(name, common[name]))) for name in swept}
+        if row in rows:
+            raise GenlabError(f"the grid of {sweep.name!r} has {row} twice: name each setting once")
+        rows.append(row)
     default = {name: _plain(common[name]) for name in swept}
     others = [row for row in rows if row != default]
     return [default, *others] if not choices or len(others) < len(rows) else rows
@@ -312,6 +348,11 @@ def _plain(value: Any) -> Any:
 def distribution_record(distribution: BaseDistribution) -> Distribution:
     """A distribution as the records keep it."""
     return checked(json.loads(optuna.distributions.distribution_to_json(distribution)), Distribution)
+
+
+def _listed(value: Any) -> Any:
+    """What JSON does not know of a script's conditions: a set as a list, a number of numpy's as Python's own."""
+    return sorted(value, key=str) if isinstance(value, (set, frozenset)) else plain(value)
 
 
 def as_json(value: Any) -> Any:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 
 from genlab.errors import GenlabError
-from genlab.sweep.sweep import Sweep
+from genlab.sweep.sweep import NoRange, Sweep
 from genlab.tasks import Config, CustomTask, PhasedConfig, PhasedTask, Task, config_class
 from genlab.tasks.declared import check_class
 from genlab.tasks.returned import described, method, where
@@ -125,14 +125,9 @@ def _by_name(value: Any, what: str, instead: str) -> Mapping[str, Any]:
 
 def _check_range(name: str, values: Any) -> None:
     """Refuse what says of a field no range to search."""
+    if isinstance(values, NoRange):
+        raise GenlabError(f"the space's {name} is {values.written}: {values.problem}")
     if isinstance(values, BaseDistribution):
-        lists = [one for one in getattr(values, "choices", ()) if isinstance(one, list)]
-        if isinstance(values, CategoricalDistribution) and lists:
-            spread = ", ".join(map(repr, lists[0]))
-            raise GenlabError(
-                f"the space's {name} is a choice of a list, {lists[0]!r}: write choice({spread}) for its elements, or "
-                f"choice({tuple(lists[0])!r}, ...) where {name} is a tuple"
-            )
         return
     if isinstance(values, (list, tuple, set, frozenset)):
         spread = ", ".join(map(repr, values))

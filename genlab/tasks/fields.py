@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
 
 from genlab.errors import GenlabError, nearest
 
@@ -45,12 +48,13 @@ def as_dict(config: Config) -> dict[str, Any]:
 def check_value(kind: type[Config], name: str, value: Any) -> Any:
     """`value` as field `name` holds it.
 
-    An int is taken for a float, a list or the text `0:0.01` for a tuple; nothing else is changed.
+    An int is taken for a float, a list or the text `0:0.01` for a tuple, a number of numpy's for Python's own; nothing
+    else is changed.
 
     Raises:
-        GenlabError: no such field, or another type.
+        GenlabError: no such field, another type, or nan, which is equal to nothing: no search could find it again.
     """
-    hint = _hint(kind, name)
+    hint, value = _hint(kind, name), plain(value)
     for option in options(hint):
         try:
             if typing.get_origin(option) is tuple and isinstance(value, str):
@@ -81,6 +85,15 @@ def as_text(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return SEPARATOR.join(as_text(each) for each in value)
     return str(value)
+
+
+def plain(value: Any) -> Any:
+    """`value`; of a number, bool or text of numpy's, alone or in a tuple or list, Python's own."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    if type(value) in (tuple, list):
+        return type(value)([plain(each) for each in value])
+    return value
 
 
 def _is_needed(field: dataclasses.Field[Any]) -> bool:
@@ -130,7 +143,7 @@ def _checked(option: Any, value: Any) -> Any:
             if not any(isinstance(each, str) and SEPARATOR in each for each in value):  # it could not be written
                 return tuple(_checked(kind, each) for kind, each in zip(kinds, value, strict=True))
     elif option is float and type(value) in (int, float):
-        return float(value)
+        return _number(value)
     elif type(value) is option:
         return value
     raise ValueError
@@ -148,9 +161,22 @@ def _parse(option: Any, text: str) -> Any:
         return None
     elif option is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
-    elif option in (int, float, str):
+    elif option is float:
+        return _number(text)
+    elif option in (int, str):
         return option(text)
     raise ValueError
+
+
+def _number(value: float | str) -> float:
+    """As a float; ValueError for nan and for what no float can hold."""
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError from None
+    if math.isnan(number):
+        raise ValueError
+    return number
 
 
 def _parse_tuple(option: Any, text: str) -> tuple[Any, ...]:
@@ -159,7 +185,8 @@ def _parse_tuple(option: Any, text: str) -> tuple[Any, ...]:
 
 
 def _ill_typed(name: str, value: str, hint: Any) -> GenlabError:
-    return GenlabError(f"{name}={value} is ill-typed: {name} is {_describe(hint)}")
+    nan = ", and nan is no number" if value.lower() == "nan" else ""
+    return GenlabError(f"{name}={value} is ill-typed: {name} is {_describe(hint)}{nan}")
 
 
 def _describe(hint: Any) -> str:
@@ -170,7 +197,8 @@ def _describe(hint: Any) -> str:
         elif typing.get_origin(option) is tuple:
             words.append(f"a tuple, written {SEPARATOR.join(_example(kind) for kind in typing.get_args(option))}")
         else:
-            words.append("none" if option is types.NoneType else f"a{'n' * (option is int)} {option.__name__}")
+            names = {types.NoneType: "none", bool: "true or false", int: "an int"}
+            words.append(names.get(option, f"a {option.__name__}"))
     return " or ".join(words)
 
 

@@ -83,7 +83,7 @@ def test_settings_that_make_no_trial_need_nothing() -> None:
 
 
 def test_the_rows_of_a_grid() -> None:
-    rows = [{"network": "deep", "layer": layer} for layer in (0, 3, 3)]
+    rows = [{"network": "deep", "layer": layer} for layer in (0, 3)] + [{"network": "raw"}]
     assert widths(plan({}, grid=rows, options={"grid": True})) == [8, 11]
 
 

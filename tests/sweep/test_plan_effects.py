@@ -67,7 +67,7 @@ def test_the_command_line_outweighs_the_script() -> None:
 
 
 def test_a_choice_of_the_command_line_joins_or_replaces_those_of_the_script() -> None:
-    made = plan(set=("ngf=64,8,64,48",))
+    made = plan(set=("ngf=64,8,48",))
     assert set(made.space) == {"lr_generator", "ngf"}
     assert made.space["ngf"].choices == (64, 8, 48)  # type: ignore[attr-defined]
     assert made.default["ngf"] == 64
