@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Iterable
 
 from genlab.sweep.environment import calling
+from genlab.sweep.plan import Plan
+from genlab.sweep.space import Space
 from genlab.sweep.view import show
 from genlab.tracking.outcome import Outcome, failures
 from genlab.tracking.records import TrialRecord
@@ -27,6 +29,15 @@ def best_lines(found: Outcome, metric: str) -> list[str]:
         gain = f"{show(found.gain)}{share}, from {show(before)}"
         lines.append(f"gain over the default setting, trained as long: {gain}")
     return lines
+
+
+def exhausted_line(plan: Plan, found: Outcome) -> str | None:
+    """How many settings there are, where a search has tried them all."""
+    space = Space(plan.scope)
+    tried = {space.key(trial.settings) for trial in found.searched}
+    if not plan.space or next(space.untried(tried), None) is not None:
+        return None
+    return f"the space is exhausted: it has {len(tried)} setting{'s' * (len(tried) != 1)}"
 
 
 def ahead_line(found: Outcome, metric: str) -> str | None:

@@ -26,6 +26,7 @@ from genlab.sweep.plan import Plan
 from genlab.sweep.preview import describe
 from genlab.sweep.source import changed
 from genlab.sweep.sweep import Sweep
+from genlab.tasks.fields import as_dict
 from genlab.tracking import address
 from genlab.tracking.claims import Heartbeat
 from genlab.tracking.manifest import FORMAT, Identity, Manifest
@@ -100,7 +101,7 @@ def _try_elsewhere(plan: Plan, storage: Storage, step: bool) -> Elsewhere | None
         return None
     order = {
         "step": step,
-        "config": planning.as_json(planning.as_dict(plan.first())),
+        "config": planning.as_json(as_dict(plan.first())),
         "metric": plan.sweep.metric,
         "replicas": plan.seeds,
         "storage": storage.url,
@@ -197,8 +198,8 @@ def _check_same(records: Records, plan: Plan, accept_code: bool) -> dict[str, An
                 "from stays the same; start a new sweep instead."
             )
     known = sum(not trial.confirms for trial in records.trials.values())
-    if plan.trials < known:
-        raise GenlabError(f"{records.name} has {known} trials already: --trials {plan.trials} would take some away")
+    if plan.asked < known:
+        raise GenlabError(f"{records.name} has {known} trials already: --trials {plan.asked} would take some away")
     different = changed(records.code(), now.code)
     if different and not accept_code:
         raise GenlabError(
@@ -272,6 +273,8 @@ def _run(
     if news is not None:
         view.say(_going_on(plan, records, storage))
     view.say(f"{records.name}: {plan.trials} trials of {epochs} epochs on {how}, records in {records.storage.url}")
+    if fewer := plan.fewer_in_words():
+        view.say(fewer)
     stopped: str | None = None
     with _signals(run), view.logs():
         with view:

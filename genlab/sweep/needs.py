@@ -5,52 +5,41 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-
 from genlab.errors import GenlabError
-from genlab.tasks import Config, FromTask, build
+from genlab.sweep.scope import Scope, listed, samples
+from genlab.tasks import Config, FromTask
 from genlab.tasks.declared import check_class
-from genlab.tasks.fields import as_dict
 from genlab.tasks.prepared import Source
 from genlab.tasks.returned import described, mapping
 
 Settings = Mapping[str, Any]
-MOST_VALUES = 64  # of a range of integers that prepare() may follow from
 
 
-def to_prepare(
-    kind: type[Config], base: Settings, space: Mapping[str, BaseDistribution], grid: Sequence[Settings] | None
-) -> list[Config]:
-    """Configs that together need prepared all that any trial of a sweep needs.
-
-    Args:
-        base: settings that all trials have in common.
-        space: what is searched; values of its fields are tried one after the other, also in combination.
-        grid: settings of every trial, instead of a search.
+def to_prepare(scope: Scope) -> list[Config]:
+    """Configs that together need prepared all that any trial of a search needs. `prepare()` is asked about settings
+    that trials can have, and no others.
 
     Raises:
         GenlabError: `prepare()` follows from a range of floats, or names what cannot be prepared.
     """
-    if grid is not None:
-        return _different([build(kind, {**base, **row}) for row in grid])
-    varied: dict[str, list[Any]] = {}
+    values = scope.values()
+    deciding = {other for name in scope.space for other in scope.conditions.get(name, {}) if other in scope.space}
+    varied = {other: _deciding(scope, other, values[other]) for other in sorted(deciding)}
+    followed: set[str] = set()  # fields of which prepare() takes notice
     while True:
-        combinations = itertools.product(*varied.values())
-        configs = [
-            c for values in combinations if (c := _config(kind, {**base, **dict(zip(varied, values, strict=True))}))
+        combined = [{**values, **dict(zip(varied, each, strict=True))} for each in itertools.product(*varied.values())]
+        more = [
+            name
+            for name in scope.space
+            if name not in followed and any(_follows(scope, each, name) for each in combined)
         ]
-        more = {
-            name: distribution
-            for name, distribution in space.items()
-            if name not in varied and any(_follows(config, name, distribution) for config in configs)
-        }
         if not more:
-            return _different(configs)
-        for name, distribution in more.items():
-            varied[name] = _values(kind, name, distribution)
+            return different([config for each in combined if (config := _config(scope, each)) is not None])
+        varied |= {name: _values(scope, name) for name in more}
+        followed.update(more)
 
 
 def _needs(config: Config) -> dict[str, str]:
@@ -80,7 +69,7 @@ def _needs(config: Config) -> dict[str, str]:
     return keys
 
 
-def _different(configs: list[Config]) -> list[Config]:
+def different(configs: list[Config]) -> list[Config]:
     """One config of each kind of needs, data and image size among them where the config says them."""
     found: dict[str, Config] = {}
     for config in configs:
@@ -89,40 +78,40 @@ def _different(configs: list[Config]) -> list[Config]:
     return list(found.values())
 
 
-def _follows(config: Config, name: str, distribution: BaseDistribution) -> bool:
-    """Whether what `config` needs prepared changes with a field."""
-    needs = _needs(config)
-    for value in samples(distribution):
-        other = _config(type(config), {**as_dict(config), name: value})
-        if other is not None and _needs(other) != needs:
-            return True
-    return False
+def _follows(scope: Scope, values: Settings, name: str) -> bool:
+    """Whether what a trial needs prepared changes with a field, the others having these values and being searched as
+    they are then."""
+    if name not in (searched := scope.settings(values)):
+        return False
+    others = [{**values, name: value} for value in samples(scope.space[name])]
+    alike = [each for each in others if scope.settings(each).keys() == searched.keys()]
+    needs = [_needs(config) for each in (values, *alike) if (config := _config(scope, each)) is not None]
+    return any(each != needs[0] for each in needs)
 
 
-def _config(kind: type[Config], settings: Settings) -> Config | None:
-    """None where the settings make no trial."""
+def _config(scope: Scope, values: Settings) -> Config | None:
+    """None where these values make no trial."""
     try:
-        return build(kind, settings)
+        return scope.config(values)
     except GenlabError:
         return None
 
 
-def _values(kind: type[Config], name: str, distribution: BaseDistribution) -> list[Any]:
+def _values(scope: Scope, name: str) -> list[Any]:
     """All values of a field."""
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    if isinstance(distribution, IntDistribution) and not distribution.log:
-        values = range(distribution.low, distribution.high + 1, distribution.step)
-        if len(values) <= MOST_VALUES:
-            return list(values)
-    raise GenlabError(
-        f"what {kind.__name__} needs prepared follows from {name}, whose values {distribution} are too many to prepare "
-        f"for: make it a choice, or leave it out of prepare()"
-    )
+    if (values := listed(scope.space[name])) is None:
+        raise GenlabError(
+            f"what {scope.kind.__name__} needs prepared follows from {name}, whose values {scope.space[name]} are too "
+            "many to prepare for: make it a choice, or leave it out of prepare()"
+        )
+    return values
 
 
-def samples(distribution: BaseDistribution) -> list[Any]:
-    """The ends of a range, or every choice: what the config must accept of it."""
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    return [getattr(distribution, "low"), getattr(distribution, "high")]  # noqa: B009 - of both kinds of range
+def _deciding(scope: Scope, other: str, default: Any) -> list[Any]:
+    """Values of a field that conditions name: the default, and one for each way in which these may hold."""
+    wanted = [scope.conditions[name][other] for name in scope.space if other in scope.conditions.get(name, {})]
+    named = [value for each in wanted for value in scope.allowed(other, each)]
+    found: dict[tuple[bool, ...], Any] = {}
+    for value in (default, *samples(scope.space[other]), *named):
+        found.setdefault(tuple(scope.holds(other, value, each) for each in wanted), value)
+    return list(found.values())

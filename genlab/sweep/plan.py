@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from typing import Any
 
@@ -18,17 +17,18 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from genlab.data.names import kind_of
 from genlab.errors import GenlabError, nearest
 from genlab.sweep import refusals
-from genlab.sweep.needs import samples, to_prepare
+from genlab.sweep.needs import different, to_prepare
+from genlab.sweep.scope import Scope, Settings, contains, ordered, samples
 from genlab.sweep.source import digests
+from genlab.sweep.space import Space
 from genlab.sweep.sweep import Sweep, choice, in_words
 from genlab.tasks import Config, Task, build
-from genlab.tasks.fields import as_dict, as_text, check_value, hints, parse_value, plain
+from genlab.tasks.fields import as_text, check_value, complete, hints, parse_value, plain, written
 from genlab.tasks.fields import options as types_of
 from genlab.tracking.events import Distribution
 from genlab.tracking.manifest import Asha, Identity
 from genlab.tracking.schema import checked
 
-Settings = dict[str, Any]
 SAME_IN_A_SEARCH = ("epochs", "seed")  # ASHA compares trials at equal epochs; seeds are for --seeds
 FEW = 10  # fewer trials than that are all trained to the end unless --scheduler says otherwise
 
@@ -40,10 +40,12 @@ class Plan:
     Attributes:
         kind: config class of the task.
         task: the task's class where the script defines it, else None (it is imported where it trains).
-        base: the settings that all trials have in common.
+        base: the value of every field where it is not searched.
         space: distributions of the swept fields; those that a field's conditions name come before it.
-        default: trial 0's values of the swept fields.
+        default: trial 0's values of the swept fields; none of a field that is not searched there.
         grid: settings of every trial in order, for `--grid`; None for a search.
+        trials: how many will run.
+        asked: how many were asked for; there may be fewer settings.
     """
 
     sweep: Sweep
@@ -55,6 +57,7 @@ class Plan:
     default: Settings
     grid: list[Settings] | None
     trials: int
+    asked: int
     scheduler: str
     workers: int
     seeds: int
@@ -64,12 +67,31 @@ class Plan:
     @property
     def epochs(self) -> int:
         """How many epochs a trial of a search trains if nothing ends it earlier; rows of a grid may say otherwise."""
-        return build(self.kind, self.base).epochs
+        return self.base["epochs"]
+
+    @property
+    def seed(self) -> int:
+        """Of the search, and of the first replica of its trials."""
+        return self.base["seed"]
+
+    @property
+    def scope(self) -> Scope:
+        """What is searched, and where."""
+        return Scope(self.kind, self.base, self.space, self.sweep.conditions)
 
     def epochs_in_words(self) -> str:
         """The epochs of a trial, in words: `5`, or `5 to 30` where rows of a grid differ."""
-        epochs = {self.config(row).epochs for row in self.grid or ({},)}
+        epochs = {row.get("epochs", self.epochs) for row in self.grid or ({},)}
         return str(max(epochs)) if len(epochs) == 1 else f"{min(epochs)} to {max(epochs)}"
+
+    def fewer_in_words(self) -> str:
+        """Why fewer trials run than were asked for; empty where that is not so."""
+        if self.trials == self.asked or not (self.space or "trials" in self.options):
+            return ""
+        if not self.space:
+            return f"nothing is searched: 1 trial, not {self.asked}"
+        there_are = f"there are only {self.trials} settings" if self.trials > 1 else "there is only 1 setting"
+        return f"{there_are}, and none is tried twice: {self.trials} of the {self.asked} trials will run"
 
     def script_digest(self) -> str:
         """Of the script, where it defines the task; empty otherwise."""
@@ -80,7 +102,9 @@ class Plan:
 
     def to_prepare(self) -> list[Config]:
         """Configs that together need prepared all that any trial needs."""
-        return to_prepare(self.kind, self.base, self.space, self.grid)
+        if self.grid is not None:
+            return different([self.config(row) for row in self.grid])
+        return to_prepare(self.scope)
 
     def config(self, settings: Mapping[str, Any]) -> Config:
         """The full config of one trial."""
@@ -93,10 +117,9 @@ class Plan:
     def places(self, settings: Mapping[str, Any]) -> Settings:
         """The folders of images that all trials have in common, by field, as this start names them: they may have been
         moved since the sweep began. Those in `settings` are the trial's own."""
-        common = as_dict(build(self.kind, self.base))
         return {
             name: value
-            for name, value in common.items()
+            for name, value in self.base.items()
             if isinstance(value, str) and kind_of(value) == "image_folder" and name not in settings
         }
 
@@ -106,7 +129,7 @@ class Plan:
             task=self.kind.__name__,
             metric=self.sweep.metric,
             mode=self.sweep.mode,  # type: ignore[arg-type]
-            settings=as_json(as_dict(build(self.kind, self.base))),
+            settings=as_json(self.base),
             space={name: distribution_record(distribution) for name, distribution in self.space.items()},
             conditions=json.loads(json.dumps(self.sweep.conditions, default=_listed)),
             grid=as_json(self.grid),
@@ -125,30 +148,33 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
     """
     refusals.check(sweep)
     kind, task = refusals.kinds(sweep)
-    fixed, choices = _parse_set(kind, options)
-    base = {**sweep.settings, **fixed}
-    space = {**sweep.space, **choices}
-    taken = {*fixed, *(choices if options.get("grid") else ())}  # a grid's choices are its rows
-    space = _ordered({name: distribution for name, distribution in space.items() if name not in taken}, sweep)
-    config = build(kind, base)
     if options.get("grid") and options.get("scheduler") == "asha":
         raise GenlabError("--grid compares all of its settings at the end: --scheduler asha would stop some early")
-    _check_space(sweep, kind, config, space)
+    fixed, choices = _parse_set(kind, options)
+    base = complete(kind, {**sweep.settings, **fixed})
+    space = {**sweep.space, **choices}
+    taken = {*fixed, *(choices if options.get("grid") else ())}  # a grid's choices are its rows
+    space = {name: distribution for name, distribution in space.items() if name not in taken}
+    _check_space(sweep, kind, space)
+    if options.get("grid"):
+        space = {}
+    scope = Scope(kind, base, ordered(space, sweep.conditions, sweep.name), sweep.conditions)
+    default = _default(scope, choices)
+    grid = _grid(sweep, kind, base, fixed, choices, options) if options.get("grid") else None
+    config = build(kind, {**base, **(default if grid is None else grid[0])})
     workers = options.get("workers", 1)
-    _check_batches(config, space, workers)
+    _check_settings(sweep, scope)
+    _check_batches(config, scope.space, workers)
     reported = refusals.reported(config)
     if sweep.metric not in reported:
         raise GenlabError(
             f"{kind.__name__} does not report the metric {sweep.metric!r}: {nearest(sweep.metric, reported)}"
         )
-    default = _default(config, space, choices)
-    grid = _grid(sweep, kind, base, fixed, choices, options) if options.get("grid") else None
     for row in grid or ():
         _check_batches(build(kind, {**base, **row}), {}, workers)
-    trials = len(grid) if grid is not None else options.get("trials", sweep.trials)
-    if grid is None and not space:
-        trials = 1
-    few = options.get("grid") or trials < FEW
+    asked = options.get("trials", sweep.trials) if grid is None else len(grid)
+    trials = Space(scope).count(asked) if grid is None else asked
+    few = grid is not None or trials < FEW
     scheduler = options.get("scheduler", "fifo" if few else "asha")
     if scheduler == "asha" and config.epochs < sweep.grace_epochs:
         raise GenlabError(
@@ -160,10 +186,11 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
         task=task,
         script=script if task is not None else None,
         base=base,
-        space={} if grid is not None else space,
-        default=default if grid is None else {},
+        space=scope.space,
+        default=default,
         grid=grid,
         trials=trials,
+        asked=asked,
         scheduler=scheduler,
         workers=workers,
         seeds=options.get("seeds", 1),
@@ -205,18 +232,9 @@ def _parse_set(kind: type[Config], options: Mapping[str, Any]) -> tuple[Settings
     return fixed, choices
 
 
-def _ordered(space: Mapping[str, BaseDistribution], sweep: Sweep) -> dict[str, BaseDistribution]:
-    """The same with each field after those that its conditions name; in their given order those without any."""
-    without_first = sorted(space, key=lambda name: name in sweep.conditions)
-    sorter = TopologicalSorter({name: sweep.conditions.get(name, {}) for name in without_first})
-    try:
-        return {name: space[name] for name in sorter.static_order() if name in space}
-    except CycleError as error:
-        circle = " needs ".join(reversed(error.args[1]))
-        raise GenlabError(f"the conditions of {sweep.name!r} go in a circle: {circle}") from None
-
-
-def _check_space(sweep: Sweep, kind: type[Config], config: Config, space: Mapping[str, BaseDistribution]) -> None:
+def _check_space(sweep: Sweep, kind: type[Config], space: Mapping[str, BaseDistribution]) -> None:
+    """Refuse fields that cannot be searched, values of another type, one value twice, and conditions on what is not
+    there."""
     for name, distribution in space.items():
         if name in SAME_IN_A_SEARCH:
             raise GenlabError(
@@ -229,11 +247,6 @@ def _check_space(sweep: Sweep, kind: type[Config], config: Config, space: Mappin
             raise GenlabError(f"{where}: {error}{_instead(kind, name, distribution)}") from None
         if isinstance(distribution, CategoricalDistribution):
             _check_different(f"{where}: the choice of {name}", values)
-        for value in values:
-            try:
-                build(kind, {**as_dict(config), name: value})
-            except GenlabError as error:
-                raise GenlabError(f"{where}: {error}") from None
     for name, needs in sweep.conditions.items():
         for other, values in needs.items():
             for value in values:
@@ -259,6 +272,20 @@ def _instead(kind: type[Config], name: str, distribution: BaseDistribution) -> s
     return ""
 
 
+def _check_settings(sweep: Sweep, scope: Scope) -> None:
+    """Refuse a value of which the config makes no trial, the others being the default's; where a field is searched
+    under conditions, those that its conditions name are as they must be."""
+    values = scope.values()
+    for name, distribution in scope.space.items():
+        if (around := scope.searching(name, values)) is None:
+            continue
+        for value in samples(distribution):
+            try:
+                scope.config({**around, name: value})
+            except GenlabError as error:
+                raise GenlabError(f"the space of {sweep.name!r}: {error}") from None
+
+
 def _check_batches(config: Config, space: Mapping[str, BaseDistribution], workers: int) -> None:
     batch = config.global_batch()
     if batch is None:
@@ -280,29 +307,21 @@ def _check_batches(config: Config, space: Mapping[str, BaseDistribution], worker
             )
 
 
-def _default(config: Config, space: Mapping[str, BaseDistribution], choices: Mapping[str, Any]) -> Settings:
-    default = {}
-    for name, distribution in space.items():
-        value = _plain(getattr(config, name))
-        if not _holds(distribution, value):
-            if name not in choices:
-                raise GenlabError(
-                    f"the default {name}={value!r} lies outside of what is searched, {in_words(distribution)}: trial 0 "
-                    "is the default setting, so widen the range or give the sweep another default in its settings"
-                )
-            value = choices[name].choices[0]
-        default[name] = value
+def _default(scope: Scope, choices: Mapping[str, Any]) -> Settings:
+    """Trial 0's values of the searched fields: the default, or the first of the `choices` of `--set`."""
+    default = scope.settings(scope.values())
+    for name in default:
+        if name in choices:
+            continue
+        distribution = scope.space[name]
+        if name not in scope.base:
+            build(scope.kind, scope.base)  # refuses it: no value for name
+        elif not contains(distribution, written(scope.base[name])):
+            raise GenlabError(
+                f"the default {name}={scope.base[name]!r} lies outside of what is searched, {in_words(distribution)}: "
+                "trial 0 is the default setting, so widen the range or give the sweep another default in its settings"
+            )
     return default
-
-
-def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    if not isinstance(value, (int, float)):
-        return False
-    low, high, step = (getattr(distribution, name) for name in ("low", "high", "step"))
-    steps = (value - low) / step if step else 0.0
-    return low <= value <= high and abs(steps - round(steps)) < 1e-8  # 0.3 is two steps of 0.1 from 0.1, nearly
 
 
 def _grid(
@@ -323,26 +342,27 @@ def _grid(
         raise GenlabError(
             f"the sweep {sweep.name!r} has no grid: give it one, or name choices by --set KEY=VALUE,VALUE"
         )
+    if not choices:
+        try:
+            build(kind, base)
+        except GenlabError as error:
+            raise GenlabError(
+                f"{error} (in the default setting, with which the grid of {sweep.name!r} begins)"
+            ) from None
     swept = list(dict.fromkeys(name for settings in given for name in settings))
-    common = as_dict(build(kind, base))
     rows = []
     for settings in given:
         for name in settings:
             if name in fixed:
                 raise GenlabError(f"--set {name} contradicts the grid of {sweep.name!r}, which sets it")
-        build(kind, {**base, **settings})
-        row = {name: _plain(check_value(kind, name, settings.get(name, common[name]))) for name in swept}
+        config = build(kind, {**base, **settings})
+        row = {name: written(getattr(config, name)) for name in swept}
         if row in rows:
             raise GenlabError(f"the grid of {sweep.name!r} has {row} twice: name each setting once")
         rows.append(row)
-    default = {name: _plain(common[name]) for name in swept}
+    default = {name: written(base[name]) for name in swept if name in base}
     others = [row for row in rows if row != default]
     return [default, *others] if not choices or len(others) < len(rows) else rows
-
-
-def _plain(value: Any) -> Any:
-    """A tuple as it is written; everything else as it is."""
-    return as_text(value) if isinstance(value, tuple) else value
 
 
 def distribution_record(distribution: BaseDistribution) -> Distribution:

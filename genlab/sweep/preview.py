@@ -24,6 +24,8 @@ def describe(plan: Plan, storage: Storage, space: Any, found: Mapping[str, Any])
     """
     console = Screen()
     console.print(f"{plan.sweep.name}: {plan.trials} trials of at most {plan.epochs_in_words()} epochs")
+    if fewer := plan.fewer_in_words():
+        console.print(fewer, soft_wrap=True)
     table = Table()
     for column in ("field", "default setting", "searched over"):
         table.add_column(column)

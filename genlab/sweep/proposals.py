@@ -7,40 +7,64 @@ is resumed, or extended, proposes what it would have proposed anyway.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from genlab.sweep.plan import Plan
+from genlab.sweep.scope import Settings
 from genlab.sweep.space import Rows, Space
 from genlab.tracking.records import Records, TrialRecord
 
 STARTUP = 4  # trials after the default that cover the space
 CANDIDATES = 16  # settings that each of them is chosen from
-SAME = 1e-12  # squared distance up to which two settings are one
 RANDOM, BEST, NEAR = 400, 5, 60  # settings that the process chooses from: anywhere, and near each of the best
 
 
-def startup(plan: Plan, space: Space) -> list[dict[str, Any]]:
-    """Settings of the trials 1 to `STARTUP`, any first few of which cover the space.
+def startup(plan: Plan, space: Space) -> list[Settings]:
+    """Settings of the trials 1 to `STARTUP`, which cover the space; fewer where it has no more.
 
     A category is one of those that were taken least often. A number falls into an empty one of 2^k equal parts of its
     range, so the first 2^k fall into different ones (a Latin hypercube, McKay et al. 1979, at every power of 2). Of
-    settings drawn so, the one that has least in common with those before is taken. A field that is searched under
+    new settings drawn so, the one that has least in common with those before is taken. A field that is searched under
     conditions counts only where they hold.
+
+    Trial 0 has the default setting, which is not drawn again. Where a category has more values than `STARTUP`, that of
+    trial 0 counts as taken; where it has fewer, all of them come in any case. Trials with values that none before them
+    had come first.
     """
-    chance = np.random.default_rng([plan.config({}).seed, 0])
-    chosen = np.empty((0, len(space)))
+    chance = np.random.default_rng([plan.seed, 0])
+    chosen = space.encode(plan.default)[None]
     for _ in range(STARTUP):
         drawn = np.empty((CANDIDATES, len(space)))
         for column, choices in enumerate(space.choices):
-            taken = chosen[~np.isnan(chosen[:, column]), column]
-            drawn[:, column] = _least_taken(taken, choices, chance)
+            taken = chosen[0 if choices > STARTUP else 1 :, column]
+            drawn[:, column] = _least_taken(taken[~np.isnan(taken)], choices, chance)
         drawn = space.settle(drawn)
-        crowded = np.nan_to_num(_alike(drawn, chosen, space)).sum(2)
-        chosen = np.vstack([chosen, drawn[np.square(crowded).sum(1).argmin()]])
-    return [space.decode(row) for row in chosen]
+        row = space.new(drawn[_crowded(drawn, chosen[1:], space).argsort(kind="stable")], set(space.keys(chosen)))
+        if row is None:
+            break
+        chosen = np.vstack([chosen, row])
+    return [space.decode(row) for row in _in_turn(chosen[:1], chosen[1:], space)]
+
+
+def _in_turn(tried: Rows, rows: Rows, space: Space) -> list[Rows]:
+    """The `rows` in such an order that each has as many new values as there are, and of those with as many least in
+    common with the ones before it and those `tried`."""
+    order: list[Rows] = []
+    while len(rows):
+        before = np.vstack([tried, *order])
+        new = (~np.isnan(rows) & (rows[:, None] != before[None]).all(1)).sum(1)
+        first = np.lexsort([_crowded(rows, before, space), -new])[0]
+        order.append(rows[first])
+        rows = np.delete(rows, first, axis=0)
+    return order
+
+
+def _crowded(rows: Rows, others: Rows, space: Space) -> np.ndarray:
+    """How much rows [n, fields] have in common with others: [n]."""
+    return np.square(np.nan_to_num(_alike(rows, others, space)).sum(2)).sum(1)
 
 
 def _least_taken(taken: np.ndarray, choices: int, chance: np.random.Generator) -> np.ndarray:
@@ -58,16 +82,17 @@ def _alike(some: Rows, others: Rows, space: Space) -> np.ndarray:
     return 1 - np.where((space.choices > 0) & ~np.isnan(away), away > 0, away)
 
 
-def propose(plan: Plan, space: Space, records: Records, number: int) -> dict[str, Any]:
+def propose(plan: Plan, space: Space, records: Records, number: int) -> Settings | None:
     """Settings of trial `number`: those from which a Gaussian process of the trials so far expects most improvement.
+    None where all settings were tried.
 
     Matérn kernel (ν = 5/2) with a length for each field, fitted by its posterior's maximum; expected improvement (Jones
     et al. 1998) over settings drawn at random and changed ones of the best; trials that still run count as what the
     process expects of them (Ginsbourger et al. 2010).
     """
-    chance = np.random.default_rng([plan.config({}).seed, number])
+    chance = np.random.default_rng([plan.seed, number])
     rows, scores, running = _known(plan, space, records)
-    tried = np.vstack([rows, running])
+    tried = set(space.keys(np.vstack([rows, running])))
     if not len(rows):  # many lanes at the beginning: the process knows where it has not been
         rows, scores, running = running, np.zeros(len(running)), running[:0]
     order = np.argsort(scores, kind="stable")
@@ -79,8 +104,21 @@ def propose(plan: Plan, space: Space, records: Records, number: int) -> dict[str
     mean, deviation = process.expects(candidates)
     best = process.expects(rows)[0].min()
     candidates = candidates[np.argsort(-_improvement(best - mean, deviation), kind="stable")]
-    new = (row for row in candidates if (_between(row[None], tried, space).sum(2) > SAME).all())
-    return space.decode(next(new, candidates[0]))
+    row = space.new(candidates, tried)
+    return None if row is None else space.decode(row)
+
+
+def instead(plan: Plan, space: Space, settings: Settings, tried: Collection[bytes], number: int) -> Settings | None:
+    """What trial `number` has where `settings` were proposed: these, or the new ones that are most like them, should
+    they be among those `tried`. None where all settings were tried."""
+    proposed = space.encode(settings)[None]
+    if space.key(settings) not in tried and space.makes_trial(proposed[0]):
+        return settings
+    chance = np.random.default_rng([plan.seed, number, 1])
+    others = space.settle(np.vstack([*_near(proposed, space, chance), space.random(RANDOM, chance)]))
+    away = _between(others, proposed, space).sum((1, 2))
+    row = space.new(others[away.argsort(kind="stable")], tried)
+    return None if row is None else space.decode(row)
 
 
 def _known(plan: Plan, space: Space, records: Records) -> tuple[Rows, np.ndarray, Rows]:

@@ -17,9 +17,10 @@ from ray.tune.search import Searcher
 
 from genlab.lanes.client import OBJECTIVE
 from genlab.sweep.plan import Plan, distribution_record
-from genlab.sweep.proposals import STARTUP, propose, startup
+from genlab.sweep.proposals import instead, propose, startup
+from genlab.sweep.scope import Settings
 from genlab.sweep.space import Space
-from genlab.tasks.fields import as_dict, check_value
+from genlab.tasks.fields import as_dict
 from genlab.tracking.events import Distribution, EpochDone, TrialBegan
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
 from genlab.tracking.schema import as_json
@@ -60,7 +61,7 @@ def sampler(plan: Plan, number: int) -> optuna.samplers.BaseSampler:
             multivariate=True,
             group=bool(plan.sweep.conditions),
             constant_liar=True,
-            seed=int(np.random.SeedSequence([plan.config({}).seed, number]).generate_state(1)[0]),
+            seed=int(np.random.SeedSequence([plan.seed, number]).generate_state(1)[0]),
         )
 
 
@@ -83,27 +84,15 @@ def _distributions(trial: TrialRecord) -> dict[str, BaseDistribution]:
     }
 
 
-def suggest(trial: optuna.Trial, plan: Plan) -> tuple[dict[str, Any], dict[str, Distribution]]:
+def suggest(trial: optuna.Trial, plan: Plan) -> tuple[Settings, dict[str, Distribution]]:
     """Settings of one more trial, and the distributions they come from."""
-    defaults = as_dict(plan.config({}))
-    settings: dict[str, Any] = {}
+    settings: Settings = {}
     used: dict[str, Distribution] = {}
-    for name in plan.space:
-        if not _applies(plan, name, {**defaults, **settings}):
-            continue
-        settings[name] = _value(trial, name, plan.space[name])
-        used[name] = distribution_record(plan.space[name])
+    for name, distribution in plan.space.items():
+        if plan.scope.applies(name, settings):
+            settings[name] = _value(trial, name, distribution)
+            used[name] = distribution_record(distribution)
     return settings, used
-
-
-def _applies(plan: Plan, name: str, known: Mapping[str, Any]) -> bool:
-    """Whether field `name` is searched where the others have these values."""
-
-    def held(other: str, value: Any) -> Any:  # a tuple may be written as text
-        return check_value(plan.kind, other, value)
-
-    needs = plan.sweep.conditions.get(name, {})
-    return all(held(other, known[other]) in [held(other, one) for one in values] for other, values in needs.items())
 
 
 def _value(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
@@ -138,8 +127,9 @@ class Search(Searcher):
         self.number = sum(not trial.confirms for trial in records.trials.values())  # of the next new trial
         self.running: dict[str, str] = {}  # trials by Tune's ids
         self.stopped = stopped
-        self.space = Space(plan)
+        self.space = Space(plan.scope)
         self.startup = startup(plan, self.space) if plan.space else []
+        self.tried = {self.space.key(trial.settings) for trial in records.trials.values()}
         self._recall()
 
     def _recall(self) -> None:
@@ -175,33 +165,45 @@ class Search(Searcher):
                 self._recall()
             if self.plan.grid is not None:
                 asked, settings, used = self._ask({}), self.plan.grid[number], {}
-            else:
-                asked = self._ask(self._fixed(number))
+            elif (asked := self._propose(number)) is not None:
                 settings, used = suggest(asked, self.plan)
+            else:  # every setting was tried
+                return Searcher.FINISHED
             name = trial_name(number, self.plan, self.records)
             config = as_dict(self.plan.config(settings))
             self.append("trial", trial=name, settings=settings, config=config, distributions=used)
             if name not in self.records.trials:  # the sweep stops
                 return Searcher.FINISHED
             record, self.asked[name] = self.records.trials[name], asked
+            self.tried.add(self.space.key(settings))
             self.number += 1
         self.running[trial_id] = record.name
         return self.begin(record)
 
-    def _fixed(self, number: int) -> Mapping[str, Any] | None:
-        """Settings of trial `number`; None where Optuna proposes them."""
+    def _propose(self, number: int) -> optuna.Trial | None:
+        """Optuna's trial with settings for trial `number`, which none had before; None where all were tried."""
         if number == 0:
-            return self.plan.default
-        if number <= STARTUP:
-            return self.startup[number - 1]
-        if number < MODELLED:
-            return propose(self.plan, self.space, self.records, number)
-        self.study.sampler = sampler(self.plan, number)
-        return None
+            return self._ask(self.plan.default)
+        asked: optuna.Trial | None = None
+        if number <= len(self.startup):
+            proposed = self.startup[number - 1]
+        elif number < MODELLED:
+            proposed = propose(self.plan, self.space, self.records, number)
+        else:
+            self.study.sampler = sampler(self.plan, number)
+            asked = self.study.ask()
+            proposed, _ = suggest(asked, self.plan)
+        if proposed is None:
+            return None
+        settings = instead(self.plan, self.space, proposed, self.tried, number)
+        if asked is not None:
+            if settings == proposed:
+                return asked
+            self.study.tell(asked, state=TrialState.FAIL)  # TPE does not look at what failed
+        return None if settings is None else self._ask(settings)
 
-    def _ask(self, settings: Mapping[str, Any] | None) -> optuna.Trial:
-        if settings is None:
-            return self.study.ask()
+    def _ask(self, settings: Mapping[str, Any]) -> optuna.Trial:
+        """Optuna's trial with these settings."""
         self.study.sampler = optuna.samplers.RandomSampler()  # it has nothing to draw
         self.study.enqueue_trial(dict(settings))
         asked = self.study.ask()

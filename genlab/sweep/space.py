@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from genlab.sweep.plan import Plan
-from genlab.tasks.fields import as_dict, check_value
+from genlab.errors import GenlabError
+from genlab.sweep.scope import Scope, Settings
+from genlab.tasks import build
+
+LOG = logging.getLogger(__name__)
+REFUSED = 10_000  # settings that a config refuses, until no more are looked at
+GOLDEN = (math.sqrt(5) - 1) / 2  # multiples of it, modulo 1, never come twice
 
 Rows = np.ndarray
 """Settings [n, fields]: a number's place in its range, in [0, 1]; the index of a category; nan where not searched."""
 
 
 class Space:
-    """The fields of a plan's space, in its order: what a field's conditions name comes before it.
+    """The fields of a scope's space, in its order: what a field's conditions name comes before it.
 
     Attributes:
         choices: how many values each field may have that is a category; 0 for numbers.
+        levels: how many values each field may have; inf for numbers without steps.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.names = list(plan.space)
-        self.distributions = list(plan.space.values())
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.names = list(scope.space)
+        self.distributions = list(scope.space.values())
         self.choices = np.array([len(d.choices) if isinstance(d, CategoricalDistribution) else 0 for d in self])
-        self.defaults = as_dict(plan.config({}))
+        self.levels = [_levels(d) for d in self]
+        self.needs = [self._needs(name) for name in self.names]
+        self.warned = False
 
-    def __iter__(self) -> Any:
+    def _needs(self, name: str) -> list[tuple[int | None, list[float], bool]]:
+        """Where a field is searched. Of each condition: the column of the field that it names, None if that is not
+        searched; its places there; whether it holds where that field is not searched."""
+        needs = []
+        for other, wanted in self.scope.conditions.get(name, {}).items():
+            by_default = other in self.scope.base and self.scope.holds(other, self.scope.base[other], wanted)
+            column = self.names.index(other) if other in self.names else None
+            allowed = self.scope.allowed(other, wanted)
+            needs.append((column, [place(self.scope.space[other], value) for value in allowed], by_default))
+        return needs
+
+    def __iter__(self) -> Iterator[BaseDistribution]:
         return iter(self.distributions)
 
     def __len__(self) -> int:
@@ -45,10 +66,20 @@ class Space:
             ]
         )
 
-    def decode(self, row: Rows) -> dict[str, Any]:
+    def decode(self, row: Rows) -> Settings:
         """The settings of one row [fields]."""
         searched = [(n, d, where) for n, d, where in zip(self.names, self, row, strict=True) if not math.isnan(where)]
         return {name: values(distribution, np.array([where]))[0] for name, distribution, where in searched}
+
+    def keys(self, rows: Rows) -> list[bytes]:
+        """What tells each row [n, fields] from others: equal for rows of the same setting, as nan is not. Numbers
+        without steps are the same if they differ by less than a billionth of their range."""
+        rounded = np.where(np.isinf(self.levels), np.round(rows, 9), rows)
+        return [row.tobytes() for row in np.nan_to_num(rounded, nan=-1.0)]
+
+    def key(self, settings: Mapping[str, Any]) -> bytes:
+        """What tells these settings from others."""
+        return self.keys(self.encode(settings)[None])[0]
 
     def random(self, count: int, chance: np.random.Generator) -> Rows:
         """So many rows, every field drawn, also where its conditions do not hold."""
@@ -60,30 +91,74 @@ class Space:
         conditions do not hold."""
         rows = rows.copy()
         for column, distribution in enumerate(self):
-            if isinstance(distribution, (FloatDistribution, IntDistribution)) and distribution.step is not None:
+            if not self.choices[column] and math.isfinite(self.levels[column]):
                 found, which = np.unique(values(distribution, rows[:, column]), return_inverse=True)
                 rows[:, column] = np.array([place(distribution, value) for value in found])[which]
-        for column, name in enumerate(self.names):
-            for other, wanted in self.plan.sweep.conditions.get(name, {}).items():
-                rows[~self._holds(rows, other, wanted), column] = math.nan
+        for column, needs in enumerate(self.needs):
+            for other, allowed, by_default in needs:
+                held = np.full(len(rows), by_default)
+                if other is not None:
+                    held = np.where(np.isnan(rows[:, other]), by_default, np.isin(rows[:, other], allowed))
+                rows[~held, column] = math.nan
         return rows
 
-    def _holds(self, rows: Rows, other: str, wanted: Any) -> np.ndarray:
-        """Where field `other` has one of the values `wanted`; one that is not searched has its default."""
+    def all(self, begun: tuple[float, ...] = ()) -> Iterator[tuple[float, ...]]:
+        """Each setting once, as a row; those that begin with the places `begun`. Without end where a number has no
+        steps."""
+        column = len(begun)
+        if column == len(self):
+            yield begun
+            return
+        places: Iterable[float] = (math.nan,)
+        if all(
+            by_default if other is None or math.isnan(begun[other]) else begun[other] in allowed
+            for other, allowed, by_default in self.needs[column]
+        ):
+            places = _places(self.distributions[column])
+        for one in places:
+            yield from self.all((*begun, one))
 
-        def held(value: Any) -> Any:  # a tuple may be written as text
-            return check_value(self.plan.kind, other, value)
+    def count(self, most: int) -> int:
+        """How many settings there are of which the config makes a trial; `most` where there are more, or so many that
+        it refuses that they cannot be counted."""
+        found = 0
+        for looked, row in enumerate(self.all()):
+            endless = any(math.isinf(n) and not math.isnan(one) for n, one in zip(self.levels, row, strict=True))
+            if endless or found == most or looked - found == REFUSED:
+                return most
+            found += self._refusal(np.array(row)) is None
+        return found
 
-        allowed = [held(value) for value in wanted]
-        by_default = held(self.defaults[other]) in allowed
-        if other not in self.names:
-            return np.full(len(rows), by_default)
-        column = self.names.index(other)
-        searched, distribution = ~np.isnan(rows[:, column]), self.distributions[column]
-        places, which = np.unique(rows[searched, column], return_inverse=True)
-        result = np.full(len(rows), by_default)
-        result[searched] = np.array([held(value) in allowed for value in values(distribution, places)], bool)[which]
-        return result
+    def new(self, rows: Rows, tried: Collection[bytes]) -> Rows | None:
+        """The first of these rows that was not tried, else the first of all settings; None where there is none left.
+        What the config refuses makes no trial, and is passed over; the first time with a word."""
+        for row, key in zip(rows, self.keys(rows), strict=True):
+            if key not in tried and self.makes_trial(row):
+                return row
+        return next(self.untried(tried), None)
+
+    def untried(self, tried: Collection[bytes]) -> Iterator[Rows]:
+        """The settings that were not tried and of which the config makes a trial, each as a row, in the order of
+        `all`."""
+        for row in map(np.array, itertools.islice(self.all(), len(tried) + REFUSED)):
+            if self.keys(row[None])[0] not in tried and self._refusal(row) is None:
+                yield row
+
+    def makes_trial(self, row: Rows) -> bool:
+        """Whether the config takes this setting. The first one that it refuses is said."""
+        refusal = self._refusal(row)
+        if refusal is not None and not self.warned:
+            self.warned = True
+            LOG.warning("left out, as all settings that the config refuses: %s: %s", self.decode(row), refusal)
+        return refusal is None
+
+    def _refusal(self, row: Rows) -> str | None:
+        """Why the config refuses a setting, if it does."""
+        try:
+            build(self.scope.kind, {**self.scope.base, **self.decode(row)})
+        except GenlabError as error:
+            return str(error)
+        return None
 
 
 def values(distribution: BaseDistribution, places: np.ndarray) -> list[Any]:
@@ -122,6 +197,23 @@ def place(distribution: BaseDistribution, value: Any) -> float:
     return math.log(value / low) / math.log(high / low) if distribution.log else (value - low) / (high - low)
 
 
-def _levels(distribution: Any) -> int:
-    """How many values a range with steps has."""
-    return round((distribution.high - distribution.low) / distribution.step) + 1
+def _levels(distribution: BaseDistribution) -> float:
+    """How many values a field may have; inf for numbers without steps."""
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if low == high:
+        return 1
+    return math.inf if step is None else round((high - low) / step) + 1
+
+
+def _places(distribution: BaseDistribution) -> Iterator[float]:
+    """The place of each value; without end for numbers without steps."""
+    if isinstance(distribution, CategoricalDistribution):
+        return map(float, range(len(distribution.choices)))
+    assert isinstance(distribution, (FloatDistribution, IntDistribution))
+    levels, low, step = _levels(distribution), distribution.low, distribution.step
+    if math.isinf(levels):
+        return (turn * GOLDEN % 1 for turn in itertools.count(1))
+    return (place(distribution, low + i * (step or 1)) for i in range(int(levels)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from genlab.errors import GenlabError, StorageError
 from genlab.report.contact_sheet import contact_sheet
 from genlab.report.curves import curves
-from genlab.sweep.closing import ahead_line, best_lines, failed_lines
+from genlab.sweep.closing import ahead_line, best_lines, exhausted_line, failed_lines
 from genlab.sweep.environment import calling
 from genlab.sweep.plan import Plan
 from genlab.sweep.view import View, show
@@ -54,7 +54,7 @@ def summarize(
         except StorageError as error:
             stopped = str(error)
     view.say("")
-    _tell(plan, records, view, found, summary, pictures)
+    _tell(plan, records, view, found, summary, pictures, whole=stopped is None)
     left = _send_the_rest(drain, view)
     for note in drain.notes:
         view.say(note)
@@ -168,10 +168,20 @@ def _options_of(plan: Plan, trial: TrialRecord) -> str:
     return " ".join([*words, "--trials 1", *(["--set", *map(shlex.quote, fixed)] if fixed else [])])
 
 
-def _tell(plan: Plan, records: Records, view: View, found: Outcome, summary: Summary, pictures: dict[str, str]) -> None:
+def _tell(
+    plan: Plan,
+    records: Records,
+    view: View,
+    found: Outcome,
+    summary: Summary,
+    pictures: dict[str, str],
+    whole: bool,
+) -> None:
     metric = plan.sweep.metric
     ends = ", ".join(f"{count} {kind}" for kind, count in summary.ends.items())
     lines = [f"{records.name}: {len(found.searched)} trials ({ends})"]
+    if whole and (exhausted := exhausted_line(plan, found)) is not None:
+        lines.append(exhausted)
     lines += failed_lines(records.trials.values(), records.storage.url)
     lines += best_lines(found, metric)
     for trial in summary.confirmed:

@@ -40,6 +40,18 @@ def build(kind: type[C], settings: Mapping[str, Any]) -> C:
     return config
 
 
+def complete(kind: type[Config], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of all fields: those of `settings`, else the defaults; none of a field that has neither. Only types are
+    checked, so that a default that no trial has may be one that a config refuses. For the driver: of a class that was
+    sent to a lane `dataclasses.MISSING` is another one.
+
+    Raises:
+        GenlabError: a key that is no field, or a value of another type.
+    """
+    defaults = {field.name: _default(field) for field in dataclasses.fields(kind) if not _is_needed(field)}
+    return {name: check_value(kind, name, value) for name, value in {**defaults, **settings}.items()}
+
+
 def as_dict(config: Config) -> dict[str, Any]:
     """All fields by name. JSON turns tuples into lists, which `build` takes for tuples again."""
     return dataclasses.asdict(config)
@@ -87,6 +99,11 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
+def written(value: Any) -> Any:
+    """A tuple as a command line writes it, which is how it is searched and recorded; everything else as it is."""
+    return as_text(value) if isinstance(value, tuple) else value
+
+
 def plain(value: Any) -> Any:
     """`value`; of a number, bool or text of numpy's, alone or in a tuple or list, Python's own."""
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
@@ -94,6 +111,10 @@ def plain(value: Any) -> Any:
     if type(value) in (tuple, list):
         return type(value)([plain(each) for each in value])
     return value
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _is_needed(field: dataclasses.Field[Any]) -> bool:

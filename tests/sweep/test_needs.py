@@ -76,6 +76,23 @@ def test_a_range_without_end_of_values_is_refused() -> None:
     assert widths(plan({"layer": integer(0, 6, step=3)}, settings={"network": "deep"})) == [8, 11, 14]
 
 
+def test_what_only_the_default_needs_is_noticed() -> None:
+    """Between the ends of a range, which need nothing."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Middle(ToyConfig):
+        share: float = 0.5
+
+        def prepare(self) -> Mapping[str, Any]:
+            return {"features": FromTask(ClassifierConfig())} if 0.4 < self.share < 0.6 else {}
+
+    class Task(toys.Toy):
+        Config: Any = Middle
+
+    with pytest.raises(GenlabError, match="what Middle needs prepared follows from share"):
+        make(toy_sweep(task=Task, space={"share": uniform(0.0, 1.0)}), {}, "script.py")
+
+
 def test_settings_that_make_no_trial_need_nothing() -> None:
     space = {"network": choice("raw", "deep", "flat"), "layer": choice(0, 1)}
     made = plan(space, conditions={"layer": {"network": ["raw", "deep"]}})
@@ -150,6 +167,132 @@ def test_rows_of_a_grid_may_differ_in_anything() -> None:
     assert [c.epochs for c in configs] == [5, 10, 30, 5, 5] and [c.image_size for c in configs] == [32, 32, 32, 64, 32]
     sizes = [config.prepare()["judge"].config.image_size for config in made.to_prepare()]  # type: ignore[union-attr]
     assert sorted(sizes) == [32, 64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumingConfig(ToyConfig):
+    """Begins with a checkpoint that somebody must name; what happens where nobody does is `without`."""
+
+    begin: str = "checkpoint"
+    checkpoint: str = ""
+    without: str = "raise"
+
+    def check(self) -> None:
+        super().check()
+        if self.without == "refuse" and self.begin == "checkpoint" and not self.checkpoint:
+            raise GenlabError("checkpoint='' names no file")
+
+    def prepare(self) -> Mapping[str, Any]:
+        if self.begin == "fresh":
+            return {}
+        if not self.checkpoint and self.without == "raise":
+            raise RuntimeError("there is no checkpoint")
+        return {"first": FromCheckpoint(self.checkpoint) if self.checkpoint else None}
+
+
+class Resuming(toys.Toy):
+    Config = ResumingConfig
+
+
+def resuming(without: str, options: Mapping[str, Any] | None = None, **changes: Any) -> Plan:
+    settings = {"without": without, **changes.pop("settings", {})}
+    return make(toy_sweep(task=Resuming, **{"space": {}, "settings": settings, **changes}), options or {}, "script.py")
+
+
+def checkpoints(made: Plan) -> list[str]:
+    """Those that are prepared, "" for trials that need none."""
+    return sorted(getattr(config, "checkpoint") if config.prepare() else "" for config in made.to_prepare())  # noqa: B009
+
+
+WITHOUT = pytest.mark.parametrize("without", ["raise", "return None", "refuse"])
+TWO = {"set": ("checkpoint=/a,/b",)}
+
+
+@WITHOUT
+def test_a_default_that_no_trial_has_is_not_asked_about(without: str) -> None:
+    made = resuming(without, TWO)
+    assert made.default == {"checkpoint": "/a"} and checkpoints(made) == ["/a", "/b"] and made.trials == 2
+    assert [getattr(config, "checkpoint") for config in (made.first(), made.config(made.default))] == ["/a"] * 2  # noqa: B009
+    grid = resuming(without, {**TWO, "grid": True})
+    assert grid.grid == [{"checkpoint": "/a"}, {"checkpoint": "/b"}] and checkpoints(grid) == ["/a", "/b"]
+    fixed = resuming(without, {"set": ("checkpoint=/a",)}, space={"checkpoint": choice("/b", "/c")})
+    assert checkpoints(fixed) == ["/a"]
+    named = resuming(without, space={"checkpoint": choice("/a", "/b")}, settings={"checkpoint": "/b"})
+    assert named.default == {"checkpoint": "/b"} and checkpoints(named) == ["/a", "/b"]
+    listed = resuming(without, {"grid": True}, grid=[{"checkpoint": "/b"}], settings={"checkpoint": "/a"})
+    assert checkpoints(listed) == ["/a", "/b"]
+
+
+@WITHOUT
+def test_a_default_that_trial_0_has_is_refused(without: str) -> None:
+    with pytest.raises(
+        GenlabError, match="the default checkpoint='' lies outside of what is searched, /a, /b: trial 0"
+    ):
+        resuming(without, space={"checkpoint": choice("/a", "/b")})
+    refused = {"raise": "there is no checkpoint", "return None": "first is None: write", "refuse": "names no file"}
+    for options, changes in (({"grid": True}, {"grid": [{"checkpoint": "/a"}]}), ({"set": ("checkpoint=,/a",)}, {})):
+        with pytest.raises((GenlabError, RuntimeError), match=refused[without] if changes else "write it as KEY=VALUE"):
+            resuming(without, options, **changes)
+
+
+@WITHOUT
+@pytest.mark.parametrize("by_set", [True, False])
+def test_a_field_that_is_not_searched_under_a_condition_has_its_default(without: str, by_set: bool) -> None:
+    """So trials that begin afresh have it, and no others: neither trial 0 nor what is prepared names it elsewhere."""
+    space: dict[str, Any] = {"begin": choice("fresh", "checkpoint"), "checkpoint": choice("/a", "/b")}
+    changes = {"space": space, "conditions": {"checkpoint": {"begin": ["checkpoint"]}}}
+    if by_set:
+        del space["checkpoint"]
+    options = TWO if by_set else {}
+    made = resuming(without, options, **changes, settings={"begin": "fresh"})
+    assert made.default == {"begin": "fresh"} and made.first().checkpoint == ""  # type: ignore[attr-defined]
+    assert made.trials == 3 and checkpoints(made) == ["", "/a", "/b"]
+    if by_set:
+        begun = resuming(without, options, **changes)
+        assert begun.default == {"begin": "checkpoint", "checkpoint": "/a"} and checkpoints(begun) == ["", "/a", "/b"]
+    else:
+        with pytest.raises(GenlabError, match="the default checkpoint='' lies outside"):
+            resuming(without, options, **changes)
+
+
+def test_a_field_without_default_may_be_given_by_set() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Bare(ToyConfig):
+        depth: int
+
+    class Task(toys.Toy):
+        Config: Any = Bare
+
+    made = make(toy_sweep(task=Task, space={}), {"set": ("depth=2,3",)}, None)
+    assert made.default == {"depth": 2} and made.trials == 2
+    rows = make(toy_sweep(task=Task, space={}), {"set": ("depth=2,3",), "grid": True}, None)
+    assert rows.grid == [{"depth": 2}, {"depth": 3}]
+    for changes in ({"space": {"depth": choice(2, 3)}}, {"space": {}}, {"grid": [{"depth": 2}]}):
+        with pytest.raises(GenlabError, match="Bare has no value for depth: give the field a default"):
+            make(toy_sweep(task=Task, **changes), {"grid": True} if "grid" in changes else {}, None)
+
+
+def test_what_is_searched_under_a_condition_alone_is_prepared_too() -> None:
+    """Also where the condition itself hangs on another, and none of them changes by itself what is needed."""
+    space = {"fail_at": choice(0, 7), "trace": choice("", "x"), "layer": choice(0, 1, 2)}
+    chain = {"trace": {"fail_at": [7]}, "layer": {"trace": ["x"]}}
+    made = plan(space, conditions=chain, settings={"network": "deep"}, trials=9)
+    assert made.default == {"fail_at": 0} and widths(made) == [8, 9, 10]
+    assert made.trials == 2 + 3  # neither fails nor traces, fails alone, or with each of the layers
+    numbers = {"sleep": uniform(0.0, 1.0), "layer": choice(0, 1, 2)}
+    made = plan(numbers, conditions={"layer": {"sleep": [0.5]}}, settings={"network": "deep"})
+    assert widths(made) == [8, 9, 10]
+    never = plan(space, conditions=chain, settings={"network": "deep"}, options={"set": ("trace=y",)})
+    assert widths(never) == [8]
+
+
+def test_values_are_checked_where_their_conditions_hold() -> None:
+    """A layer is no value of a flat network, which is the default; under its condition no trial has it there."""
+    space = {"network": choice("flat", "deep"), "layer": choice(0, 1)}
+    made = plan(space, conditions={"layer": {"network": ["deep"]}}, settings={"network": "flat"})
+    assert made.default == {"network": "flat"} and made.trials == 3 and widths(made) == [8, 9]
+    with pytest.raises(GenlabError, match="the space of 'toy': a flat network has one layer"):
+        plan(space, settings={"network": "flat"})
 
 
 def test_nothing_to_prepare_is_one_config() -> None:

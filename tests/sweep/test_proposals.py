@@ -17,6 +17,7 @@ from toys import toy_sweep
 from tune_stand_in import END, commit, play, search
 
 from genlab.sweep import Sweep, choice, integer, log_uniform, uniform
+from genlab.sweep import search as searching
 from genlab.sweep.plan import Plan, make
 from genlab.sweep.proposals import STARTUP
 from genlab.sweep.search import MODELLED, scheduler
@@ -30,11 +31,14 @@ def make_records(tmp_path: Path) -> Callable[[], Records]:
 
 
 def propose(plan: Plan, records: Records, count: int, objective: Any = None) -> list[dict[str, Any]]:
-    """Settings of so many more trials; each is complete before the next where `objective` says how good it is."""
+    """Settings of so many more trials, fewer where there are no more; each is complete before the next where
+    `objective` says how good it is."""
     searcher = search(plan, records)
     found = []
     for i in range(count):
-        record = records.trials[searcher.suggest(str(i))["trial"]]
+        if not isinstance(config := searcher.suggest(str(i)), dict):
+            break
+        record = records.trials[config["trial"]]
         found.append(dict(record.settings))
         if objective is not None:
             value = objective(record)
@@ -107,6 +111,19 @@ def test_a_search_that_is_cut_off_or_extended_proposes_what_it_would_have_propos
     assert len(whole) == 24
     assert grown(*((24, until) for until in range(3, 80, 7)), (24, END)) == whole
     assert grown((4, END), (9, END), (16, END), (24, END)) == whole
+
+
+def test_each_means_has_its_trials(make_records: Callable[[], Records], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four that cover the space, then the process, from the fiftieth on Optuna."""
+    assert (STARTUP, MODELLED) == (4, 50)
+    monkeypatch.setattr("genlab.sweep.search.MODELLED", 7)
+    asked: list[tuple[str, int]] = []
+    for name in ("propose", "sampler"):
+        real = getattr(searching, name)
+        record = lambda *given, name=name, real=real: (asked.append((name, given[-1])), real(*given))[1]  # noqa: E731
+        monkeypatch.setattr(searching, name, record)
+    propose(make(sweep(), {}, None), make_records(), 10, lambda record: record.settings["lr"])
+    assert asked == [("propose", 5), ("propose", 6), ("sampler", 7), ("sampler", 8), ("sampler", 9)]
 
 
 @pytest.mark.parametrize("lanes", [2, 5])
@@ -196,12 +213,13 @@ def test_fields_are_searched_together(
 def test_a_range_is_searched_as_it_was_written(
     make_records: Callable[[], Records], field: str, distribution: Any, valid: list[float] | None, middle: float | None
 ) -> None:
-    """All of its values come, and no others; half of a range lie below its middle, which is geometric for a log."""
+    """All of its values come, each once, and no others; half of a range lie below its middle, which is geometric for a
+    log."""
     settings = {"epochs": 1, "batch": 2, "lr": 0.1}
     plan = make(sweep(space={field: distribution}, settings=settings, trials=1000), {}, None)
     values = [drawn[field] for drawn in propose(plan, make_records(), 80)]
     if valid is not None:
-        assert sorted(set(values)) == pytest.approx(valid)
+        assert sorted(values) == pytest.approx(valid)
     else:
         assert 0.35 < sum(value < middle for value in values) / 80 < 0.65
 

@@ -128,6 +128,8 @@ def test_what_cannot_be_searched_is_refused_with_what_was_written(
         ("size", uniform(16, 64), "size=16.0 is ill-typed: size is an int: write integer(16, 64)"),
         ("depth", uniform(1, 4), "depth is none or an int: write integer(1, 4)"),
         ("size", choice(16, 16.5), "size=16.5 is ill-typed: size is an int"),
+        ("heads", integer(1, 4), "heads=3 is ill-typed: heads is 1 or 2 or 4"),  # also between the ends
+        ("size", integer(16, 32), "size=17 must be a multiple of 8"),
         ("name", choice("abc"), "the default name='a' lies outside of what is searched, abc"),
     ],
 )
@@ -143,7 +145,7 @@ def test_ranges_of_one_value_and_steps_that_do_not_fit_are_taken() -> None:
         assert integer(1, 10, step=4) == IntDistribution(1, 9, step=4)  # up to 10
         assert integer(16, 16) == IntDistribution(16, 16) and integer(1e1, 1e3) == IntDistribution(10, 1000)
         assert integer(0, 16, 16) == IntDistribution(0, 16, step=16)
-        assert len(plan({"rate": uniform(0.5, 0.5), "size": integer(16, 16), "name": choice("a")}).default) == 3
+        assert plan({"rate": uniform(0.5, 0.5), "size": integer(16, 16), "name": choice("a")}).trials == 1
         assert log_uniform(1e-150, 1e150) == FloatDistribution(1e-150, 1e150, log=True)
         assert integer(-(2**53), 2**53) == IntDistribution(-(2**53), 2**53)
 
@@ -165,9 +167,8 @@ def test_settings_grids_conditions_and_counts_may_be_numpys() -> None:
     settings = {"rate": np.float64(0.25), "size": np.int64(8), "flag": np.bool_(True), "name": np.str_("b")}
     made = plan({}, settings=settings | {"widths": (np.int64(4), 8), "lr": np.array(0.5)})
     expected = {"rate": 0.25, "size": 8, "flag": True, "name": "b", "widths": (4, 8), "lr": 0.5}
-    config = dataclasses.asdict(made.config({}))
-    assert {name: config[name] for name in expected} == expected
-    assert [type(config[name]) for name in expected] == [float, int, bool, str, tuple, float]
+    assert {name: made.base[name] for name in expected} == expected
+    assert [type(made.base[name]) for name in expected] == [float, int, bool, str, tuple, float]
     rows = [{"size": np.int64(32), "rate": np.float32(0.25)}, {"size": np.int16(8), "rate": 1}]
     grid = plan({}, {"grid": True}, grid=rows).grid
     assert grid == [{"size": 16, "rate": 0.5}, {"size": 32, "rate": 0.25}, {"size": 8, "rate": 1.0}]
@@ -179,6 +180,21 @@ def test_settings_grids_conditions_and_counts_may_be_numpys() -> None:
     assert identity[0]["conditions"] == {"rate": {"size": [16, 8]}, "flag": {"size": [16]}}
     as_lists = {"rate": {"size": [16, 8]}, "flag": {"size": [16]}}
     assert plan(space, conditions=as_lists).identity()["conditions"] == identity[0]["conditions"]
+
+
+def test_a_default_of_the_class_may_be_numpys() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class NumpyConfig(ToyConfig):
+        rate: float = np.float32(0.5)  # type: ignore[assignment]
+        size: int = np.int64(16)  # type: ignore[assignment]
+
+    class Numpy(toys.Toy):
+        Config = NumpyConfig
+
+    made = make(toy_sweep(task=Numpy, space={"rate": uniform(0, 1), "size": choice(16, 32)}), {}, None)
+    assert made.default == {"rate": 0.5, "size": 16}
+    assert [type(value) for value in made.default.values()] == [float, int]
+    assert json.loads(json.dumps(dataclasses.asdict(made.first())))["size"] == 16
 
 
 def test_what_is_no_number_of_numpys_is_refused_as_before() -> None:
@@ -240,7 +256,7 @@ def test_what_set_cannot_mean_is_refused(words: str, says: str) -> None:
 def test_set_makes_a_choice_whatever_stands_after_a_comma(words: str, values: tuple[Any, ...]) -> None:
     made = plan({}, {"set": (words,)})
     (distribution,) = made.space.values()
-    assert distribution.choices == values  # type: ignore[attr-defined]
+    assert distribution.choices == values and made.trials == len(values)  # type: ignore[attr-defined]
 
 
 def test_what_is_empty_can_be_set_as_a_summary_writes_it() -> None:

@@ -17,10 +17,8 @@ from tune_stand_in import commit, search
 
 from genlab.sweep import choice, integer, log_uniform, proposals, uniform
 from genlab.sweep.plan import FEW, Plan, make
-from genlab.sweep.proposals import STARTUP, startup
-from genlab.sweep.search import _applies
+from genlab.sweep.proposals import _crowded, _in_turn, startup
 from genlab.sweep.space import Space, place, values
-from genlab.tasks.fields import as_dict
 from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
@@ -42,39 +40,67 @@ def plan_of(seed: int = 0, trials: int = 40, **changes: Any) -> Plan:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_any_first_trials_cover_every_field_where_it_is_searched(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each category floor or ceil equally often; the first 2^k numbers in different ones of 2^k parts."""
+    """Each category floor or ceil equally often; numbers in each of 2^k parts if there are so many."""
     monkeypatch.setattr(proposals, "STARTUP", 16)
     plan = plan_of(seed)
-    drawn = startup(plan, Space(plan))
+    drawn = startup(plan, Space(plan.scope))
     assert len(drawn) == 16
     for name, distribution in plan.space.items():
         taken = [settings[name] for settings in drawn if name in settings]
         if isinstance(distribution, CategoricalDistribution):
-            for first in range(len(taken) + 1):
-                counts = Counter(taken[:first])
-                assert {counts[one] for one in distribution.choices} <= {
-                    first // len(distribution.choices),
-                    -(-first // len(distribution.choices)),
-                }
+            share, rest = divmod(len(taken), len(distribution.choices))
+            assert sorted(Counter(taken).values()) == sorted(
+                share + (i < rest) for i in range(len(distribution.choices)) if share or i < rest
+            )
         else:
             places = [place(distribution, value) for value in taken]
             for parts in (2, 4, 8, 16):
                 if len(places) >= parts:
-                    assert sorted(int(one * parts) for one in places[:parts]) == list(range(parts))
-    defaults = as_dict(plan.config({}))
+                    assert {int(one * parts) for one in places} == {*range(parts)}
     for settings in drawn:
-        assert all((name in settings) == _applies(plan, name, {**defaults, **settings}) for name in plan.space)
+        assert all((name in settings) == plan.scope.applies(name, settings) for name in plan.space)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_each_value_of_a_category_comes_before_one_comes_again(count: int) -> None:
+    """The default's value has come with trial 0; also where numbers beside it make endless settings."""
+    space = {"megabytes": choice(*range(count)), "lr": log_uniform(1e-3, 1e-1)}
+    for seed in range(30):
+        for default in (0, count - 1):
+            plan = make(toy_sweep(space=space, settings={"megabytes": default}), {"seed": seed}, None)
+            first = [plan.default, *startup(plan, Space(plan.scope))][:count]
+            assert {settings["megabytes"] for settings in first} == {*range(count)}
+
+
+def test_new_values_come_first_however_crowded_they_are() -> None:
+    space = Space(plan_of(space={"megabytes": choice(0, 1, 2), "lr": uniform(0.0, 1.0)}, conditions={}).scope)
+    tried, old, new = np.array([[0, 0.0], [1, 0.01]]), np.array([0, 1.0]), np.array([2, 0.001])
+    assert _crowded(np.array([old, new]), tried, space).argmin() == 0
+    first, second = _in_turn(tried, np.array([old, new]), space)
+    assert first.tolist() == new.tolist() and second.tolist() == old.tolist()
+
+
+def test_trial_1_is_far_from_the_default() -> None:
+    """Of those that cover the space it is the one that has least in common with it."""
+    away = []
+    for seed in range(40):
+        plan = plan_of(seed, space={"lr": log_uniform(1e-3, 1e-1), "sleep": uniform(0.0, 1.0)}, conditions={})
+        space = Space(plan.scope)
+        rows = np.array([space.encode(settings) for settings in startup(plan, space)])
+        alike = (2 - np.abs(rows - space.encode(plan.default)).sum(1)) ** 2
+        away.append(alike.argmin() == 0)
+    assert all(away)
 
 
 def test_categories_are_not_taken_in_step() -> None:
-    """Of two categories with two values each all four pairs come among four trials, nearly always."""
+    """Of two categories with two values each all four pairs come among the first five trials, nearly always."""
     space = {"batch": choice(2, 4), "nan_at": choice(0, 9), "lr": log_uniform(1e-3, 1e-1)}
     pairs = []
     for seed in range(40):
         plan = plan_of(seed, space=space, conditions={})
-        drawn = startup(plan, Space(plan))
+        drawn = [plan.default, *startup(plan, Space(plan.scope))]
         pairs.append(len({(settings["batch"], settings["nan_at"]) for settings in drawn}))
-    assert pairs.count(min(STARTUP, 4)) >= 36
+    assert pairs.count(4) >= 36
 
 
 def test_a_small_sweep_does_not_sit_on_the_default(tmp_path: Path) -> None:
@@ -151,13 +177,13 @@ def test_rows_stand_for_settings_under_their_conditions() -> None:
         ),
     ]
     for plan in plans:
-        space, defaults = Space(plan), as_dict(plan.config({}))
+        space = Space(plan.scope)
         rows = space.settle(space.random(300, np.random.default_rng(0)))
         seen = Counter()
         for row in rows:
             settings = space.decode(row)
             for name in plan.space:
-                assert (name in settings) == _applies(plan, name, {**defaults, **settings})
+                assert (name in settings) == plan.scope.applies(name, settings)
                 seen[name, name in settings] += 1
             np.testing.assert_allclose(space.encode(settings), row, atol=1e-12)
         assert all(seen[name, False] for name in plan.sweep.conditions if name in plan.space) or plan is plans[-1]

@@ -8,7 +8,7 @@ import pytest
 from made_sweeps import manifest
 from optuna.trial import TrialState
 from toys import toy_sweep
-from tune_stand_in import play, search
+from tune_stand_in import commit, play, search
 
 from genlab.sweep import search as module
 from genlab.sweep.plan import Plan, make
@@ -28,8 +28,8 @@ def records(tmp_path: Path) -> Records:
     return Records.create(Storage(str(tmp_path)), manifest("toy"))
 
 
-def plan(trials: int) -> Plan:
-    return make(toy_sweep(settings={"epochs": 1}, trials=trials), {}, None)
+def plan(trials: int, mode: str = "min") -> Plan:
+    return make(toy_sweep(settings={"epochs": 1}, trials=trials, mode=mode), {}, None)
 
 
 def objective(record: TrialRecord, epoch: int) -> float:
@@ -37,9 +37,9 @@ def objective(record: TrialRecord, epoch: int) -> float:
     return {4: -3.0, 11: -2.0, 2: -1.0}.get(int(record.name), 1.0 + int(record.name))
 
 
-def known(searcher: Search) -> list[float]:
+def known(searcher: Search, sign: int = 1) -> list[float]:
     """The numbers of the trials that Optuna knows, in its order; those that still run have none."""
-    numbers = {objective(record, 1): int(record.name) for record in searcher.records.trials.values()}
+    numbers = {sign * objective(record, 1): int(record.name) for record in searcher.records.trials.values()}
     return [
         numbers[trial.value] for trial in searcher.study.trials if trial.state == TrialState.COMPLETE and trial.value
     ]
@@ -49,18 +49,36 @@ def test_the_window_moves_in_steps() -> None:
     assert [window(number) for number in (0, 9, 19, 20, 29, 30, 47)] == [0, 0, 0, 10, 10, 20, 30]
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize(
     ("trials", "expected"),
     [(19, [*range(19)]), (24, [0, 2, 4, *range(10, 24)]), (35, [2, 4, 11, *range(20, 35)])],
 )
 def test_a_proposal_knows_the_newest_trials_and_the_best_of_those_before(
-    records: Records, trials: int, expected: list[int]
+    records: Records, trials: int, expected: list[int], mode: str
 ) -> None:
-    searcher = search(plan(trials), records)
-    play(plan(trials), records, scheduler(plan(trials), records), searcher, lanes=1, curve=objective)
-    assert known(searcher) == expected
+    sign = 1 if mode == "min" else -1
+    made, longer = plan(trials, mode), plan(trials + 1, mode)
+    searcher = search(made, records)
+    curve = lambda record, epoch: sign * objective(record, epoch)  # noqa: E731 - the best are the best by either mode
+    play(made, records, scheduler(made, records), searcher, lanes=1, curve=curve)
+    assert known(searcher, sign) == expected
     again = Records.open(Storage(records.storage.url + "/.."), records.name)
-    assert known(search(plan(trials + 1), again)) == expected  # as in a later life
+    assert known(search(longer, again), sign) == expected  # as in a later life
+
+
+def test_the_best_before_are_of_those_that_ended(records: Records) -> None:
+    """Trials of an earlier life that never ended take no place from a pruned one, however good they were then."""
+    distributions = make(toy_sweep(), {}, None).identity()["space"]
+    for i in range(25):
+        settings = {"lr": 1e-3 * (i + 1)}
+        records.append("trial", trial=f"{i:04d}", settings=settings, config={"epochs": 3}, distributions=distributions)
+        if i not in (3, 4):
+            commit(records, f"{i:04d}", 1, 5.0 + i, "pruned" if i == 2 else "completed" if i in (0, 1) else "diverged")
+        else:
+            commit(records, f"{i:04d}", 1, 0.0)
+    study = search(plan(40), records).study
+    assert {0.001, 0.002, 0.003} <= {trial.params["lr"] for trial in study.trials if trial.state.is_finished()}
 
 
 def test_trials_that_run_meanwhile_are_known_after_the_window_has_moved(records: Records) -> None:
