@@ -17,11 +17,12 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-from surfaces import closed_form, recorded  # noqa: E402
+from surfaces import closed_form, finite, recorded  # noqa: E402
 from surfaces.surface import Surface  # noqa: E402
 
 from genlab.sweep.plan import make  # noqa: E402
 from genlab.sweep.search import suggest  # noqa: E402
+from genlab.sweep.space import Space  # noqa: E402
 from genlab.tasks.fields import as_dict  # noqa: E402
 
 NAMES = ["gan_digits", "classifier_digits"]
@@ -95,13 +96,34 @@ def test_the_optimum_of_a_closed_form_is_reached_and_never_passed(surface: Surfa
     assert surface.curve(config)[-1] == pytest.approx(surface.optimum, abs=1e-9)
 
 
+@pytest.mark.parametrize("surface", finite.FINITE, ids=lambda surface: surface.name)
+def test_of_a_few_settings_each_may_be_the_best(surface: Surface) -> None:
+    plan = make(surface.sweep, {"trials": 50}, None)
+    assert plan.trials == int(surface.name.partition(":")[0])
+    space = Space(plan.scope)
+    configs = [as_dict(plan.config(space.decode(np.array(row)))) for row in space.all()]
+    best = set()
+    for seed in range(60):
+        finals = [surface.curve({**config, "seed": seed})[-1] for config in configs]
+        assert sorted(finals) == pytest.approx(np.linspace(0, 1, len(configs)))
+        assert np.mean([surface.regret(final) for final in finals]) == pytest.approx(1)
+        best.add(int(np.argmin(finals)))
+    assert best == {*range(len(configs))}
+
+
 def test_the_benchmark_prints_a_table_and_one_line_of_json() -> None:
     command = [sys.executable, str(BENCHMARKS / "search.py"), "--repetitions", "2", "--trials", "2", "12"]
     done = subprocess.run([*command, "--processes", "1"], capture_output=True, text=True, check=True)
     *table, last = done.stdout.splitlines()
     result = json.loads(last)
-    assert len(table) == 1 + 2 * 4
-    for of_surface in result["regret"].values():
+    assert len(table) == 1 + 2 * 4 + 3 * len(finite.FINITE)
+    regret = result["regret"]
+    few = [regret.pop(surface.name) for surface in finite.FINITE]
+    assert result["tried_again"]["genlab"] == 0
+    for sides in (of_surface["12"] for of_surface in few):  # there are no more settings than trials
+        assert sides["genlab"]["mean"] == sides["genlab"]["again"] == 0
+        assert min(sides[side]["again"] for side in ("random", "optuna", "optuna_pruned")) > 1
+    for of_surface in regret.values():
         for trials, sides in of_surface.items():
             assert all(0 <= side["mean"] <= 1.5 for side in sides.values())
             assert sides["random"]["trials"] == sides["optuna"]["trials"] == int(trials)
