@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RaySystemError
 
 from genlab.data import kind_of
-from genlab.errors import GenlabError, StorageError
+from genlab.errors import GenlabError
 from genlab.lanes.calls import ask, call
 from genlab.lanes.client import packed
 from genlab.lanes.cluster import Room
@@ -187,7 +187,7 @@ class Driver:
     def _sweep_away(self) -> None:
         """Delete states that nothing needs any more."""
         while (path := self.run.doomed.get()) is not None:
-            with contextlib.suppress(StorageError):  # it lies there until a resume looks for orphans
+            with contextlib.suppress(GenlabError):  # it lies there until a resume looks for orphans
                 self.run.records.storage.delete(path)
 
     # ---- phases

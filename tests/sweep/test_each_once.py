@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import toys
+from made_sweeps import manifest
 from one_process import Machine, at, curve_sweep, machine
 from optuna.distributions import FloatDistribution, IntDistribution
 from toys import ToyConfig, toy_sweep
@@ -94,7 +95,7 @@ def from_the_setting(record: TrialRecord, epoch: int) -> float:
 
 @pytest.fixture
 def records(tmp_path: Path) -> Records:
-    return Records.create(Storage(str(tmp_path)), "toy", {})
+    return Records.create(Storage(str(tmp_path)), manifest("toy"))
 
 
 def tried(records: Records) -> list[str]:
@@ -192,7 +193,7 @@ def test_a_search_that_is_cut_off_or_extended_comes_to_the_same_end(
 
     def grown(*lives: tuple[int, int]) -> list[str]:
         """Settings of all trials, where each life asks for so many trials and ends at so many events."""
-        records = Records.create(Storage(str(tmp_path)), "toy", {})
+        records = Records.create(Storage(str(tmp_path)), manifest("toy"))
         for trials, until in lives:
             plan = plan_of(space, conditions, trials=trials, scheduler="fifo")
             searcher = search(plan, records)
@@ -210,7 +211,7 @@ def test_the_seed_decides_which_comes_next(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("genlab.sweep.search.MODELLED", 8)
     orders = []
     for seed in (0, 0, 1):
-        records = Records.create(Storage(str(tmp_path)), "toy", {})
+        records = Records.create(Storage(str(tmp_path)), manifest("toy"))
         plan = plan_of({"megabytes": integer(1, 20)}, seed=seed)
         play(plan, records, scheduler(plan, records), search(plan, records), lanes=1, curve=from_the_setting)
         orders.append(tried(records))

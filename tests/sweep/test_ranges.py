@@ -22,6 +22,7 @@ from genlab.errors import GenlabError
 from genlab.sweep import choice, integer, log_uniform, uniform
 from genlab.sweep.plan import Plan, make
 from genlab.tasks import build
+from genlab.tracking.schema import as_json
 
 NAN, INF = math.nan, math.inf
 
@@ -176,10 +177,9 @@ def test_settings_grids_conditions_and_counts_may_be_numpys() -> None:
     space = {"size": choice(np.int64(8), 16, 32), "rate": uniform(0, 1), "flag": choice(False, True)}
     searched = plan(space, conditions=conditions, trials=np.int64(7), reduction_factor=np.int64(2))
     assert searched.trials == 7 and searched.default == {"size": 16, "rate": 0.5, "flag": False}
-    identity = json.loads(json.dumps([searched.identity(), grid, made.identity()]))
-    assert identity[0]["conditions"] == {"rate": {"size": [16, 8]}, "flag": {"size": [16]}}
+    json.dumps([as_json(searched.identity()), grid, as_json(made.identity())])  # of Python's own numbers alone
     as_lists = {"rate": {"size": [16, 8]}, "flag": {"size": [16]}}
-    assert plan(space, conditions=as_lists).identity()["conditions"] == identity[0]["conditions"]
+    assert searched.identity().conditions == as_lists == plan(space, conditions=as_lists).identity().conditions
 
 
 def test_a_default_of_the_class_may_be_numpys() -> None:

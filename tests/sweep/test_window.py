@@ -69,10 +69,12 @@ def test_a_proposal_knows_the_newest_trials_and_the_best_of_those_before(
 
 def test_the_best_before_are_of_those_that_ended(records: Records) -> None:
     """Trials of an earlier life that never ended take no place from a pruned one, however good they were then."""
-    distributions = make(toy_sweep(), {}, None).identity()["space"]
+    distributions = make(toy_sweep(), {}, None).identity().space
     for i in range(25):
         settings = {"lr": 1e-3 * (i + 1)}
-        records.append("trial", trial=f"{i:04d}", settings=settings, config={"epochs": 3}, distributions=distributions)
+        records.append(
+            "trial", trial=f"{i:04d}", settings=settings, config={"epochs": 3, "seed": 0}, distributions=distributions
+        )
         if i not in (3, 4):
             commit(records, f"{i:04d}", 1, 5.0 + i, "pruned" if i == 2 else "completed" if i in (0, 1) else "diverged")
         else:
