@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from genlab.data import kind_of
@@ -74,9 +74,10 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
     if earlier is None and (named := address.named(options.tracking_uri)):
         given["tracking_uri"] = named
     given = {**(earlier.options() if earlier else {}), **given}
-    plan = planning.make(sweep, given, script)
-    if earlier is not None:
-        _check_same(earlier, plan, options.accept_code)
+    with _which(sweep, options, storage, earlier):
+        plan = planning.make(sweep, given, script)
+        if earlier is not None:
+            _check_same(earlier, plan, options.accept_code)
     storage.check_writable()
     recorded = earlier.options().get("tracking_uri") if earlier else given.get("tracking_uri")
     tracking_uri = address.chosen(storage, options.tracking_uri, str(recorded) if recorded else None)
@@ -147,7 +148,11 @@ def _on_ray(
                 if new_options := _kept(options.given()):
                     news["options"] = new_options
                 if options.retry_failed:
-                    news["retry"] = [trial.name for trial in records.trials.values() if trial.ends == "failed"]
+                    failed = [trial.name for trial in records.trials.values() if trial.ends == "failed"]
+                    if failed:
+                        news["retry"] = failed
+                    else:
+                        print("--retry-failed: no trial has failed")
             code = _run(plan, records, storage, tracking_uri, space, script, news, heartbeat)
             refused = False
             return code
@@ -176,6 +181,22 @@ def resumed(sweep: Sweep, options: Options, storage: Storage) -> Records:
             )
         name = own[-1]
     return Records.open(storage, name)
+
+
+@contextlib.contextmanager
+def _which(sweep: Sweep, options: Options, storage: Storage, earlier: Records | None) -> Iterator[None]:
+    """Say in a refusal which sweep a bare `--resume` took, if another one may have been meant. A reproduction of the best
+    trial has the sweep's own name, and is later."""
+    try:
+        yield
+    except GenlabError as error:
+        others = len(_of_name(sweep, storage)) - 1
+        if earlier is None or options.resume != LATEST or others < 1:
+            raise
+        raise GenlabError(
+            f"{error}. This is of {earlier.name}, the latest of {others + 1} sweeps of this name: --resume NAME takes "
+            "another"
+        ) from None
 
 
 def _of_name(sweep: Sweep, storage: Storage) -> list[str]:

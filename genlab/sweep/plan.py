@@ -86,10 +86,8 @@ class Plan:
 
     def fewer_in_words(self) -> str:
         """Why fewer trials run than were asked for; empty where that is not so."""
-        if self.trials == self.asked or not (self.space or "trials" in self.options):
+        if self.trials == self.asked or not self.space:
             return ""
-        if not self.space:
-            return f"nothing is searched: 1 trial, not {self.asked}"
         there_are = f"there are only {self.trials} settings" if self.trials > 1 else "there is only 1 setting"
         return f"{there_are}, and none is tried twice: {self.trials} of the {self.asked} trials will run"
 
@@ -172,6 +170,11 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
         )
     for row in grid or ():
         _check_batches(build(kind, {**base, **row}), {}, workers)
+    if grid is None and not space and options.get("trials", 1) > 1:
+        raise GenlabError(
+            f"--trials {options['trials']} would do nothing: no field is searched, so there is one setting. Name choices "
+            "by --set KEY=VALUE,VALUE, or train it on more seeds by --seeds N"
+        )
     asked = options.get("trials", sweep.trials) if grid is None else len(grid)
     trials = Space(scope).count(asked) if grid is None else asked
     few = grid is not None or trials < FEW

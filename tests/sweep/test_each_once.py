@@ -408,8 +408,8 @@ def test_a_dry_run_says_it_too(machine: Machine, capsys: pytest.CaptureFixture[s
 
 
 def test_where_nothing_is_searched_a_number_of_trials_is_not_ignored_without_a_word() -> None:
-    fixed = make(finite(), {"set": ("level=20",), "trials": 7}, None)
-    assert fixed.trials == 1 and fixed.fewer_in_words() == "nothing is searched: 1 trial, not 7"
+    with pytest.raises(GenlabError, match="--trials 7 would do nothing: no field is searched"):
+        make(finite(), {"set": ("level=20",), "trials": 7}, None)
     assert make(finite(), {"set": ("level=20",)}, None).fewer_in_words() == ""  # nobody asked for more
     assert make(finite(), {"set": ("level=20",), "trials": 1}, None).fewer_in_words() == ""
     single = make(finite(space={"level": choice(10.0)}), {}, None)

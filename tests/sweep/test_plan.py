@@ -50,7 +50,7 @@ def test_a_choice_without_the_default_begins_with_its_first() -> None:
 
 
 def test_all_fixed_is_one_trial() -> None:
-    made = plan(set=("ngf=16", "lr_generator=0.001"), trials=7)
+    made = plan(set=("ngf=16", "lr_generator=0.001"))
     assert made.trials == 1 and not made.space
 
 

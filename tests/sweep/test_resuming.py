@@ -107,7 +107,9 @@ def test_a_search_may_grow_but_not_shrink(machine: Machine) -> None:
     assert len([trial for trial in machine.records.trials.values() if not trial.confirms]) == 5
 
 
-def test_what_failed_is_taken_up_at_its_last_epoch_where_that_is_asked_for(machine: Machine) -> None:
+def test_what_failed_is_taken_up_at_its_last_epoch_where_that_is_asked_for(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
     machine.before = at("0001", 2, lambda: {"kind": "error", "value": "OSError: the node lacks the data"})
     assert machine.run(curve_sweep(), grid=True) == 0
     assert machine.records.trials["0001"].ends == "failed"
@@ -120,8 +122,46 @@ def test_what_failed_is_taken_up_at_its_last_epoch_where_that_is_asked_for(machi
     assert records.trials["0001"].ends == "completed" and records.trials["0001"].error is None
     assert [event.retry for event in records.events if isinstance(event, KINDS["start"]) and event.retry] == [["0001"]]
     assert "retry_failed" not in records.options()
+    capsys.readouterr()
+    events = len(machine.records.events)
     assert machine.run(curve_sweep(), resume="latest", retry_failed=True) == 0  # nothing is left to take up
-    assert machine.trained() == []
+    assert machine.trained() == [] and len(machine.records.events) == events
+    assert "--retry-failed: no trial has failed" in capsys.readouterr().out
+
+
+def test_a_bare_resume_says_which_of_several_it_takes(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """A best trial that was trained again has the sweep's own name, and is the latest."""
+    assert machine.run(search(), trials=2) == 0
+    first = machine.records.name
+    capsys.readouterr()
+    assert machine.run(search(), resume="latest", trials=3) == 0
+    assert f"resuming {first}, 2 trials so far\n" in capsys.readouterr().out
+    assert machine.run(search(), trials=1, set=("level=3.5",)) == 0  # as its summary says
+    again = machine.records.name
+    assert again != first
+    with pytest.raises(GenlabError, match="--trials 6 would do nothing") as refused:
+        machine.run(search(), resume="latest", trials=6)
+    assert f"This is of {again}, the latest of 2 sweeps of this name: --resume NAME" in str(refused.value)
+    with pytest.raises(GenlabError, match=f"{again}.*cannot be resumed with another seeds.*the latest of 2 sweeps"):
+        machine.run(search(), resume="latest", seeds=2)
+    with pytest.raises(GenlabError, match="cannot be resumed with another seeds") as refused:
+        machine.run(search(), resume=first, seeds=2)
+    assert "--resume NAME" not in str(refused.value)
+    capsys.readouterr()
+    assert machine.run(search(), resume="latest") == 0
+    assert f"resuming {again}, 1 trials so far; 1 more of this name are in" in capsys.readouterr().out
+    assert machine.run(search(), resume=first, trials=6) == 0
+    assert len(Records.open(machine.storage, first).trials) == 6
+
+
+def test_a_sweep_that_had_ended_and_has_nothing_to_do_ends_once(machine: Machine) -> None:
+    assert machine.run(search(), trials=2) == 0
+    events = machine.records.events
+    for _ in range(2):
+        assert machine.run(search(), resume="latest") == 0
+        assert machine.records.events == events
+    assert machine.run(search(), resume="latest", trials=3) == 0
+    assert kinds(machine.records.events).count("end") == 2
 
 
 def test_options_of_earlier_starts_are_remembered_and_later_ones_win(machine: Machine) -> None:
