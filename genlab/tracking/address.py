@@ -35,15 +35,16 @@ def chosen(storage: Storage, option: str | None, recorded: str | None) -> str:
         recorded: what the sweep's records say; None of a new sweep, and of one that was told no address.
 
     Raises:
-        GenlabError: only the records name the address, or the storage's database cannot be one.
+        GenlabError: only the records name the address, the storage's database cannot be one, or there is no folder for
+            the database that is named.
     """
     if option:
-        return option
+        return _with_folder(option)
     if recorded is None or same(recorded, own_database(storage)):
         return _checked(own_database(storage))
     by_environment = os.environ.get(VARIABLE)
     if by_environment and same(by_environment, recorded):
-        return by_environment
+        return _with_folder(by_environment)
     raise GenlabError(
         f"its records name {shown(recorded)}, and nothing is sent to an address that this start does not name: name "
         "it, or another one, by --tracking-uri"
@@ -58,6 +59,16 @@ def own_database(storage: Storage) -> str:
     """
     folder = storage.root if storage.local else os.path.abspath("results")
     return f"sqlite:///{folder}/mlflow.db"
+
+
+def _with_folder(uri: str) -> str:
+    """
+    Raises:
+        GenlabError: it is a database in a folder that is not there. None is made: it may be away, as when its mount is.
+    """
+    if (database := sqlite_file(uri)) and not os.path.isdir(folder := os.path.dirname(database)):
+        raise GenlabError(f"there is no folder {folder} for the database {uri}: make it, or name another database")
+    return uri
 
 
 def _checked(uri: str) -> str:

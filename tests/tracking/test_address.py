@@ -127,6 +127,20 @@ def test_who_says_where(
     assert named(option) == (option or environment or None)
 
 
+def test_a_database_that_is_named_in_a_folder_that_is_not_there_is_refused_and_none_is_made(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path}/typo/mlflow.db"
+    with pytest.raises(GenlabError, match=f"there is no folder {tmp_path}/typo for the database"):
+        chosen(storage, uri, None)
+    monkeypatch.setenv(address.VARIABLE, uri)
+    with pytest.raises(GenlabError, match="make it, or name another database"):
+        chosen(storage, None, uri)
+    assert not (tmp_path / "typo").exists()
+    (tmp_path / "typo").mkdir()
+    assert chosen(storage, uri, None) == chosen(storage, None, uri) == uri
+
+
 @pytest.mark.parametrize("name", ["a?b", "100%25", "?", "a%3Fb"])
 def test_a_folder_in_which_a_database_would_lie_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(GenlabError, match=r"does not take .* in a path.*--storage.*--tracking-uri"):
