@@ -216,12 +216,27 @@ def test_an_error_that_no_start_gets_past_is_a_problem_at_once_unless_another_la
     cluster = Cluster()
     made = pool(cluster, count=0)
     cannot = {"error": "its GPU is gone", "final": "a lane cannot load the task: NameError: x"}
+    cluster.seen = looked({1: None}, **cannot)
+    made.look()
+    assert made.problem == "a lane cannot load the task: NameError: x; no lane came up"
+    made.close()
+
+
+def test_an_error_that_no_start_gets_past_now_may_pass_where_a_lane_was_up(pool: Made) -> None:
+    """As where the storage is away from all machines for a while, and lanes start again meanwhile."""
+    cluster = Cluster()
+    made = pool(cluster, count=0)
+    cannot = {"error": "node-a does not see the sweep's folder", "final": "node-a does not see the sweep's folder"}
     cluster.seen = looked({1: "a"}, **cannot)
     made.look()
     assert made.problem is None
     cluster.seen = looked({1: None}, **cannot)
+    cluster.now += 175.0
     made.look()
-    assert made.problem == "a lane cannot load the task: NameError: x; no lane came up"
+    assert made.problem is None
+    cluster.now += 10.0
+    made.look()
+    assert (made.problem or "").startswith("node-a does not see the sweep's folder; no lane came up in 180 s")
     made.close()
 
 
