@@ -42,6 +42,7 @@ class LaneSettings:
         threads: of torch, on a CPU.
         epoch_deadline: seconds, for each seed's epoch.
         working_folder: the driver's, from which files are named in what it prints.
+        rehearsal: whether trials are tried on a few samples alone (`Context.rehearsal`).
     """
 
     lane: int
@@ -55,6 +56,7 @@ class LaneSettings:
     threads: int
     epoch_deadline: float
     working_folder: str = "."
+    rehearsal: bool = False
 
 
 def lane_loop(arguments: dict[str, Any]) -> None:
@@ -276,14 +278,14 @@ class Rank:
         }
 
     def _build(self, request: dict[str, Any]) -> None:
-        from genlab.tasks import Context, build
+        from genlab.tasks import build
         from genlab.training import Trial, prepared
 
         if self.trial is not None:
             self.trial = self.session = None
             self._reclaim()
         config = build(self.kind, request["config"])
-        context = Context(self.rank, self.world_size, self.device, self.settings.data_root)
+        context = self._context()
         found = prepared(config, request["prepared"], context, self.storage)
         context = dataclasses.replace(context, prepared=found)
 
@@ -322,12 +324,19 @@ class Rank:
         """On one rank alone, so that what is prepared does not depend on the number of workers."""
         if self.rank > 0:
             return None
-        from genlab.tasks import Context, build
+        from genlab.tasks import build
         from genlab.training import prepare
 
-        context = Context(device=self.device, data_root=self.settings.data_root)
+        context = dataclasses.replace(self._context(), world_size=1)
         configs = [build(self.kind, settings) for settings in request["configs"]]
         return dataclasses.asdict(prepare(self.task, configs, context, self.storage, request["script"]))
+
+    def _context(self) -> Any:
+        """What a task finds around it here, but for what is prepared."""
+        from genlab.tasks import Context
+
+        settings = self.settings
+        return Context(self.rank, self.world_size, self.device, settings.data_root, rehearsal=settings.rehearsal)
 
     def _note(self, text: str) -> None:
         """Have the driver show it; where there is none what is printed shows by itself."""

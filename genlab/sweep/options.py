@@ -67,7 +67,7 @@ class Options:
     retry_failed: Annotated[bool, _arg("", "")] = False
     """On --resume: take up the trials that failed, too, each at its last epoch."""
     dry_run: Annotated[bool, _arg("", "")] = False
-    """Check everything, with one step of the first trial in a process of its own, say what would run, and stop."""
+    """Check everything, with one step of the first trial on a few samples, say what would run, and stop."""
     debug: Annotated[bool, _arg("", "")] = False
     """Train the first trial in this process: breakpoints, print and tracebacks as in any script; no Ray, no records."""
 

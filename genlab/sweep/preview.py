@@ -20,7 +20,7 @@ def describe(plan: Plan, storage: Storage, space: Any, found: Mapping[str, Any])
 
     Args:
         space: lanes and the resources of a worker.
-        found: what one step of trial 0 gave: `metrics`, and whether it `diverged`.
+        found: of one step of trial 0 the `metrics`, whether it `diverged`, and whether it saw a `few` samples alone.
     """
     console = Screen()
     console.print(f"{plan.sweep.name}: {plan.trials} trials of at most {plan.epochs_in_words()} epochs")
@@ -38,4 +38,5 @@ def describe(plan: Plan, storage: Storage, space: Any, found: Mapping[str, Any])
     say = f"judged by {metric} ({plan.sweep.mode}), {plan.scheduler}, on {how}, records in {storage.url}"
     console.print(say, soft_wrap=True)
     after = "it diverged" if found["diverged"] else f"{metric} {show(found['metrics'][metric])}"
-    console.print(f"one step of trial 0 and its evaluation passed, on one worker: {after}", soft_wrap=True)
+    on = "on one worker and a few samples" if found["few"] else "on one worker"
+    console.print(f"one step of trial 0 and its evaluation passed, {on}: {after}", soft_wrap=True)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from genlab.data import ImageSet
 
+FEW = 8  # items of each kind that a rehearsal computes: for the five nearest neighbours of one, say, there must be six
+
 
 @dataclass(frozen=True)
 class Context:
@@ -27,6 +29,8 @@ class Context:
         device: of torch, such as `cpu` or `cuda:0`.
         data_root: folder with the data sets; None for the usual ones.
         prepared: what the config's `prepare()` asked for, by its names.
+        rehearsal: whether this is the try of a dry run, which only shows that everything runs: batches have a few
+            images, `map_shards` computes a few items, and what is prepared has trained one step.
     """
 
     rank: int = 0
@@ -34,6 +38,7 @@ class Context:
     device: str = "cpu"
     data_root: str | None = None
     prepared: Mapping[str, Prepared] = field(default_factory=dict)
+    rehearsal: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "prepared", Named("nothing prepared as", self.prepared))
@@ -43,6 +48,10 @@ class Context:
         from genlab.data import load
 
         return load(name, split, image_size=image_size, data_root=self.data_root)
+
+    def few(self, count: int) -> int:
+        """`count`, but in a rehearsal a few at most: for what a task computes outside of `map_shards`."""
+        return min(count, FEW) if self.rehearsal else count
 
     def all_gather(self, tensor: Tensor) -> Tensor:
         """The tensors [n, ...] of all ranks, equal in shape, as one [world_size · n, ...] in rank order."""
@@ -68,6 +77,8 @@ class Context:
     def map_shards(self, count: int, compute: Callable[[Tensor], Tensor], chunk: int = 250) -> Tensor:
         """`compute` of the items 0..count-1, each rank computing its share of them, `chunk` items at a time.
 
+        In a rehearsal it computes a few items, spread over all of them, and each stands for those that follow it.
+
         Args:
             count: how many items there are; it need not be a multiple of the ranks.
             compute: takes indices, int64 [n] on the CPU, and returns [n, ...] on the device.
@@ -82,6 +93,10 @@ class Context:
 
         from genlab.data import shard
 
+        if (few := self.few(count)) < count:
+            chosen = (torch.arange(few) * count + few - 1) // few  # the first item of each of `few` equal parts
+            rows = self.map_shards(few, lambda items: compute(chosen[items]), chunk)
+            return rows[torch.arange(count) * few // count]
         indices, is_mine = shard(count, self.rank, self.world_size)
         own = torch.cat([compute(some) for some in indices.split(chunk)])
         if len(own) != len(indices):

@@ -151,7 +151,10 @@ class GAN(GenerativeTask):
             "evaluation/score/fake": score(on_fake, c.loss),
         }
         shown = {"samples": torch.arange(SHOWN), "worst_batch": least_diverse(features, SHOWN)}
-        images = {key: to_uint8(drawn(items)[0]) for key, items in shown.items()}
+        images = {
+            key: to_uint8(self.generate_shared(networks, latents[own], None if labels is None else labels[own]))
+            for key, own in shown.items()
+        }
         images |= self._by_class(networks, latents[:COLUMNS]) | self.interpolation(networks, epoch)
         return Report({name: float(value) for name, value in metrics.items()}, images)
 
@@ -161,7 +164,7 @@ class GAN(GenerativeTask):
         if not rows:
             return {}
         labels = torch.arange(rows, device=latents.device).repeat_interleave(len(latents))
-        images = self.generate(networks, latents.repeat(rows, 1), labels)
+        images = self.generate_shared(networks, latents.repeat(rows, 1), labels)
         return {"by_class": to_uint8(images.view(rows, len(latents), *images.shape[1:]))}
 
 

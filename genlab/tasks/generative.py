@@ -47,6 +47,15 @@ class GenerativeTask(PhasedTask):
             labels: int64 [N], numbers of `drawn_classes`; None where there are none.
         """
 
+    def generate_shared(self, networks: Networks, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """`generate` for an evaluation: each rank draws its share of the images, and every one gets all of them."""
+
+        def own(items: Tensor) -> Tensor:
+            items = items.to(latents.device)
+            return self.generate(networks, latents[items], None if labels is None else labels[items])
+
+        return self.context.map_shards(len(latents), own)
+
     def labels_in_turn(self, count: int, device: torch.device | str = "cpu") -> Tensor | None:
         """Class 0, 1, ... and over again, int64 [count]; None where `generate` takes none."""
         return torch.arange(count, device=device) % len(self.drawn_classes) if self.drawn_classes else None
@@ -68,5 +77,5 @@ class GenerativeTask(PhasedTask):
         labels = self.labels_in_turn(PAIRS, device)
         if labels is not None:
             labels = labels.repeat_interleave(2 * POINTS)
-        images = self.generate(networks, points.flatten(0, 2), labels)
+        images = self.generate_shared(networks, points.flatten(0, 2), labels)
         return {"interpolation": to_uint8(images.view(2 * PAIRS, POINTS, *images.shape[1:]))}

@@ -83,7 +83,9 @@ class VAETask(GenerativeTask):
         reconstruction, kl = terms.double().mean(0).tolist()
         given = images.select(torch.arange(min(len(images), RECONSTRUCTED)), device)
         pictures = {
-            "samples": to_uint8(self.generate(networks, self.latents(SHOWN, seeded(c.seed, "samples", device=device)))),
+            "samples": to_uint8(
+                self.generate_shared(networks, self.latents(SHOWN, seeded(c.seed, "samples", device=device)))
+            ),
             "reconstructions": to_uint8(torch.stack((given, self.generate(networks, means[: len(given)])))),
             **self.interpolation(networks, epoch),
         }

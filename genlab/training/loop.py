@@ -94,7 +94,7 @@ class Loop(Replica):
         context = self.context
         batches = Batches(
             stream.image_set,
-            batch_size=self.config.batch_size,
+            batch_size=self.context.few(self.config.batch_size),
             seed=self.config.seed,
             rank=context.rank,
             world_size=context.world_size,

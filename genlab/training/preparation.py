@@ -67,7 +67,8 @@ def prepare(
 ) -> Preparation:
     """Make what the configs' `prepare()` name and `storage` does not hold yet.
 
-    Runs on one rank, whatever the number of workers, so what it makes does not depend on that.
+    Runs on one rank, whatever the number of workers, so what it makes does not depend on that. For a rehearsal
+    (`context.rehearsal`) a phased task is trained for one step.
 
     Args:
         kind: the task of the trials.
@@ -123,7 +124,7 @@ def _make(name: str, source: Source, context: Context, storage: Storage, made: P
     made.files[source.key()] = path
     checkpoint = Checkpoint.decode(storage.read(path, LARGEST), path)
     made.metrics[path] = dict(checkpoint.metrics[0]) if checkpoint.metrics else {}
-    if isinstance(source, FromTask):
+    if isinstance(source, FromTask) and not context.rehearsal:
         _tell(name, source, made.metrics[path])
 
 
@@ -146,8 +147,14 @@ def _from_task(name: str, source: FromTask, context: Context, storage: Storage, 
     own = prepared(source.config, made.files, context, storage)
     kind, task = task_name(type(source.config)), _task(source)
     assert task is not None
-    context = Context(device=context.device, data_root=context.data_root, prepared=own)
+    epochs = source.config.epochs
+    one_step = context.rehearsal and issubclass(task, PhasedTask)  # of another task nobody knows what its epochs do
+    if one_step:
+        settings: Any = {"epoch_steps": 1}
+        source, epochs = dataclasses.replace(source, config=dataclasses.replace(source.config, **settings)), 1
+    context = Context(device=context.device, data_root=context.data_root, prepared=own, rehearsal=context.rehearsal)
     made_from = {
+        **({"rehearsal": True} if context.rehearsal else {}),  # never taken for what has trained to its end
         "recipe": RECIPE,
         "script": "" if source.config.implementation else script,
         "task": [kind, task.__qualname__],
@@ -157,9 +164,9 @@ def _from_task(name: str, source: FromTask, context: Context, storage: Storage, 
     }
     path = _path(kind, json.dumps(made_from, sort_keys=True).encode())
     if not _whole(path, storage):
-        logger.info("preparing what trials need once: %s (%s)", name, kind)
+        logger.info("preparing what trials need once%s: %s (%s)", ", in one step" if one_step else "", name, kind)
         trial = Trial(task, source.config, context)
-        while trial.epoch < source.config.epochs:
+        while trial.epoch < epochs:
             if trial.advance()[0].diverged:
                 raise GenlabError(
                     f"{name} ({kind}) diverged in epoch {trial.epoch} and was not stored: a loss or a weight was not "

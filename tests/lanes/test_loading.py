@@ -110,7 +110,9 @@ def test_a_dry_run_does_one_step_elsewhere_and_leaves_nothing(
     monkeypatch.setattr("genlab.sweep.command.Elsewhere", loading.Elsewhere)
     sweep = curve_sweep(settings={"level": 5.0})
     assert machine.run(sweep, dry_run=True, seeds=2) == 0
-    assert "passed, on one worker: loss 8" in capfd.readouterr().out  # the level, and 3 of the first epoch's own
+    assert (
+        "passed, on one worker and a few samples: loss 8" in capfd.readouterr().out
+    )  # the level, and 3 of the first epoch's own
     assert machine.storage.names() == [] and machine.pools == []
 
 

@@ -311,7 +311,7 @@ def test_a_dry_run_checks_all_and_starts_nothing(machine: Machine, capsys: pytes
     assert tried.order["step"] and tried.order["config"]["level"] == 10.0 and tried.stopped
     said = capsys.readouterr().out
     assert "3 trials of at most 3 epochs" in said and "trial 2: {'level': 20.0}" in said and "loss (min)" in said
-    assert "2 lanes of 1 x 3 CPUs" in said and "passed, on one worker: loss 0.25" in said
+    assert "2 lanes of 1 x 3 CPUs" in said and "on one worker and a few samples: loss 0.25" in said
     with pytest.raises(GenlabError, match="no sweep 'curve'"):
         machine.run(curve_sweep(), resume="latest", dry_run=True)
     lock = threading.Lock()

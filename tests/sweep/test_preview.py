@@ -32,12 +32,17 @@ def test_a_range_is_said_as_it_was_meant(searched: Any, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metrics", "diverged", "says"), [({}, True, "it diverged"), ({"loss": 0.5}, False, "loss 0.5")]
+    ("found", "says"),
+    [
+        ({"metrics": {}, "diverged": True, "few": False}, "on one worker: it diverged"),
+        ({"metrics": {"loss": 0.5}, "diverged": False, "few": False}, "on one worker: loss 0.5"),
+        ({"metrics": {"loss": 0.5}, "diverged": False, "few": True}, "on one worker and a few samples: loss 0.5"),
+    ],
 )
 def test_how_the_step_went_is_said(
-    metrics: dict[str, float], diverged: bool, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    found: dict[str, Any], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = make(curve_sweep(), {}, None)
     space = SimpleNamespace(lanes=1, resources={"CPU": 1})
-    describe(plan, Storage(str(tmp_path)), space, {"metrics": metrics, "diverged": diverged})
-    assert capsys.readouterr().out.splitlines()[-1].endswith(f"on one worker: {says}")
+    describe(plan, Storage(str(tmp_path)), space, found)
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"its evaluation passed, {says}")

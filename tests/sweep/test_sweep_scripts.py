@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 from one_process import Machine
 from one_process import machine as machine
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from genlab.lanes import rehearsal
 from genlab.sweep import Sweep
 from genlab.sweep.options import parse
 from genlab.sweep.plan import make
 from genlab.tasks import Context, implementation
+from genlab.tasks.context import FEW
 from genlab.tracking.storage import Storage
 from genlab.training import Loop, prepare, prepared
 
@@ -90,12 +93,22 @@ class Here:
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_a_dry_run_passes(path: Path, machine: Machine, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    sweep = sweep_of(path)
-    if sweep.task == "gan":  # images of one size and a judge of one step: both are tried elsewhere
-        sweep = replace(sweep, settings={**sweep.settings, "image_size": 32, "judge_steps": 1})
+    """At its own sizes, on a few images: no network is given more at once, and nothing of it is kept."""
+    sweep, seen = sweep_of(path), set[int]()
+
+    def look(module: nn.Module, inputs: Any) -> None:
+        if isinstance(module, nn.Conv2d) or type(module).__module__.startswith("genlab.models"):
+            seen.add(len(inputs[0]))
+
     monkeypatch.setattr("genlab.sweep.command.Elsewhere", Here)
-    assert machine.run(sweep, dry_run=True) == 0
-    assert f"one step of trial 0 and its evaluation passed, on one worker: {sweep.metric}" in capsys.readouterr().out
+    hook = register_module_forward_pre_hook(look)
+    try:
+        assert machine.run(sweep, dry_run=True) == 0
+    finally:
+        hook.remove()
+    said = f"one step of trial 0 and its evaluation passed, on one worker and a few samples: {sweep.metric}"
+    assert said in capsys.readouterr().out
+    assert max(seen) == FEW and machine.storage.names() == []
 
 
 @pytest.fixture(scope="module")

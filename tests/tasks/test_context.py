@@ -28,6 +28,27 @@ def test_items_come_in_chunks_and_in_order() -> None:
     assert [len(items) for items in seen] == [250, 250, 100]  # what an evaluation holds at once
 
 
+def test_in_a_rehearsal_a_few_items_stand_for_all() -> None:
+    seen: list[int] = []
+
+    def squares(items: Tensor) -> Tensor:
+        seen.extend(items.tolist())
+        return torch.stack((items, items**2), 1)
+
+    context = Context(rehearsal=True)
+    rows = context.map_shards(1000, squares)
+    assert seen == [0, 125, 250, 375, 500, 625, 750, 875] and rows.shape == (1000, 2)
+    assert rows[:, 0].tolist() == [i // 125 * 125 for i in range(1000)]
+    assert torch.equal(rows[:, 1], rows[:, 0] ** 2)
+    seen.clear()
+    assert context.map_shards(11, squares)[:, 0].tolist() == [0, 0, 2, 3, 3, 5, 6, 7, 7, 9, 10]
+    seen.clear()
+    assert context.map_shards(7, squares)[:, 0].tolist() == seen == [*range(7)]
+    with pytest.raises(GenlabError, match="compute returned 1 rows for 8 items"):
+        context.map_shards(1000, lambda items: items.float().mean()[None])
+    assert (context.few(3), context.few(1000), Context().few(1000)) == (3, 8, 1000)
+
+
 def test_one_process_combines_nothing() -> None:
     tensor = torch.tensor([1.0, 2.0])
     assert torch.equal(Context().all_gather(tensor), tensor)
