@@ -44,6 +44,7 @@ class Driver:
         self.prepared = threading.Event()
         self.files: dict[str, str] = {}  # what is prepared, by the key of its source
         self.lost: dict[int, str] = {}  # lanes that do not come up, and why
+        self.hearing = threading.Lock()  # what is heard is shown before anybody hears more
         self.ended = threading.Event()
 
     def execute(self, room: Room, data_root: str | None, news: Mapping[str, Any]) -> None:
@@ -95,7 +96,7 @@ class Driver:
             run.doomed.put(None)
             threads[-1].join(SWEPT)  # until the states that nothing needs are deleted
             with contextlib.suppress(Exception):  # what was printed last; a Ray that is gone has nothing to tell
-                self._hear(run.pool.look(timeout=5))
+                self._hear(timeout=5)
             run.pool.close()
         if self.refused:
             raise GenlabError(self.refused)
@@ -118,6 +119,8 @@ class Driver:
         try:
             (answer,) = ask(run.pool.mailbox, [request])
             kind, value = answer["kind"], answer["value"]
+            with contextlib.suppress(Exception):  # of a Ray that is gone `call` tells
+                self._hear(timeout=10)  # what was prepared is told before the first trial's line
             if kind == "ok":
                 self._check_data(value)
                 self.files = value["files"]
@@ -157,8 +160,7 @@ class Driver:
         run = self.run
         while not self.ended.wait(1.0):
             try:
-                seen = run.pool.look()
-                self._hear(seen)
+                seen = self._hear()
                 if run.pool.problem:
                     run.stop(run.pool.problem)
                 if seen["cut"] and not run.why:
@@ -172,17 +174,30 @@ class Driver:
                     run.why = run.why or f"Ray is gone: {error}"
                     return
 
-    def _hear(self, seen: Mapping[str, Any]) -> None:
-        """Show what lanes have to say, what tasks printed there, and which lanes do not come up."""
-        view, lost = self.run.view, dict(seen["lost"])
-        for note in seen["notes"]:
-            view.say(note)
-        for lane in sorted(lost.keys() - self.lost.keys()):
-            view.say(f"lane {lane} does not come up: {lost[lane]}; the others go on, and it is tried again")
-        for lane in sorted(self.lost.keys() - lost.keys()):
-            view.say(f"lane {lane} is up again")
-        self.lost = lost
-        view.lanes_up(sum(map(bool, seen["lanes"].values())), self.run.pool.lanes, lost)
+    def _hear(self, timeout: float = 60.0) -> Mapping[str, Any]:
+        """Show what lanes have to say, what tasks printed there, and which lanes do not come up. Returns what the pool
+        sees.
+
+        Raises:
+            TimeoutError: another thread hears, and gets no answer.
+            Exception: whatever Ray raises.
+        """
+        if not self.hearing.acquire(timeout=timeout):
+            raise TimeoutError(f"the mailbox has not answered for {timeout:.0f} s")
+        try:
+            seen = self.run.pool.look(timeout)
+            view, lost = self.run.view, dict(seen["lost"])
+            for note in seen["notes"]:
+                view.say(note)
+            for lane in sorted(lost.keys() - self.lost.keys()):
+                view.say(f"lane {lane} does not come up: {lost[lane]}; the others go on, and it is tried again")
+            for lane in sorted(self.lost.keys() - lost.keys()):
+                view.say(f"lane {lane} is up again")
+            self.lost = lost
+            view.lanes_up(sum(map(bool, seen["lanes"].values())), self.run.pool.lanes, lost)
+            return seen
+        finally:
+            self.hearing.release()
 
     def _sweep_away(self) -> None:
         """Delete states that nothing needs any more."""

@@ -52,6 +52,19 @@ def test_a_sweep_that_is_done_ends_with_0_and_leaves_no_sign_of_its_driver(machi
     assert "contact_sheet.png" in records.storage.names()
 
 
+def test_what_was_prepared_is_told_before_the_first_trial(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """Notes come by the mailbox, results by Tune: trials that take no time may not overtake what they waited for."""
+
+    def note(request: dict[str, Any]) -> None:
+        if request["trial"] == "prepare":
+            machine.pools[-1].note("preparing what trials need once: judge (classifier)")
+
+    machine.before = note
+    assert machine.run(curve_sweep(), grid=True) == 0
+    begun = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:5]]
+    assert begun == [["preparing", "what"], ["1/3", "trial"], ["2/3", "trial"], ["3/3", "trial"]]
+
+
 @pytest.mark.parametrize(("bad", "ends"), [({"fail_at": 2}, "failed"), ({"nan_at": 3}, "diverged")])
 def test_without_a_trial_that_trained_to_the_end_the_exit_code_is_1(machine: Machine, bad: Any, ends: str) -> None:
     assert machine.run(curve_sweep(settings=bad), grid=True) == 1
