@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genlab.results import open
     from genlab.sampling import sample
-    from genlab.training.checkpoints import load
+    from genlab.training.checkpoints import Checkpoint, load
 
-__all__ = ["load", "open", "sample"]
+__all__ = ["Checkpoint", "load", "open", "sample"]
 
-MODULES = {"load": "genlab.training.checkpoints", "open": "genlab.results", "sample": "genlab.sampling"}
+MODULES = {
+    "Checkpoint": "genlab.training.checkpoints",
+    "load": "genlab.training.checkpoints",
+    "open": "genlab.results",
+    "sample": "genlab.sampling",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ from genlab.screen import Screen
 from genlab.tasks.registry import MODULES
 from genlab.tracking.events import Started, TrialBegan
 from genlab.tracking.records import CONTACT_SHEET, CURVES
+from genlab.tracking.state_files import held
 
 WIDE = 200  # characters of a line where no terminal says how many it has
 EPOCHS = 8  # columns of a trial's metrics
@@ -96,16 +97,14 @@ def _show_trial(trial: TrialResults, console: Screen) -> None:
         lines.append(f"trains the setting of trial {trial.confirms} again on fresh seeds")
     if trial.record.epochs:
         lines.append(f"reports and states: {storage.where(f'trials/{trial.name}')}")
-    if trial.checkpoint is not None:
-        lines.append(f"checkpoint: {trial.checkpoint}")
-        lines += _loading(trial)
+    lines += _loading(trial)
     for line in lines:
         console.print(line, soft_wrap=True)
     table = Table(title="config", title_justify="left")
     for column in ("field", "value", ""):
         table.add_column(column, overflow="fold")
-    for name, held in trial.config.items():
-        table.add_row(name, str(trial.settings.get(name, held)), "searched" if name in trial.settings else "")
+    for name, value in trial.config.items():
+        table.add_row(name, str(trial.settings.get(name, value)), "searched" if name in trial.settings else "")
     console.print(table)
     by_epoch = trial.metrics_by_epoch()
     if by_epoch:
@@ -140,10 +139,20 @@ def _ends(trial: TrialResults) -> str:
 
 
 def _loading(trial: TrialResults) -> list[str]:
-    """How its networks are loaded."""
-    sweep = trial.sweep
+    """Where its last state lies, and what reads it in Python; nothing where a state holds nothing."""
+    sweep, last = trial.sweep, trial.record.last
+    if last is None or last.state is None:
+        return []
+    found = held(sweep.records.storage, last.state.path)
+    lies = f"checkpoint: {trial.checkpoint}"
+    if found is None:
+        return [f"{lies} (missing or damaged)"]
     opened = f"genlab.open({sweep.url!r}).trial({trial.name!r})"
     task, script = sweep.manifest.task, sweep.manifest.script or "the sweep's script"
-    if task in MODULES:
-        return [f"networks: {opened}.load()"]
-    return [f"networks: {opened}.load(task={task}), with {task} of {script}"]
+    if found.networks and task in MODULES:
+        return [lies, f"networks: {opened}.load()"]
+    if found.networks:
+        return [lies, f"networks: {opened}.load(task={task}), with {task} of {script}"]
+    parts = [name for name in ("tensors", "scalars") if getattr(found, name)]
+    read = f"genlab.Checkpoint.read({trial.checkpoint!r}).states[0]"
+    return [lies, *(f"{name}: {read}.{name}" for name in parts)] if parts else []

@@ -13,6 +13,7 @@ from genlab.tracking.outcome import Outcome, failures
 from genlab.tracking.records import TrialRecord
 
 NAMES = 8  # of failed trials, in a line
+MOST = 10  # times the default's value: a gain above is told without its share
 
 
 def best_lines(found: Outcome, metric: str) -> list[str]:
@@ -20,15 +21,31 @@ def best_lines(found: Outcome, metric: str) -> list[str]:
     if found.best is None:
         return [f"no trial ran to the end: there is no best {metric}"]
     lines = [f"best: trial {found.best.name}, {metric} {show(found.best.objective)}"]
-    if found.best is found.default and len(found.searched) > 1:
-        lines.append("no setting that was tried beat the default one")
+    if found.best is found.default:
+        if len(found.searched) > 1:
+            lines.append("no setting that was tried beat the default one")
     elif found.gain is not None and found.default is not None:
-        before = found.default.objective
-        percent = 100 * found.gain / abs(before) if before else 0.0
-        share = f" ({percent:.0f} %)" if abs(percent) >= 1 else f" ({percent:.2g} %)" if percent else ""
-        gain = f"{show(found.gain)}{share}, from {show(before)}"
-        lines.append(f"gain over the default setting, trained as long: {gain}")
+        before, after = found.default.objective, found.best.objective
+        gain = f"{show(found.gain)}{_share(found.gain, before, after)}, from {show(before)}"
+        lines.append(f"gain over the default setting{_after(found.best, found.default)}: {gain}")
     return lines
+
+
+def _share(gain: float, before: float | None, after: float | None) -> str:
+    """The gain as a share of what there was before. Between values of two signs, or from nearly nothing, that would say
+    nothing, and is left out."""
+    if not before or after is None or (before < 0) != (after < 0) or abs(gain) > MOST * abs(before):
+        return ""
+    percent = 100 * gain / abs(before)
+    return f" ({percent:.0f} %)" if abs(percent) >= 1 else f" ({percent:.2g} %)" if percent else ""
+
+
+def _after(best: TrialRecord, default: TrialRecord) -> str:
+    """For how long both were trained; rows of a grid may differ in that. Nothing where each did one epoch alone."""
+    own, other = (trial.last.epoch if trial.last else 0 for trial in (best, default))
+    if own != other:
+        return f", after {own} epochs against {other}"
+    return ", after as many epochs" if own > 1 else ""
 
 
 def exhausted_line(plan: Plan, found: Outcome) -> str | None:

@@ -23,6 +23,7 @@ from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.events import Ahead, Confirmed, Summary, SweepEnded
 from genlab.tracking.outcome import Outcome, outcome
 from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES, Records, TrialRecord
+from genlab.tracking.state_files import is_of_use
 from genlab.tracking.storage import Storage
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _summary(plan: Plan, records: Records, found: Outcome, again: str) -> Summar
         objective=best.objective if best is not None else None,
         gain=found.gain,
         command=f"{again} {_options_of(plan, best)}" if best is not None else "",
-        checkpoint=records.storage.where(state.path) if state is not None else "",
+        checkpoint=records.storage.where(state.path) if state and is_of_use(records.storage, state.path) else "",
         ahead=_ahead(plan, ahead, again) if ahead is not None else None,
         confirmed=[
             Confirmed(trial=trial.name, objective=trial.objective, test=_test_metric(plan, records, trial))
@@ -189,7 +190,9 @@ def _tell(
         name = trial.trial.removeprefix(CONFIRMS)
         lines.append(f"on fresh seeds: trial {name}, {metric} {show(trial.objective)}{on_test}")
     if found.best is not None:
-        lines += [f"train it again: {summary.command}", f"checkpoint: {summary.checkpoint}"]
+        lines.append(f"train it again: {summary.command}")
+        if summary.checkpoint:
+            lines.append(f"checkpoint: {summary.checkpoint}")
         if summary.ahead is not None and (ahead := ahead_line(found, metric)) is not None:
             lines += [ahead, f"train it to its end: {summary.ahead.command}"]
         lines += [f"{kind}: {where}" for kind, where in pictures.items()]

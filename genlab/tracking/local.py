@@ -14,6 +14,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator
+from typing import IO
 
 from genlab.errors import CorruptFile
 
@@ -57,23 +58,23 @@ class LocalFolder:
             NotRegular: it is no regular file, or its path leads through a link.
             TooLarge: it has more than `most` bytes.
         """
-        with self._above(path) as (folder, name):
-            try:
-                file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-            except OSError as error:
-                raise self._unsafe(path, folder, name, error) from None
-            with open(file, "rb") as opened:
-                about = os.fstat(file)
-                if not stat.S_ISREG(about.st_mode):
-                    raise NotRegular(f"{self.where(path)} is no regular file: nothing is read from it")
-                if about.st_size > most:
-                    raise TooLarge(
-                        f"{self.where(path)} has {about.st_size:,} bytes, and one of its kind {most:,} at most"
-                    )
-                data = opened.read(about.st_size + 1)
-                if len(data) > about.st_size:
-                    raise TooLarge(f"{self.where(path)} has grown while it was read")
+        with self._opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise TooLarge(f"{self.where(path)} has {size:,} bytes, and one of its kind {most:,} at most")
+            data = file.read(size + 1)
+            if len(data) > size:
+                raise TooLarge(f"{self.where(path)} has grown while it was read")
         return data
+
+    def read_start(self, path: str, count: int) -> bytes:
+        """The first `count` bytes of a regular file, or all of a shorter one.
+
+        Raises:
+            FileNotFoundError, NotRegular: as `read`.
+        """
+        with self._opened(path) as file:
+            return file.read(count)
 
     def write(self, path: str, data: bytes, new: bool) -> None:
         """Write a file under another name and rename it, so that it is there whole or not at all. Its content is on the
@@ -146,6 +147,19 @@ class LocalFolder:
     def where(self, path: str) -> str:
         """The full path."""
         return os.path.join(self.root, path)
+
+    @contextlib.contextmanager
+    def _opened(self, path: str) -> Iterator[IO[bytes]]:
+        """A regular file, to be read; errors are those of `read`."""
+        with self._above(path) as (folder, name):
+            try:
+                number = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            except OSError as error:
+                raise self._unsafe(path, folder, name, error) from None
+            with open(number, "rb") as file:
+                if not stat.S_ISREG(os.fstat(number).st_mode):
+                    raise NotRegular(f"{self.where(path)} is no regular file: nothing is read from it")
+                yield file
 
     @contextlib.contextmanager
     def _folder(self, path: str, make: bool = False) -> Iterator[int]:

@@ -55,6 +55,8 @@ class Files(Protocol):
 
     def read(self, path: str, most: int) -> bytes: ...
 
+    def read_start(self, path: str, count: int) -> bytes: ...
+
     def write(self, path: str, data: bytes, new: bool) -> None: ...
 
     def names(self, path: str) -> list[str]: ...
@@ -82,6 +84,9 @@ class RemoteFolder:
         if len(data) > most:
             raise TooLarge(f"{path} has more than {most:,} bytes, and one of its kind has no more")
         return data
+
+    def read_start(self, path: str, count: int) -> bytes:
+        return self.filesystem.cat_file(self._full(path), start=0, end=count)
 
     def write(self, path: str, data: bytes, new: bool) -> None:
         self.filesystem.pipe_file(self._full(path), data, mode="create" if new else "overwrite")
@@ -225,6 +230,10 @@ class Storage:
             StorageError: the storage did not answer after a few tries.
         """
         return self._patiently(lambda: self.files.read(path, most), f"{self.where(path)} cannot be read")
+
+    def read_start(self, path: str, count: int) -> bytes:
+        """The first `count` bytes of a file, or all of a shorter one; errors are those of `read`."""
+        return self._patiently(lambda: self.files.read_start(path, count), f"{self.where(path)} cannot be read")
 
     def read_named(self, name: FileName) -> bytes:
         """The bytes of a file that an event names.

@@ -53,14 +53,19 @@ class Header(Record, frozen=True):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a trial was, and where each of its replicas stood after `epoch`.
+    """What a trial was, and where each of its replicas stood after `epoch`: what a state file of any task holds.
 
     Attributes:
         task: name of the task.
         script: file that defines it, for a task that a sweep script defines; else None.
-        config: every field of its config.
+        config: every field of its config, by name; tuples are lists.
         data: what the data sets were (`SetDescription` as JSON), by stream.
-        seeds, metrics, states: of each replica; `metrics` is what its last epoch reported, its speed aside.
+        epoch: counted from 1.
+        seeds: of each replica.
+        states: of each replica its `tensors`, on the CPU, and its `scalars`, JSON values, both by name. Of a task that
+            trains networks these are `networks/<network>/<parameter>`, `optimizers/…` and `streams/…`, and
+            `steps_done`, `epoch` and `streams`; of a `CustomTask` what its replica's `save()` returned.
+        metrics: of each replica what its last epoch reported, its speed aside.
     """
 
     task: str
@@ -203,7 +208,9 @@ def restore(
     if checkpoint.task != task_name(task.Config):
         raise GenlabError(f"the checkpoint is of the task {checkpoint.task}, not of {task_name(task.Config)}")
     if not issubclass(task, PhasedTask):
-        raise GenlabError(f"{task.__name__} trains no networks: read its tensors by Checkpoint.read(path).states")
+        raise GenlabError(
+            f"{task.__name__} trains no networks: read its tensors by genlab.Checkpoint.read(path).states"
+        )
     if not 0 <= replica < len(checkpoint.states):
         raise GenlabError(f"the checkpoint has {len(checkpoint.states)} replicas: there is no number {replica}")
     _check_sizes(checkpoint, _of(checkpoint, task, replica, "meta"), replica)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from genlab import cli
+from genlab.tasks import State
 from genlab.tracking.claims import Heartbeat
 from genlab.tracking.epoch_reports import ReplicaReport
-from genlab.tracking.storage import FileName
+from genlab.training import Checkpoint
 
 TRACE = "Traceback (most recent call last):\n  File [red]\nx.py:3, in loss: ValueError: :100: [b]\n"
 
@@ -134,23 +136,46 @@ def test_a_trial_of_many_epochs_and_a_damaged_report(show: Any, make_sweep: Any)
     assert cells == ["kid", *expected, "-"]
 
 
+NETWORKS = State({"networks/vae/0.weight": torch.zeros(2)}, {"steps_done": 1, "epoch": 1, "streams": {}})
+MEANS = {"networks/means": torch.zeros(2)}  # of a task that trains no networks, whatever it calls its tensors
+OPENED = "networks: genlab.open('{sweep}').trial('0000')"
+READ = "genlab.Checkpoint.read('{state}').states[0]"
+
+
 @pytest.mark.parametrize(
-    ("task", "advice"),
+    ("task", "states", "told"),
     [
-        ("gan", ".load()"),
-        ("VAETask", ".load(task=VAETask), with VAETask of vae.py"),
+        ("gan", [NETWORKS, NETWORKS], [f"{OPENED}.load()"]),
+        ("VAETask", [NETWORKS], [f"{OPENED}.load(task=VAETask), with VAETask of vae.py"]),
+        ("Means", [State(MEANS, {})], [f"tensors: {READ}.tensors"]),
+        ("Means", [State(MEANS, {"k": 2})], [f"tensors: {READ}.tensors", f"scalars: {READ}.scalars"]),
+        ("Count", [State({}, {"k": 2})], [f"scalars: {READ}.scalars"]),
+        ("Nothing", [State({}, {})], None),
     ],
 )
-def test_how_its_networks_are_loaded(task: str, advice: str, show: Any, make_sweep: Any) -> None:
+def test_how_what_it_left_is_loaded(
+    task: str, states: list[State], told: list[str] | None, show: Any, make_sweep: Any
+) -> None:
     sweep = make_sweep(task=task, script="vae.py")
+    storage = sweep.records.storage
     sweep.trial("0000")
-    name = sweep.records.storage.write("trials/0000/epoch_0001-a.report.safetensors", sweep.report("0000", 1).encode())
-    state = FileName("trials/0000/epoch_0001-a.state.safetensors", 1, "0")
-    sweep.records.append("epoch", trial="0000", epoch=1, report=name, state=state, objective=1.0, ends=None)
-    folder = sweep.records.storage.url
-    said = lines(show("show", f"{folder}/trials/0000"))
-    assert f"networks: genlab.open('{folder}').trial('0000'){advice}" in said
-    assert f"checkpoint: {folder}/{state[0]}" in said
+    report = storage.write("trials/0000/epoch_0001-a.report.safetensors", sweep.report("0000", 1).encode())
+    checkpoint = Checkpoint(task, None, {}, {}, 1, [*range(len(states))], states)
+    state = storage.write("trials/0000/epoch_0001-a.state.safetensors", checkpoint.encode())
+    sweep.records.append("epoch", trial="0000", epoch=1, report=report, state=state, objective=1.0, ends=None)
+
+    def after_the_reports() -> list[str]:
+        said = lines(show("show", f"{storage.url}/trials/0000"))
+        return said[said.index(f"reports and states: {storage.url}/trials/0000") + 1 : said.index("config")]
+
+    lies = f"checkpoint: {storage.where(state.path)}"
+    expected = [line.format(sweep=storage.url, state=storage.where(state.path)) for line in told or []]
+    assert after_the_reports() == ([lies, *expected] if told else [])
+    for junk in (b"junk", (10**9).to_bytes(8, "little") + b"{}", (10**4).to_bytes(8, "little") + b"{}"):
+        storage.write(state.path, junk)
+        assert after_the_reports() == [f"{lies} (missing or damaged)"]
+    storage.delete(state.path)
+    assert after_the_reports() == [f"{lies} (missing or damaged)"]
 
 
 def test_a_sweep_that_is_running(show: Any, make_sweep: Any) -> None:

@@ -540,7 +540,9 @@ def test_a_lane_that_does_not_come_up_is_told_once_and_again_when_it_does(tmp_pa
 def test_lanes_that_do_not_come_up_stop_the_sweep(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     mailbox = Actor()
-    run.pool = SimpleNamespace(look=lambda timeout: look(), mailbox=mailbox, problem="no lane came up in 180 s", lanes=2)
+    run.pool = SimpleNamespace(
+        look=lambda timeout: look(), mailbox=mailbox, problem="no lane came up in 180 s", lanes=2
+    )
     watching(run, rounds=1)
     assert run.why == "no lane came up in 180 s" and mailbox.told[0] == ("cut", run.why)
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import torch
 from made_sweeps import manifest
 from PIL import Image
 
@@ -23,11 +24,12 @@ from genlab.sweep import summary as module
 from genlab.sweep.plan import Plan, make
 from genlab.sweep.summary import summarize
 from genlab.sweep.view import View
-from genlab.tasks import Config, CustomTask, Replica
+from genlab.tasks import Config, CustomTask, Replica, State
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.tracking.events import KINDS
 from genlab.tracking.records import Records, TrialRecord
 from genlab.tracking.storage import FileName, Storage
+from genlab.training import Checkpoint
 
 DATABASE = "sqlite:////somewhere/mlflow.db"
 TRACE = "Traceback (most recent call last):\n  File 3\nValueError: the toy breaks\n\n"
@@ -170,7 +172,7 @@ def test_the_page_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         "  ValueError: the toy breaks",
         f"  the whole traceback: genlab show '{storage}/{name}/trials/0004'",
         "best: trial 0002, loss 0.6",
-        "gain over the default setting, trained as long: 0.2 (25 %), from 0.8",
+        "gain over the default setting, after as many epochs: 0.2 (25 %), from 0.8",
         f"train it again: {command}",
         f"checkpoint: {checkpoint}",
         "pruned while it was ahead of the best: trial 0003, loss 0.05 at epoch 1, against 0.1",
@@ -215,6 +217,11 @@ def test_the_page_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         ("min", 0.8, 0.7984, "0.0016 (0.2 %), from 0.8"),
         ("min", 0.0, -0.5, "0.5, from 0"),
         ("max", 0.0, 12345678.0, "1.235e+07, from 0"),
+        ("min", 0.5, 0.0, "0.5 (100 %), from 0.5"),
+        ("max", 0.1, 1.09, "0.99 (990 %), from 0.1"),
+        ("max", 0.1, 1.2, "1.1, from 0.1"),  # so near to zero that a share says nothing
+        ("max", -0.8, 0.1, "0.9, from -0.8"),  # a quantity that can be negative has no shares across zero
+        ("min", 0.02, -0.001, "0.021, from 0.02"),
     ],
 )
 def test_a_gain_is_positive_whatever_is_better(
@@ -222,11 +229,11 @@ def test_a_gain_is_positive_whatever_is_better(
 ) -> None:
     worse = default + (0.5 if mode == "min" else -0.5)
     ended = Ended(tmp_path, mode=mode)
-    ended.trial("0000", default)
+    ended.trial("0000", worse, default)
     ended.trial("0001", worse, best, settings={"lr": 0.02})
     ended.trial("0002", best, worse, settings={"lr": 0.03})  # it was as good once
     code, lines = ended.end(capsys)
-    assert code == 0 and said(lines, "gain over the default setting, trained as long: ") == gain
+    assert code == 0 and said(lines, "gain over the default setting, after as many epochs: ") == gain
     assert said(lines, "best: ") == f"trial 0001, loss {best:.4g}"
     assert said(lines, "train it again: ").endswith("--set lr=0.02")
     assert said(lines, "checkpoint: ").endswith("/trials/0001/epoch_0002-a.state.safetensors")
@@ -275,7 +282,7 @@ def test_fresh_seeds_decide_against_the_search(sign: int, tmp_path: Path, capsys
     minus = "" if sign == 1 else "-"
     assert code == 0 and lines[1].endswith(": 4 trials (4 completed)")
     assert said(lines, "best: ") == f"trial 0003, loss {minus}0.6"
-    assert said(lines, "gain over the default setting, trained as long: ") == f"0.2 (25 %), from {minus}0.8"
+    assert said(lines, "gain over the default setting: ") == f"0.2 (25 %), from {minus}0.8"  # an epoch each
     assert [line for line in lines if line.startswith("on fresh seeds")] == [
         f"on fresh seeds: trial 0003, loss {minus}0.7, on the test data {minus}0.75",
         f"on fresh seeds: trial 0001, loss {minus}0.9, on the test data {minus}0.125",
@@ -295,7 +302,51 @@ def test_a_setting_that_fresh_seeds_prefer_may_have_lost_in_the_search(
     ended.trial("0000", sign * 0.8)
     ended.trial("0001", sign * 1.0, settings={"lr": 0.02})
     ended.trial("confirm-0001", sign * 0.3, settings={"lr": 0.02})
-    assert said(ended.end(capsys)[1], "gain over the default setting, trained as long: ").startswith("-0.2 (-25 %)")
+    assert said(ended.end(capsys)[1], "gain over the default setting: ").startswith("-0.2 (-25 %)")
+
+
+def test_how_long_both_were_trained_is_said_where_it_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = Ended(tmp_path)
+    ended.trial("0000", 0.9, 0.8)
+    ended.trial("0001", 0.7, 0.6, 0.4, settings={"lr": 0.02})
+    assert (
+        said(ended.end(capsys)[1], "gain over the default setting, after 3 epochs against 2: ")
+        == "0.4 (50 %), from 0.8"
+    )
+
+
+def test_of_a_single_trial_no_gain_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As after `--resume` of a sweep of one."""
+    ended = Ended(tmp_path)
+    ended.trial("0000", 0.9, 0.8)
+    lines = ended.end(capsys)[1]
+    assert said(lines, "best: ") == "trial 0000, loss 0.8"
+    assert not any(line.startswith(("gain", "no setting")) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (State({}, {}), False),  # of a task that trains nothing
+        (State({}, {"nearest": 3}), True),
+        (State({"means": torch.zeros(2)}, {}), True),
+    ],
+)
+def test_a_checkpoint_that_holds_nothing_is_not_named(
+    state: State, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = Ended(tmp_path)
+    last = ended.trial("0000", 0.9).last
+    assert last is not None and last.state is not None
+    checkpoint = Checkpoint("WideConfig", None, {}, {}, 1, [0], [state])
+    ended.records.storage.write(last.state.path, checkpoint.encode())
+    lines = ended.end(capsys)[1]
+    assert [line for line in lines if line.startswith("checkpoint")] == [
+        f"checkpoint: {ended.records.storage.where(last.state.path)}"
+    ] * told
+    assert bool(ended.summary["checkpoint"]) is told and any(line.startswith("train it again") for line in lines)
 
 
 @pytest.mark.parametrize("kinds", [[], ["failed"], ["pruned", "diverged", None]])

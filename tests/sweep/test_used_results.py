@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,14 @@ from one_process import machine as machine
 from toys import Pair, PairConfig
 
 import genlab
+from genlab.cli import show
 from genlab.errors import CorruptFile, GenlabError
 from genlab.sweep import Sweep, log_uniform
 from genlab.tasks import Report
 from genlab.training import Checkpoint
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,41 @@ class Hill(Pair):
 
 
 HILL = Sweep(name="hill", task=Hill, metric="height", space={"lr": log_uniform(1e-3, 1e-1)}, trials=3)
+
+
+def shown(path: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """What `genlab show` says in its lines, by the word that each begins with."""
+    capsys.readouterr()
+    assert show.run(path) == 0
+    return dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines() if ": " in line)
+
+
+def test_what_show_prints_loads_what_a_task_without_networks_left(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert machine.run(curve_sweep(), grid=True, seed=5) == 0
+    told = shown(f"{machine.records.storage.url}/trials/0000", capsys)
+    assert eval(told["tensors"])["seen"].tolist() == [5.0, 3.0]
+    assert "networks" not in told and "scalars" not in told
+
+
+def test_what_show_prints_loads_networks(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert machine.run(HILL, scheduler="fifo", trials=1) == 0
+    call, _, where = shown(f"{machine.records.storage.url}/trials/0000", capsys)["networks"].partition(", with ")
+    assert eval(call).keys() == {"features", "label", "domain"} and where == "Hill of one_process.py"
+
+
+def test_the_checkpoint_of_the_readme(machine: Machine) -> None:
+    """Its lines on `genlab.Checkpoint`, on a state of a task that trains networks."""
+    assert machine.run(HILL, scheduler="fifo", trials=1, seed=7) == 0
+    path = genlab.open(machine.records.storage.url).best().checkpoint
+    (block,) = [code for code in BLOCK.findall(README.read_text()) if "genlab.Checkpoint" in code]
+    first, *others = re.sub(r'"results/.*?"', repr(path), block).splitlines()
+    names: dict[str, Any] = {"genlab": genlab}
+    exec(first, names)
+    (task, epoch, lr), (seed, metrics), tensors, scalars = (eval(line, names) for line in others)
+    assert (task, epoch, lr, seed) == ("HillConfig", 4, 0.01, 7) and metrics["height"] == pytest.approx(10 - 4 + 10)
+    assert any(name.startswith("networks/features/") for name in tensors) and scalars["epoch"] == 4
 
 
 def test_networks_are_those_of_the_state_of_the_best_and_the_last_epoch(machine: Machine) -> None:

@@ -61,8 +61,9 @@ Maker = Callable[[Path, Path], str]
 def test_no_link_is_followed_whatever_is_asked(make: Maker, storage: Storage, tmp_path: Path) -> None:
     path = make(tmp_path / "here", tmp_path / "elsewhere")
     folder, _, name = path.rpartition("/")
-    with pytest.raises(NotRegular, match=r"is a link|leads out"):
-        storage.read(path)
+    for read in (storage.read, lambda path: storage.read_start(path, 2)):
+        with pytest.raises(NotRegular, match=r"is a link|leads out"):
+            read(path)
     with pytest.raises(NotRegular):
         storage.read_named(FileName(path, len(ELSEWHERE), "0" * 64))
     assert not storage.exists(path)
@@ -128,8 +129,9 @@ def test_what_is_no_file_keeps_nobody_waiting(
 ) -> None:
     monkeypatch.chdir(tmp_path / "here")  # a socket's path is short
     make(Path("odd"))
-    with pytest.raises((CorruptFile, StorageError), match="odd"):
-        storage.read("odd")
+    for read in (storage.read, lambda path: storage.read_start(path, 2)):
+        with pytest.raises((CorruptFile, StorageError), match="odd"):
+            read("odd")
     with pytest.raises((CorruptFile, StorageError), match="odd"):
         storage.read_named(FileName("odd", 4, "0" * 64))
     assert "odd" not in storage.sizes("")
@@ -137,6 +139,7 @@ def test_what_is_no_file_keeps_nobody_waiting(
 
 def test_no_more_is_read_than_a_file_of_its_kind_may_have(storage: Storage, tmp_path: Path) -> None:
     assert storage.read("a/file", 4) == b"ours"
+    assert storage.read_start("a/file", 2) == b"ou" and storage.read_start("a/file", 9) == b"ours"
     with pytest.raises(CorruptFile, match=r"a/file has 4 bytes, and one of its kind 3 at most"):
         storage.read("a/file", 3)
     with open(tmp_path / "here" / "sparse", "wb") as file:
@@ -148,6 +151,7 @@ def test_no_more_is_read_than_a_file_of_its_kind_may_have(storage: Storage, tmp_
     remote = Storage(f"memory://{tmp_path.name}")
     remote.write("file", b"theirs")
     assert remote.read("file", 6) == b"theirs"
+    assert remote.read_start("file", 2) == b"th" and remote.read_start("file", 9) == b"theirs"
     with pytest.raises(CorruptFile, match="more than 5 bytes"):
         remote.read("file", 5)
 
