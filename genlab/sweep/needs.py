@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from genlab.errors import GenlabError
 from genlab.sweep.scope import Scope, listed, samples
 from genlab.tasks import Config, FromTask
 from genlab.tasks.declared import check_class
-from genlab.tasks.prepared import Source
+from genlab.tasks.prepared import Source, problem
 from genlab.tasks.returned import described, mapping
 
 Settings = Mapping[str, Any]
@@ -52,18 +51,9 @@ def _needs(config: Config) -> dict[str, str]:
             raise GenlabError(
                 f"{where} is {described(source)}: write FromTask(config), FromCheckpoint(path) or FromWeights(path)"
             )
-        if not isinstance(source, FromTask):
-            if "://" not in source.path and not os.path.isabs(source.path):
-                raise GenlabError(
-                    f"{where} is {source.path!r}: write {os.path.abspath(source.path)!r}, lanes run elsewhere"
-                )
-        elif not isinstance(source.config, Config):
-            raise GenlabError(f"{where} is made of {described(source.config)}: write FromTask(TheConfig(...))")
-        elif source.task is None and not source.config.implementation:
-            raise GenlabError(
-                f"{where} names no task: write FromTask(config, TheTask) for {type(source.config).__name__}"
-            )
-        elif source.task is not None:
+        if (wrong := problem(source)) is not None:
+            raise GenlabError(f"{where} {wrong}")
+        if isinstance(source, FromTask) and source.task is not None:
             check_class(type(source.config))
         keys[name] = source.key()
     return keys

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import fsspec
+
 from genlab.tasks.config import Config
 from genlab.tasks.fields import as_dict
 from genlab.tasks.registry import task_name
+from genlab.tasks.returned import described
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -76,6 +81,47 @@ class FromWeights:
 
 
 Source = FromTask | FromCheckpoint | FromWeights
+
+
+def problem(source: Source) -> str | None:
+    """What is wrong with a source, wherever it is read: the end of a sentence that begins with what names it. None
+    where nothing is. A file that is not there is looked for by the lanes alone."""
+    task: Any = None if isinstance(source, FromWeights) else source.task
+    if task is not None and not isinstance(task, type):
+        return f"has {described(task)} as its task: give the class"
+    if not isinstance(source, FromTask):
+        return _problem_of_path(source.path)
+    if not isinstance(source.config, Config):
+        return f"is made of {described(source.config)}: write FromTask(TheConfig(...))"
+    own = type(source.config).__name__
+    if task is None and not source.config.implementation:
+        return f"names no task: write FromTask(config, TheTask) for {own}"
+    wanted: Any = getattr(task, "Config", Config)
+    if task is not None and not isinstance(source.config, wanted):
+        return f"has the task {task.__name__}, whose config is {wanted.__name__}, and is made of {own}(...)"
+    return None
+
+
+def _problem_of_path(path: Any) -> str | None:
+    if not isinstance(path, str):
+        return f"is made of {described(path)}: write a text, an absolute path or a URL"
+    if not path.strip():
+        return "has an empty path: name a file, or leave it out of what prepare() returns where there is none"
+    if "://" in path:
+        scheme = path.partition("://")[0].rpartition("::")[2]
+        try:
+            fsspec.get_filesystem_class(scheme or ":")
+        except (ValueError, ImportError) as error:
+            return f"is {path!r}, and {scheme}:// cannot be read ({error}): write an absolute path, or another URL"
+        return None
+    if not os.path.isabs(path):
+        return f"is {path!r}: write {os.path.abspath(os.path.expanduser(path))!r}, lanes run elsewhere"
+    if os.path.isdir(path):
+        of_a_trial = (os.path.join(glob.escape(path), *between) for between in ((), ("trials", "*")))
+        inside = [found for one in of_a_trial for found in sorted(glob.glob(os.path.join(one, "*.state.safetensors")))]
+        such = f", such as {inside[-1]!r}" if inside else ""
+        return f"is {path!r}, which is a folder: name a file in it{such}"
+    return None
 
 
 class Prepared(NamedTuple):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genlab.data import kind_of
-from genlab.errors import CorruptFile, GenlabError
+from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.tasks import (
     Config,
     Context,
@@ -188,6 +188,8 @@ def _copy(source: FromCheckpoint | FromWeights, storage: Storage) -> tuple[str, 
         content = read_file(source.path, LARGEST)
     except FileNotFoundError:
         raise GenlabError(f"there is no file {source.path}, which prepare() names") from None
+    except StorageError as error:  # not the sweep's storage: nothing of it is at fault
+        raise GenlabError(f"{source.path}, which prepare() names, cannot be read: {error}") from None
     if isinstance(source, FromCheckpoint):
         checkpoint = Checkpoint.decode(content, source.path)
     else:

@@ -125,7 +125,7 @@ def test_a_search_over_data_sets_prepares_a_judge_for_each() -> None:
 def test_relative_paths_are_refused_with_the_absolute_one(kind: str) -> None:
     with pytest.raises(GenlabError, match=r"write '/.*/judge\.pth', lanes run elsewhere"):
         plan({"source": choice("", f"{kind}:judge.pth")})
-    plan({"source": choice("", f"{kind}:/judge.pth", f"{kind}:s3://bucket/judge.pth")})
+    plan({"source": choice("", f"{kind}:/judge.pth", f"{kind}:memory://bucket/judge.pth")})
 
 
 def test_a_config_without_a_task_is_refused_before_anything_starts() -> None:

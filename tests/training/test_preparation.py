@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tiny_tasks import MeanConfig, Means, Tiny, TinyConfig
 from torch import Tensor, nn
 
-from genlab.errors import CorruptFile, GenlabError
+from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.tasks import (
     ClassifierConfig,
     Context,
@@ -224,6 +224,18 @@ def test_files_that_are_absent_or_damaged_are_named(storage: Storage, tmp_path: 
     for needs in ("checkpoint", "weights"):
         with pytest.raises(CorruptFile, match=r"bad\.pth"):
             found(storage, needs=needs, path=str(tmp_path / "bad.pth"))
+
+
+@pytest.mark.parametrize("needs", ["checkpoint", "weights"])
+def test_what_cannot_be_read_is_no_fault_of_the_sweeps_storage(
+    needs: str, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That would stop the sweep, to be resumed."""
+    monkeypatch.setattr("genlab.tracking.storage.PAUSES", ())
+    for path in (str(tmp_path), "http://127.0.0.1:9/x"):
+        with pytest.raises(GenlabError, match=rf"^{path}, which prepare\(\) names, cannot be read: ") as raised:
+            found(storage, needs=needs, path=path)
+        assert not isinstance(raised.value, StorageError)
 
 
 class Trap:
