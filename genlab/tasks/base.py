@@ -262,7 +262,8 @@ class PhasedTask(Task, abc.ABC):
         """Networks that no phase trains: in evaluation mode, without gradients to their parameters, not in the state.
 
         They come from `self.context.prepared`, as in `self.context.prepared["judge"].networks["classifier"]`, or are
-        built here.
+        built here. One that changes during training, such as an average of another network's weights, begins anew
+        when a trial is resumed.
         """
         return {}
 

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from genlab.errors import GenlabError
 from genlab.randomness import derive
 from genlab.tasks import Context, Phase, PhasedTask, Reuse
-from genlab.tasks.optimizers import Optimizer
+from genlab.tasks.optimizers import Optimizer, problem
 from genlab.tasks.returned import described, mapping, method, where
 
 
@@ -86,6 +86,9 @@ def phases(task: PhasedTask) -> list[Phase]:
         for name, optimizer in phase.updates.items():
             if not isinstance(optimizer, Optimizer):
                 raise GenlabError(f"{the_phase} updates {name} by {described(optimizer)}: write Adam(...) or SGD(...)")
+            if (wrong := problem(optimizer)) is not None:
+                kind = type(optimizer).__name__
+                raise GenlabError(f"{method(task, 'phases')}: {the_phase} updates {name} by {kind}(...), {wrong}")
         for part in ("loss", "transform"):
             if not callable(value := getattr(phase, part)) and (part == "loss" or value is not None):
                 raise GenlabError(f"the {part} of {the_phase} is {described(value)}: it must be a function")
@@ -124,8 +127,10 @@ def check(
         raise GenlabError(f"a phase updates {', '.join(sorted(unknown))}, which networks() does not name")
     if untrained := trained.keys() - updated:
         raise GenlabError(
-            f"no phase updates the network {', '.join(sorted(untrained))}: name it in a phase's updates, or return it "
-            "from given() if it is not to be trained"
+            f"{method(task, 'networks')}: no phase updates the network {', '.join(sorted(untrained))}. If it is to be "
+            "trained, name it in a phase's updates. If not, such as an average of another network's weights, build it "
+            "in given(): the loop leaves it alone, and the state does not hold it, so that it begins anew when a trial "
+            "is resumed"
         )
     for number, phase in enumerate(phases):
         if phase.repeats < 1:

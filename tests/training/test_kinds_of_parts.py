@@ -13,7 +13,7 @@ from tiny_tasks import Tiny
 from torch import nn
 
 from genlab.errors import GenlabError
-from genlab.tasks import Inputs, Stream
+from genlab.tasks import SGD, Inputs, Stream
 
 
 def declaring(**methods: Any) -> type[Tiny]:
@@ -48,6 +48,10 @@ IMAGES = tiny_tasks.noise_images("x", 16)
         (
             {"phases": [dataclasses.replace(LABEL, updates={"classifier": torch.optim.Adam})]},
             "updates classifier by the class Adam",
+        ),
+        (
+            {"phases": [dataclasses.replace(LABEL, updates={"classifier": SGD(0.1, rate=lambda: 1)})]},  # type: ignore[arg-type]
+            r"phases\(\) \(.*\): the phase label updates classifier by SGD\(...\), whose rate \(.*<lambda>\) cannot be",
         ),
         ({"phases": [dataclasses.replace(LABEL, loss="mse")]}, "the loss of the phase label is the str 'mse'"),
         ({"phases": [dataclasses.replace(LABEL, transform=1)]}, "the transform of the phase label is the int 1"),

@@ -552,6 +552,51 @@ def moves(freeze: Callable[[Any], Any]) -> tuple[bool, set[bool]]:
     return bool(network[1].running_mean.abs().sum() > 0), modes
 
 
+class Averaged(Tiny):
+    """Its phase moves a copy of the network, which `given()` built, as docs/tasks.md shows."""
+
+    def given(self) -> Any:
+        average: Any = tiny_tasks.small_network()
+        average.begun = False
+        return {"average": average}
+
+    def phases(self) -> list[Phase]:
+        (phase,) = super().phases()
+        return [dataclasses.replace(phase, transform=follow)]
+
+    def evaluate(self, networks: Any, split: str, epoch: int) -> Report:
+        return Report({"accuracy": float(networks["average"][0].weight.sum())})
+
+
+def follow(networks: Any, inputs: Inputs, config: Any) -> Inputs:
+    average, share = networks["average"], 0.25 if networks["average"].begun else 1.0
+    with torch.no_grad():
+        for own, other in zip(average.state_dict().values(), networks["classifier"].state_dict().values(), strict=True):
+            own.lerp_(other, share) if own.is_floating_point() else own.copy_(other)
+    average.begun = True
+    return inputs
+
+
+def test_a_copy_in_given_may_follow_a_network_by_a_transform() -> None:
+    """What an author does who is refused an average in `networks()`."""
+    made = Loop(Averaged(build(TinyConfig, {"epoch_steps": 3}), Context()))
+    network = made.networks["classifier"]
+    expected: list[Tensor] = []
+    step = made._train_step
+
+    def seen(*arguments: Any) -> Any:
+        expected.append(network[0].weight.detach().clone())  # type: ignore[index]
+        return step(*arguments)
+
+    made._train_step = seen  # type: ignore[method-assign]
+    report = made.advance(1)
+    first, second, third = expected
+    average = made.given["average"][0].weight  # type: ignore[index]
+    torch.testing.assert_close(average, (first.lerp(second, 0.25)).lerp(third, 0.25))
+    assert not average.requires_grad and report.metrics["accuracy"] == pytest.approx(float(average.sum()))
+    assert not any(name.startswith("networks/average") for name in made.save().tensors)
+
+
 def test_what_is_frozen_in_part_trains_all_the_same() -> None:
     def at_its_root(network: nn.Sequential) -> None:
         network.register_parameter("scale", nn.Parameter(torch.ones(1), requires_grad=False))

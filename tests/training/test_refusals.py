@@ -42,7 +42,11 @@ def with_shared() -> nn.Module:
 @pytest.mark.parametrize(
     ("methods", "says"),
     [
-        ({"networks": {"classifier": small, "idle": small}}, "no phase updates the network idle"),
+        (
+            {"networks": {"classifier": small, "ema": small}},
+            r"networks\(\) \(.*\): no phase updates the network ema\. If it is to be trained, name it in a phase's "
+            r"updates\. If not, such as an average of another network's weights, build it in given\(\)",
+        ),
         ({"networks": {"classifier": frozen}}, "classifier has no parameter to train"),
         ({"given": {"classifier": small()}}, "both name classifier"),
         (
