@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 
 from genlab.errors import GenlabError
 from genlab.sweep.sweep import NoRange, Sweep
-from genlab.tasks import Config, CustomTask, PhasedConfig, PhasedTask, Task, config_class
+from genlab.tasks import Config, CustomTask, PhasedConfig, PhasedTask, Task, config_class, misspelled
 from genlab.tasks.declared import check_class
 from genlab.tasks.returned import described, method, where
 
@@ -77,6 +77,7 @@ def kinds(sweep: Sweep) -> tuple[type[Config], type[Task] | None]:
             f"the sweep's task is {described(task)}: give the name of a task, or a class derived from PhasedTask or "
             "CustomTask"
         )
+    misspelled.warn(task, *([task.Config] if isinstance(task.Config, type) else []))
     if lacking := sorted(task.__abstractmethods__):
         raise GenlabError(f"{task.__name__} lacks {', '.join(f'{name}()' for name in lacking)}: a task must have it")
     least = PhasedConfig if issubclass(task, PhasedTask) else Config
