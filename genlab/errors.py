@@ -39,6 +39,11 @@ def nearest(wrong: str, valid: Iterable[str]) -> str:
     return f"valid names: {', '.join(names)}"
 
 
+def calling(otherwise: str = "") -> str:
+    """What goes before a command that is told to the user, who may have typed `uv run` before this one."""
+    return "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else otherwise
+
+
 def last_line(text: str) -> str:
     """Of the text of an error: its last line, which says what was raised, and where if that is known."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no message")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 
-from genlab.sweep.environment import calling
+from genlab.errors import calling
 from genlab.sweep.plan import Plan
 from genlab.sweep.space import Space
 from genlab.sweep.view import show

@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from genlab.data import kind_of
-from genlab.errors import GenlabError, last_line, told
+from genlab.errors import GenlabError, calling, last_line, told
 from genlab.lanes.loading import Elsewhere, pickled
 from genlab.screen import escaped, forgive
 from genlab.sweep import plan as planning
-from genlab.sweep.environment import calling, environment
+from genlab.sweep.environment import environment
 from genlab.sweep.options import LATEST, Options, parse
 from genlab.sweep.plan import Plan
 from genlab.sweep.preview import describe

@@ -42,11 +42,6 @@ def environment(script: str | None) -> dict[str, str]:
     return found
 
 
-def calling(otherwise: str = "") -> str:
-    """What goes before a command that is told to the user, who may have typed `uv run` before this one."""
-    return "uv run " if "UV_RUN_RECURSION_DEPTH" in os.environ else otherwise
-
-
 def _git(folder: str, *words: str) -> str | None:
     try:
         done = subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=10, check=True)

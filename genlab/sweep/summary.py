@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from genlab.errors import GenlabError, StorageError
+from genlab.errors import GenlabError, StorageError, calling
 from genlab.report.contact_sheet import contact_sheet
 from genlab.report.curves import curves
 from genlab.sweep.closing import ahead_line, best_lines, exhausted_line, failed_lines
-from genlab.sweep.environment import calling
 from genlab.sweep.plan import Plan
 from genlab.sweep.view import View, show
 from genlab.tracking.address import is_http, shown

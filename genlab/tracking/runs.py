@@ -9,6 +9,7 @@ import io
 import os
 import posixpath
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from genlab.errors import calling
 from genlab.tracking.address import artifact_location, shown, sqlite_file
 from genlab.tracking.artifacts import mend, misplaced
 from genlab.tracking.points import Point, legal
@@ -240,9 +242,11 @@ class Runs:
                 if found is None:
                     raise
         if found.lifecycle_stage != "active":
+            uri = shown(self.tracking_uri)
+            restore = f"{calling()}mlflow experiments restore -x {found.experiment_id}"
             raise Refused(
-                f"the experiment {name!r} was deleted on {shown(self.tracking_uri)}: restore it there "
-                f"(mlflow experiments restore -x {found.experiment_id}), or name another server by --tracking-uri"
+                f"the experiment {name!r} was deleted on {uri}: name another server by --tracking-uri, or restore it "
+                f"there: MLFLOW_TRACKING_URI={shlex.quote(uri)} {restore}"
             )
         if problem := misplaced(self.tracking_uri, found.artifact_location):
             raise Refused(problem)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +19,9 @@ from made_sweeps import Seen, assert_complete
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.tracking.mlflow_runs import Publisher
 from genlab.tracking.points import legal, thin
+from genlab.tracking.runs import Runs
 from genlab.tracking.server import Refused, Unreachable, quiet_mlflow
+from genlab.tracking.storage import Storage
 
 
 def publisher(sweep: Any, uri: str) -> Publisher:
@@ -269,14 +276,40 @@ def test_limits_of_mlflow(make_sweep: Any, database: str) -> None:
     assert "odd_name___" in run.data.metrics and not {"nan", "inf"} & set(run.data.metrics)
 
 
-def test_a_deleted_experiment_is_refused_with_the_remedy(make_sweep: Any, database: str) -> None:
+@pytest.mark.parametrize("by_uv", [False, True])
+def test_a_deleted_experiment_is_refused_with_the_remedy(
+    by_uv: bool, make_sweep: Any, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that is printed restores it, typed in another folder."""
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    if by_uv:
+        monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
     sweep = make_sweep()
     sweep.whole_trial("00000", 1)
+    (tmp_path / "a b").mkdir()
+    database = shutil.copy(database.removeprefix("sqlite:///"), tmp_path / "a b" / "mlflow.db")
+    database = f"sqlite:///{database}"
     send(sweep, database)
     client = quiet_mlflow().MlflowClient(tracking_uri=database)
     client.delete_experiment(client.get_experiment_by_name("made").experiment_id)
-    with pytest.raises(Refused, match="restore"):
+    with pytest.raises(Refused, match="the experiment 'made' was deleted on sqlite:///") as refused:
         send(sweep, database)
+    command = str(refused.value).partition("restore it there: ")[2]
+    typed = f"MLFLOW_TRACKING_URI='{database}' {'uv run ' * by_uv}mlflow experiments restore -x "
+    assert command.startswith(typed)
+    if not by_uv:
+        here = command.replace(" mlflow ", f" {shlex.quote(sys.executable)} -m mlflow ")
+        subprocess.run(here, shell=True, check=True, cwd="/", capture_output=True)
+        assert not send(sweep, database).unsent
+
+
+def test_how_an_experiment_is_restored_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    deleted = SimpleNamespace(lifecycle_stage="deleted", experiment_id="7")
+    client = SimpleNamespace(get_experiment_by_name=lambda name: deleted)
+    monkeypatch.setattr("genlab.tracking.runs.quiet_mlflow", lambda: SimpleNamespace(MlflowClient=lambda **_: client))
+    with pytest.raises(Refused, match=r"MLFLOW_TRACKING_URI=http://host:5000 .*restore -x 7$") as refused:
+        Runs("http://me:secret@host:5000", "made", Storage("/nowhere"))
+    assert "secret" not in str(refused.value)
 
 
 def test_over_http(make_sweep: Any, mlflow_server: Any) -> None:
