@@ -6,7 +6,9 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import socket
+import sys
 import threading
 from typing import Any, NamedTuple
 
@@ -37,6 +39,7 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # Tune's own records are never read
 }
 CALM: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+TEMPORARY = ("RAY_TMPDIR", *(["TMPDIR"] if sys.platform.startswith("linux") else []))  # the first that is set
 PRESENT, GROWING = 180.0, 1800.0  # seconds for a lane to come up: a process starts, or a machine is rented first
 
 
@@ -56,7 +59,8 @@ def connect(address: str | None) -> bool:
     imports = threading.Thread(target=_import_ahead, daemon=True, name="imports")
     imports.start()
     try:
-        _join_or_start(address or os.environ.get("RAY_ADDRESS"))
+        by = "--address" if address else "RAY_ADDRESS"
+        _join_or_start(address or os.environ.get("RAY_ADDRESS"), by)
         close_token()
     finally:
         imports.join()
@@ -71,25 +75,27 @@ def settle() -> None:
     heed_switches()
 
 
-def _join_or_start(named: str | None) -> None:
+def _join_or_start(named: str | None, by: str) -> None:
+    """`named` is an address, if there is one, and `by` what names it."""
     import ray
     from ray.exceptions import RayError
 
-    if (named or "").startswith("ray://"):
-        raise GenlabError(f"{named} is a Ray client's address: run the script on the cluster, as `ray submit` does")
     if named == "auto":
         named = None
     address = named or noted_address()
     if not address or address == "local":
         start()
         return
+    other = "name another, or --address local for a Ray of the sweep's own"
+    if named:
+        _check_address(named, by, other)
     try:
         host, colon, port = address.rpartition(":")
-        if colon and "/" not in host and port.isdigit():  # Ray itself would try for minutes
-            socket.create_connection((host, int(port)), timeout=10).close()
+        if colon and port.isdigit():  # Ray itself would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
         if named:
-            raise GenlabError(f"no Ray answers at {named} ({error}): check --address") from None
+            raise GenlabError(f"no Ray answers at {named} ({error}), which {by} names: {other}") from None
         start()  # the one that was noted is gone
         return
     take_token()
@@ -103,9 +109,28 @@ def _join_or_start(named: str | None) -> None:
             start()
             return
         why = str(error).partition("\n")[0]
+        which = f"the Ray at {address}, which {by} names," if named else f"the Ray at {address}"
+        raise GenlabError(f"{which} cannot be joined ({why}): {other}") from None
+
+
+def _check_address(named: str, by: str, other: str) -> None:
+    """Refuse what is not where a Ray could be joined.
+
+    Raises:
+        GenlabError: naming what named it, and what to write.
+    """
+    if named.startswith("ray://"):
         raise GenlabError(
-            f"the Ray at {address} cannot be joined ({why}): name another by --address, or local for one of your own"
-        ) from None
+            f"{by} is {named}, a Ray client's address: run the script on the cluster, as `ray submit` does"
+        )
+    if re.match(r"https?://", named):
+        raise GenlabError(
+            f"{by} is {named}, where a dashboard or jobs are: a sweep joins the Ray itself, by HOST:PORT as `ray "
+            f"start` tells it, mostly port 6379; or {other}"
+        )
+    match = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})", named)
+    if match is None or not 0 < int(match[1]) < 2**16:
+        raise GenlabError(f"{by} is {named}, which is no address: write HOST:PORT, such as 127.0.0.1:6379; or {other}")
 
 
 def start(**options: Any) -> None:
@@ -117,13 +142,14 @@ def start(**options: Any) -> None:
     """
     import ray
 
+    by, folder = _temporary_folder()
+    _check_length(by, folder)
     make_token()
     try:
         with lean_start(), for_this_machine():
             ray.init(address="local", include_dashboard=False, **CALM, **options)
     except Exception as error:  # a bare one, where Ray itself says that its start took too long
         why = str(error).partition("\n")[0]
-        folder = os.environ.get("RAY_TMPDIR", "/tmp")
         raise GenlabError(
             f"Ray does not start here ({why}): its logs lie in {folder}/ray/session_latest/logs; RAY_TMPDIR names "
             "another place for its files; on a machine that is very busy, try again"
@@ -131,6 +157,29 @@ def start(**options: Any) -> None:
     address = ray.util.get_node_ip_address()
     if address not in LOOPBACK:
         log.warning("this Ray listens on all interfaces, and its address is %s: a firewall should close them", address)
+
+
+def _temporary_folder() -> tuple[str, str]:
+    """Where Ray keeps its files, and the variable that says so; `""` where none does."""
+    by = next((name for name in TEMPORARY if name in os.environ), "")
+    return by, os.environ[by] if by else "/tmp"
+
+
+def _check_length(by: str, folder: str) -> None:
+    """Refuse a folder in which no socket could lie: Ray would say so after seconds, of a path that nobody typed.
+
+    Raises:
+        GenlabError: naming the variable, the folder and the limit.
+    """
+    longest = 103 if sys.platform == "darwin" else 107  # bytes of a Unix socket's path
+    # as Ray names it: the time to the microsecond, and the process
+    own = f"/ray/session_2026-01-02_03-04-05_678901_{os.getpid()}/sockets/plasma_store"
+    size, most = len(os.fsencode(folder)), longest - len(own)
+    if size > most:
+        raise GenlabError(
+            f"{by or 'the temporary folder'} is {folder}, {size} bytes long: Ray keeps sockets below it, whose paths "
+            f"may have {longest} bytes, which leaves {most} for the folder. Name a shorter one, such as RAY_TMPDIR=/tmp"
+        )
 
 
 def _import_ahead() -> None:

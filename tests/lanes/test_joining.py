@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +23,7 @@ from made_sweeps import free_port
 from ray._private import ray_constants
 from ray._private.node import Node
 from ray._private.state import state
+from ray._private.utils import validate_socket_filepath
 
 from genlab.errors import GenlabError
 from genlab.lanes import cluster
@@ -126,17 +130,18 @@ def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> N
         assert sorted(joins.done) == ["imported", "started"]
 
 
-def test_a_ray_that_does_not_start_is_one_line(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_ray_that_does_not_start_is_one_line(environment: dict[str, str]) -> None:
     """Ray itself, which is told to put its files where there can be no folder."""
-    environment["RAY_TMPDIR"] = str(tmp_path / "file")
-    (tmp_path / "file").touch()
-    done = subprocess.run(
-        [sys.executable, "-c", "from genlab.lanes import cluster; cluster.start()"],
-        env=environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1 and last.startswith("genlab.errors.GenlabError: Ray does not start here (")
-    assert f"{tmp_path}/file/ray/session_latest/logs" in last and "RAY_TMPDIR" in last
+    for name in ("TMPDIR", "RAY_TMPDIR"):
+        with tempfile.NamedTemporaryFile(dir="/tmp") as file:
+            environment[name] = file.name
+            done = subprocess.run(
+                [sys.executable, "-c", "from genlab.lanes import cluster; cluster.start()"],
+                env=environment, capture_output=True, text=True, timeout=120,
+            )  # fmt: skip
+            last = done.stderr.strip().splitlines()[-1]
+            assert done.returncode == 1 and last.startswith("genlab.errors.GenlabError: Ray does not start here (")
+            assert f"{file.name}/ray/session_latest/logs" in last and "RAY_TMPDIR" in last
 
 
 @pytest.fixture
@@ -195,6 +200,81 @@ def test_a_ray_that_cannot_be_joined_is_refused_in_one_line(joins: Joins, heads:
     with pytest.raises(GenlabError, match="no Ray answers at"):
         cluster.connect(f"127.0.0.1:{free_port()}")
     assert "started" not in joins.done
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("ray://host:10001", "a Ray client's address: run the script on the cluster, as `ray submit` does"),
+        (
+            "http://127.0.0.1:8265",
+            "where a dashboard or jobs are: a sweep joins the Ray itself, by HOST:PORT as `ray start`",
+        ),
+        ("https://head/ray", "where a dashboard or jobs are"),
+        ("head", "which is no address: write HOST:PORT, such as 127.0.0.1:6379; or name another, or --address local"),
+        ("head:", "which is no address"),
+        ("head:ray", "which is no address"),
+        ("head:0", "which is no address"),
+        ("127.0.0.1:99999", "which is no address"),
+        ("redis://head:6379", "which is no address"),
+        ("a b:6379", "which is no address"),
+    ],
+)
+def test_what_is_no_address_is_refused_by_what_named_it(
+    address: str, why: str, joins: Joins, environment: dict[str, str]
+) -> None:
+    with pytest.raises(GenlabError) as refused:
+        cluster.connect(address)
+    assert str(refused.value).startswith(f"--address is {address}, {why}")
+    environment["RAY_ADDRESS"] = address
+    with pytest.raises(GenlabError) as refused:
+        cluster.connect(None)
+    assert str(refused.value).startswith(f"RAY_ADDRESS is {address}, {why}")
+    assert [one for one in joins.done if one != "imported"] == []
+
+
+def test_a_ray_that_does_not_answer_is_refused_by_what_named_it(joins: Joins, environment: dict[str, str]) -> None:
+    other = "name another, or --address local for a Ray of the sweep's own"
+    for dead in (f"127.0.0.1:{free_port()}", f"[::1]:{free_port()}"):
+        environment.pop("RAY_ADDRESS", None)
+        with pytest.raises(
+            GenlabError, match=rf"^no Ray answers at {re.escape(dead)} \(.*\), which --address names: {other}$"
+        ):
+            cluster.connect(dead)
+        environment["RAY_ADDRESS"] = dead
+        with pytest.raises(GenlabError, match=rf"^no Ray answers at .* \(.*\), which RAY_ADDRESS names: {other}$"):
+            cluster.connect(None)
+
+
+def test_a_temporary_folder_that_is_too_long_for_a_socket_is_refused_before_ray_starts(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exactly where Ray itself would refuse it, which names its sockets as this test does."""
+    started: list[Any] = []
+    monkeypatch.setattr(ray, "init", lambda **options: started.append(options))
+    socket_of = f"ray/session_{datetime.now():%Y-%m-%d_%H-%M-%S_%f}_{os.getpid()}/sockets/plasma_store"
+    longest = "/" + "x" * (107 - len(f"//{socket_of}"))
+    validate_socket_filepath(f"{longest}/{socket_of}")
+    with pytest.raises(OSError, match="cannot exceed"):
+        validate_socket_filepath(f"{longest}x/{socket_of}")
+    for name in ("TMPDIR", "RAY_TMPDIR"):
+        environment[name] = longest
+        cluster.start()
+        assert len(started) == 1
+        started.clear()
+        environment[name] = f"{longest}x"
+        size = len(longest)
+        with pytest.raises(
+            GenlabError, match=rf"^{name} is {longest}x, {size + 1} bytes long: .* 107 bytes, .* {size} for"
+        ):
+            cluster.start()
+        environment[name] = f"{longest[:-1]}é"  # two bytes
+        with pytest.raises(GenlabError, match="bytes long"):
+            cluster.start()
+        assert started == []
+    environment["RAY_TMPDIR"] = "/tmp"  # Ray takes that one first
+    cluster.start()
+    assert len(started) == 1
 
 
 def test_rays_switches_are_set_where_the_user_did_not(environment: dict[str, str]) -> None:
