@@ -5,10 +5,14 @@ Importing the library pulls in neither Ray nor MLflow, and torch only once netwo
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from genlab import hidden
 
+hidden.check()  # before anything is imported that may be hidden
+
+TYPE_CHECKING = False  # `typing` may be hidden
 if TYPE_CHECKING:
+    from typing import Any
+
     from genlab.results import open
     from genlab.sampling import sample
     from genlab.training.checkpoints import Checkpoint, load
@@ -26,6 +30,8 @@ MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(MODULES[name]), name)
 
 

@@ -13,7 +13,7 @@ import genlab
 
 ROOT = Path(genlab.__file__).parent
 FLOORS = {
-    **dict.fromkeys(("errors", "sealed"), -1),
+    **dict.fromkeys(("errors", "hidden", "sealed"), -1),
     **dict.fromkeys(("grids", "randomness", "screen", "tensorfile"), 0),
     **dict.fromkeys(("data", "models", "losses", "metrics"), 1),
     **dict.fromkeys(("attacks", "defenses", "adaptation", "visualize"), 2),
