@@ -25,10 +25,11 @@ def escaped(text: str) -> str:
 
 class Screen(Console):
     """A terminal, or what is in its place, that shows each text as it is: [a], :100: and control characters may stand
-    in a setting."""
+    in a setting. A notebook gets lines as a file does: what rich would display there comes from one thread alone."""
 
     def __init__(self) -> None:
-        super().__init__(highlight=False, markup=False, emoji=False)
+        plain: Any = {"force_jupyter": False, "force_terminal": False} if Console().is_jupyter else {}
+        super().__init__(highlight=False, markup=False, emoji=False, **plain)
 
     def render_str(self, text: str, **options: Any) -> Any:
         """As rich does, of text without control characters. All that is printed, also in tables, comes by here."""

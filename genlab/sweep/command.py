@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from genlab.data import kind_of
@@ -36,14 +36,26 @@ from genlab.tracking.storage import Storage
 ONE_SIGNAL = 1.0  # seconds in which a signal that comes again is the same one
 
 
-def main(sweep: Sweep) -> NoReturn:
-    """What a sweep script ends with: run `sweep` as the command line says, and exit."""
+def main(sweep: Sweep, arguments: Sequence[str] | None = None) -> None:
+    """What a sweep script ends with: run `sweep` as the command line says, and exit.
+
+    A notebook has no command line: there it runs as `arguments` say, and returns.
+
+    Args:
+        arguments: the words of a command line, as in `main(SWEEP, ["--trials", "4"])`; None for those that the script
+            was called with, which are none in a notebook.
+
+    Raises:
+        GenlabError: in a notebook alone: the sweep was refused, was stopped, or has no trial that ran to its end.
+    """
     script = getattr(sys.modules["__main__"], "__file__", None)
+    if script is None:
+        _in_a_notebook(sweep, arguments or ())
+        return
     signal.signal(signal.SIGTERM, _interrupt)
     forgive(f"{sweep.name}: standard output cannot be written any more; the sweep goes on, and its records tell of it")
     try:
-        options = parse(f"The sweep {sweep.name!r}: {sweep.metric}, {sweep.mode}, best of {sweep.trials} trials.")
-        code = execute(sweep, options, script)
+        code = execute(sweep, _options(sweep, arguments), script)
     except (GenlabError, ValueError) as error:
         if isinstance(error, ValueError) and not str(error).startswith("--"):
             raise
@@ -54,6 +66,27 @@ def main(sweep: Sweep) -> NoReturn:
         code = 130
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _options(sweep: Sweep, arguments: Sequence[str] | None) -> Options:
+    """What a command line says, by default that of this process."""
+    about = f"The sweep {sweep.name!r}: {sweep.metric}, {sweep.mode}, best of {sweep.trials} trials."
+    return parse(about, arguments)
+
+
+def _in_a_notebook(sweep: Sweep, arguments: Sequence[str]) -> None:
+    """`main` where an exit would look like success, or take the session along."""
+    if isinstance(arguments, str):
+        raise GenlabError(f"write the arguments as words: main(SWEEP, {arguments.split()!r})")
+    try:
+        options = _options(sweep, [str(word) for word in arguments])
+    except SystemExit as end:  # the words were refused, or help was asked for: both are printed
+        if end.code:
+            raise GenlabError(f"{list(arguments)!r} are no arguments of a sweep: the lines above say why") from None
+        return
+    if code := execute(sweep, options, None):
+        ended = "was interrupted" if code == 130 else "was refused" if code == 2 else "failed"
+        raise GenlabError(f"the sweep {sweep.name!r} {ended}: the lines above say why")
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -351,6 +384,6 @@ def _leave_ray() -> None:
 def _called(script: str | None) -> str:
     """How the script is called from where the user is."""
     if script is None:
-        return "<script>"
+        return "main(SWEEP) with"  # as words of its arguments
     relative = os.path.relpath(script)
     return f"{calling('python ')}{shlex.quote(relative if len(relative) < len(script) else script)}"

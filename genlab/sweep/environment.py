@@ -21,7 +21,9 @@ def environment(script: str | None) -> dict[str, str]:
         "host": socket.gethostname(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "command": " ".join([os.path.basename(sys.argv[0]), *map(shown, sys.argv[1:])]),
+        "command": "main(SWEEP)"
+        if script is None
+        else " ".join([os.path.basename(sys.argv[0]), *map(shown, sys.argv[1:])]),
     }
     for package in PACKAGES:
         try:

@@ -53,6 +53,16 @@ class Stopping(tune.Stopper):
         return self.run.stopped()
 
 
+class Silent(tune.ProgressReporter):
+    """Reports nothing: the view does. In a notebook Tune's own takes away what the cell has said before."""
+
+    def should_report(self, trials: Any, done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: Any, done: bool, *sys_info: str) -> None:
+        pass
+
+
 def next_trial(controller: Any) -> Any:
     """The trial that a scheduler has Tune start: the first one that waits. Its own way looks through all trials, twice,
     at each of Tune's steps."""
@@ -86,6 +96,7 @@ def fit(run: Run, searcher: Any, scheduler: Any, count: int) -> None:
                 name="sweep",
                 storage_path=scratch,
                 verbose=0,
+                progress_reporter=Silent(),
                 callbacks=[Notes(run)],
                 stop=Stopping(run),
                 failure_config=tune.FailureConfig(max_failures=CLIENT_FAILURES),

@@ -60,8 +60,9 @@ def test_without_git_or_a_script_nothing_is_said_of_them(tmp_path: Path, monkeyp
 def test_versions_the_user_and_the_command_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/far/away/lsgan.py", "--tracking-uri", "http://me:secret@host/", "--grid"])
     monkeypatch.setenv("LOGNAME", "somebody")
-    found = environment(None)
+    found = environment("lsgan.py")
     assert found["command"] == "lsgan.py --tracking-uri http://host/ --grid"
+    assert environment(None)["command"] == "main(SWEEP)"  # in a notebook, whose arguments are the kernel's
     assert found["torch"] == version("torch") and found["ray"] == version("ray") and found["genlab"]
     assert found["user"] == "somebody"
 
@@ -79,7 +80,7 @@ def test_versions_the_user_and_the_command_without_its_password(monkeypatch: pyt
         ("/project/sweeps/lsgan.py", "/project", True, "uv run sweeps/lsgan.py"),
         ("/project/my sweeps/a.py", "/project", True, "uv run 'my sweeps/a.py'"),
         ("/project/a.py", "/home/somebody/far/away", True, "uv run /project/a.py"),
-        (None, "/project", True, "<script>"),
+        (None, "/project", True, "main(SWEEP) with"),
     ],
 )
 def test_a_script_is_called_as_from_where_the_user_is(

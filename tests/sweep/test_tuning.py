@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from made_sweeps import manifest
 from toys import toy_sweep
 
@@ -19,12 +20,15 @@ from genlab.tracking.records import Records, TrialRecord
 from genlab.tracking.storage import Storage
 
 
-def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(shared_ray: str, tmp_path: Path) -> None:
+def test_tune_runs_what_is_handed_out_and_the_run_hears_it_with_the_decision(
+    shared_ray: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With two lanes a trial begins when another one has ended, however long the first two train. So the third one has
     an end at the first rung: it is worse than whoever was there. The fourth is better than all; its actor dies once, in
-    its third epoch."""
+    its third epoch. None of Tune's own reports is made: that of a notebook takes away what was said before."""
     import ray
 
+    monkeypatch.setattr("ray.tune.tune._detect_reporter", lambda **_: pytest.fail("Tune reports by itself"))
     levels = {"0000": 5.0, "0001": 6.0, "0002": 7.0, "0003": 1.0}
 
     class Answers:
