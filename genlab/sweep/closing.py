@@ -44,7 +44,7 @@ def _after(best: TrialRecord, default: TrialRecord) -> str:
     """For how long both were trained; rows of a grid may differ in that. Nothing where each did one epoch alone."""
     own, other = (trial.last.epoch if trial.last else 0 for trial in (best, default))
     if own != other:
-        return f", after {own} epochs against {other}"
+        return f", after {own} epoch{'s' * (own != 1)} against {other}"
     return ", after as many epochs" if own > 1 else ""
 
 

@@ -161,7 +161,7 @@ def _options_of(plan: Plan, trial: TrialRecord) -> str:
     """The options that train `trial`'s setting alone: what was fixed for all trials, and what was found for it."""
     words: list[str] = []  # a single trial is trained to its end in any case
     for name in ("dataset", "data_root", "epochs", "seed", "seeds", "workers", "cpus_per_worker"):
-        if name in plan.options and name not in trial.settings:
+        if name in plan.options:
             words += [f"--{name.replace('_', '-')}", shlex.quote(str(plan.options[name]))]
     fixed = [word for word in plan.options.get("set", ()) if word.partition("=")[0] not in trial.settings]
     fixed += [f"{name}={value}" for name, value in trial.settings.items()]

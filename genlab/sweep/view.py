@@ -95,8 +95,7 @@ class View:
         return "  ".join(word for word in words if word)
 
     def _count(self) -> str:
-        standing = self.standing.update()
-        return f"{standing.ended}/{max(self.plan.trials, standing.searched)}"
+        return f"{self.standing.update().ended}/{self.plan.trials}"
 
     def _left(self) -> str:
         """A guess: trials to come train as many epochs as those that ended did on average."""

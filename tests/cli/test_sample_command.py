@@ -113,7 +113,8 @@ def test_a_grid_of_what_the_generator_draws(run: Any, saved: Any) -> None:
     np.testing.assert_allclose(images, expected, atol=0.51)
     first = run(path, "--n", 5)
     np.testing.assert_array_equal(first, grid(images))
-    np.testing.assert_array_equal(run(path, "--n", 5, "--out", "again.bmp", out="again.bmp"), first)
+    for out in ("again.bmp", "AGAIN.PNG"):
+        np.testing.assert_array_equal(run(path, "--n", 5, "--out", out, out=out), first)
     assert (run(path, "--n", 5, "--seed", 1) != first).any() and (run(path, "--n", 5, "--replica", 1) != first).any()
     np.testing.assert_array_equal(run(path), grid(genlab.sample(path)))
     assert len(genlab.sample(path)) == 64
@@ -140,6 +141,9 @@ def test_a_class_a_row_and_classes_in_turn(run: Any, saved: Any) -> None:
     np.testing.assert_array_equal(picture[:, -pictures.shape[1] :], pictures)
     assert (picture[:, : -pictures.shape[1]] < 128).any()  # the names of the classes
     assert run(saved(made), "--per-class").shape[1] - picture.shape[1] == 34  # eight columns
+    other = run(saved(made), "--per-class", "--n", 7, "--seed", 1)
+    np.testing.assert_array_equal(other[:, -pictures.shape[1] :], grid(sampler.per_class(7, seed=1)))
+    assert (other != picture).any()
 
 
 def test_from_one_latent_to_another(run: Any, saved: Any) -> None:

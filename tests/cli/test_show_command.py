@@ -185,10 +185,11 @@ def test_a_sweep_that_is_running(show: Any, make_sweep: Any) -> None:
         "no trial ran to the end: there is no best frechet_distance",
     ]
     sweep.trial("0000", lr=1)
+    sweep.whole_trial("0001", lr=1)
     heartbeat = Heartbeat(sweep.records.storage)
     said = show("show", sweep.records.storage.url)
-    assert f"{sweep.records.name}: running, 1 trial (1 unfinished)" in said
-    assert row(said, "0000") == ["0000", "-", "running", "0/3", ""]
+    assert f"{sweep.records.name}: running, 2 trials (1 completed, 1 unfinished)" in said
+    assert row(said, "0000") == ["0000", "-", "running", "0/3", ""] and row(said, "0001")[2] == "completed"
     heartbeat.stop()
     assert row(show("show", sweep.records.storage.url), "0000")[2] == "unfinished"
 

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_summary import WIDE, Ended, said
+from test_summary import WIDE, Ended, Wide, WideConfig, said
 
-from genlab.sweep import Sweep
+from genlab.sweep import Sweep, choice
 from genlab.sweep.options import parse
 from genlab.sweep.plan import make
 
 EXACT = 0.012345678901234567
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalledConfig(WideConfig):
+    """A field that is called as an option, which says something else."""
+
+    workers: int = 3
+    seeds: int = 4
+
+
+class Called(Wide):
+    Config = CalledConfig
+
+
+CALLED = replace(WIDE, task=Called, space={"workers": choice(1, 3), "seeds": choice(2, 4)}, conditions={}, grid=())
 
 
 @pytest.mark.parametrize(
@@ -32,6 +47,8 @@ EXACT = 0.012345678901234567
         (replace(WIDE, grace_epochs=3), "--epochs 2 --scheduler fifo", {"lr": 0.03, "flip": True, "ngf": 8}),
         (replace(WIDE, grace_epochs=3), "--grid", {"epochs": 1, "lr": 0.05, "note": "-"}),
         (replace(WIDE, space={}, conditions={}), "--epochs 2", {}),
+        (CALLED, "--workers 2 --seeds 3", {"workers": 1, "seeds": 2}),
+        (WIDE, "--cpus-per-worker 2", {"lr": 0.03, "flip": False}),  # its threads, from which the last bits follow
     ],
 )
 def test_it_trains_exactly_the_best_setting(
@@ -48,5 +65,6 @@ def test_it_trains_exactly_the_best_setting(
     assert again.trials == 1 and again.config(again.default) == ended.plan.config(settings)
     for name in ("workers", "seeds"):
         assert getattr(again, name) == getattr(ended.plan, name)
-    assert again.options.get("data_root") == ended.plan.options.get("data_root")
+    for name in ("data_root", "cpus_per_worker"):
+        assert again.options.get(name) == ended.plan.options.get(name)
     assert again.confirm == 0 and not options.grid

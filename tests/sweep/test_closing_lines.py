@@ -76,6 +76,17 @@ def test_trials_that_failed_alike_are_told_once(tmp_path: Path, capsys: pytest.C
     ]
 
 
+@pytest.mark.parametrize(("failed", "more"), [(8, ""), (9, " and 1 more")])
+def test_eight_that_failed_are_named(
+    failed: int, more: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = Ended(tmp_path)
+    names = [f"{number:04d}" for number in range(failed)]
+    for name in names:
+        ended.trial(name, ends="failed")
+    assert said(ended.end(capsys)[1], f"{failed} trials failed: ") == ", ".join(names[:8]) + more
+
+
 def test_images_that_no_report_has_are_said_and_others_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ __all__ = ["machine"]
 @dataclass(frozen=True, kw_only=True)
 class ShowingConfig(CurveConfig):
     wrong: str = ""  # what is wrong with the report
+    by_seed: bool = False  # whether the images are brighter by the seed, too
 
 
 class Showing(Curve):
@@ -43,7 +44,8 @@ class Showing(Curve):
 class ShowingReplica(CurveReplica):
     def advance(self, epoch: int) -> Report:
         report = super().advance(epoch)
-        report.images = {"some/samples": np.full((3, 4, 4, 1), 10 * epoch, np.uint8)}
+        brighter = 100 * self.config.seed if self.config.by_seed else 0
+        report.images = {"some/samples": np.full((3, 4, 4, 1), 10 * epoch + brighter, np.uint8)}
         if self.config.wrong == "metric":
             del report.metrics["loss"]
         if self.config.wrong == "nan":
@@ -98,6 +100,20 @@ def test_one_that_diverges_ends(machine: Machine, capsys: pytest.CaptureFixture[
     assert machine.run(curve_sweep(settings={"nan_at": 2}), debug=True) == 2
     seen = capsys.readouterr()
     assert "epoch 2/3" in seen.out and "epoch 3/3" not in seen.out and "diverged in epoch 2" in seen.err
+
+
+def test_one_that_diverges_need_not_report_what_judges_it(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was not evaluated."""
+    sweep = curve_sweep(task=Showing, settings={"nan_at": 1, "wrong": "metric"})
+    assert machine.run(sweep, debug=True) == 2
+    assert capsys.readouterr().err == "curve: it diverged in epoch 1: a loss, a score or a weight was not finite\n"
+
+
+def test_images_are_those_of_the_first_seed(machine: Machine) -> None:
+    sweep = curve_sweep(task=Showing, settings={"by_seed": True})
+    assert machine.run(sweep, debug=True, seeds=2) == 0
+    picture = Image.open(Path(machine.storage.url) / "debug" / "curve" / "epoch_0001_some_samples.png")
+    assert np.asarray(picture)[3, 3].tolist() == [10, 10, 10]
 
 
 def test_a_task_that_no_lane_could_load_trains_here_and_that_is_said(

@@ -31,6 +31,18 @@ def test_a_range_is_said_as_it_was_meant(searched: Any, words: str) -> None:
     assert in_words(searched) == words
 
 
+def test_the_default_setting_is_that_of_trial_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which is not the config's where that is none of the choices, nor where a grid begins with another row."""
+    space, found = (
+        SimpleNamespace(lanes=1, resources={"CPU": 1}),
+        {"metrics": {"loss": 1.0}, "diverged": False, "few": True},
+    )
+    for options in ({"set": ("level=7,8",)}, {"set": ("level=7,8",), "grid": True}):
+        describe(make(curve_sweep(), options, None), Storage(str(tmp_path)), space, found)
+        (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│ level")]
+        assert row.split("│")[2].strip() == "7.0"
+
+
 @pytest.mark.parametrize(
     ("found", "says"),
     [

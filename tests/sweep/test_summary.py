@@ -311,10 +311,10 @@ def test_how_long_both_were_trained_is_said_where_it_differs(
     ended = Ended(tmp_path)
     ended.trial("0000", 0.9, 0.8)
     ended.trial("0001", 0.7, 0.6, 0.4, settings={"lr": 0.02})
-    assert (
-        said(ended.end(capsys)[1], "gain over the default setting, after 3 epochs against 2: ")
-        == "0.4 (50 %), from 0.8"
-    )
+    gain = said(ended.end(capsys)[1], "gain over the default setting, after 3 epochs against 2: ")
+    assert gain == "0.4 (50 %), from 0.8"
+    ended.trial("0002", 0.2, settings={"lr": 0.03})
+    assert said(ended.end(capsys)[1], "gain over the default setting, after 1 epoch against 2: ").startswith("0.6")
 
 
 def test_of_a_single_trial_no_gain_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
