@@ -149,10 +149,9 @@ def _loading(trial: TrialResults) -> list[str]:
         return [f"{lies} (missing or damaged)"]
     opened = f"genlab.open({sweep.url!r}).trial({trial.name!r})"
     task, script = sweep.manifest.task, sweep.manifest.script or "the sweep's script"
-    if found.networks and task in MODULES:
-        return [lies, f"networks: {opened}.load()"]
     if found.networks:
-        return [lies, f"networks: {opened}.load(task={task}), with {task} of {script}"]
+        named, where = ("", "") if task in MODULES else (f"task={task}", f", with {task} of {script}")
+        return [lies, f"networks: {opened}.load({named}){where}"]
     parts = [name for name in ("tensors", "scalars") if getattr(found, name)]
     read = f"genlab.Checkpoint.read({trial.checkpoint!r}).states[0]"
     return [lies, *(f"{name}: {read}.{name}" for name in parts)] if parts else []

@@ -210,13 +210,8 @@ class Rank:
         attempt: str,
     ) -> None:
         self.kind, self.task = kind, task
-        self.settings, self.rank, self.world_size, self.device, self.attempt = (
-            settings,
-            rank,
-            world_size,
-            device,
-            attempt,
-        )
+        self.settings, self.rank, self.world_size = settings, rank, world_size
+        self.device, self.attempt = device, attempt
         self.storage = Storage(settings.storage, patient=True)
         self.records = self.storage.sweep(settings.folder)
         self.output = Output(self._note)
@@ -335,8 +330,8 @@ class Rank:
         """What a task finds around it here, but for what is prepared."""
         from genlab.tasks import Context
 
-        settings = self.settings
-        return Context(self.rank, self.world_size, self.device, settings.data_root, rehearsal=settings.rehearsal)
+        data_root, rehearsal = self.settings.data_root, self.settings.rehearsal
+        return Context(self.rank, self.world_size, self.device, data_root, rehearsal=rehearsal)
 
     def _note(self, text: str) -> None:
         """Have the driver show it; where there is none what is printed shows by itself."""

@@ -162,6 +162,7 @@ def test_from_one_latent_to_another(run: Any, saved: Any) -> None:
     picture = run(saved(made), "--interpolate", "--n", 2)
     np.testing.assert_array_equal(picture[:, -(10 * 34 + 2) :], grid(rows))
     assert run(saved(made), "--interpolate").shape[0] == 8 * 34 + 2
+    assert (run(saved(made), "--interpolate", "--n", 2, "--seed", 1) != picture).any()
 
 
 def test_one_class_on_the_way() -> None:

@@ -89,6 +89,38 @@ def test_a_sweep(show: Any, make_sweep: Any) -> None:
     assert "train it again" not in show("show", folder)
 
 
+def test_what_was_confirmed_shows_the_metric_of_the_test_data(show: Any, make_sweep: Any) -> None:
+    sweep, best = told_sweep(make_sweep)
+    sweep.trial("confirm-0002", lr=0.3, note="same")
+    own = [ReplicaReport({"frechet_distance": 1.5, "test/frechet_distance": 2.5})]
+    sweep.epoch("confirm-0002", 3, "completed", report=replace(sweep.report("confirm-0002", 3), replicas=own))
+    said = show("show", sweep.records.storage.url)
+    assert row(said, "confirm-0002") == ["confirm-0002", "1.5", "2.5", "completed", "3/3", "lr=0.3 note=same"]
+    assert row(said, f"confirm-{best}")[2] == "-"  # it has none
+
+
+def test_of_settings_those_are_shown_that_differ_and_of_what_was_confirmed_all(show: Any, make_sweep: Any) -> None:
+    sweep = make_sweep()
+    for name, lr in (("0000", 0.1), ("0001", 0.2), ("confirm-0000", 0.1), ("confirm-0001", 0.2)):
+        sweep.whole_trial(name, lr=lr, note="same")
+    said = show("show", sweep.records.storage.url)
+    assert row(said, "0001")[-1] == "lr=0.2" and row(said, "confirm-0001")[-1] == "lr=0.2 note=same"
+
+
+def test_code_that_was_accepted_is_told_with_the_trial_before_it(show: Any, make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.records.append("start", options={}, changed=["genlab"], code={})
+    sweep.whole_trial("0000")
+    sweep.trial("0001")
+    sweep.records.append("start", options={"trials": 9})  # of a resume with the same code
+    sweep.records.append("start", options={}, changed=["lsgan.py", "networks.py"], code={})
+    sweep.trial("0002")
+    assert [line for line in lines(show("show", sweep.records.storage.url)) if line.startswith("resumed")] == [
+        "resumed with another genlab (--accept-code), before any trial",
+        "resumed with another lsgan.py, networks.py (--accept-code), after trial 0001 had begun",
+    ]
+
+
 def test_a_pruned_trial_that_was_ahead(show: Any, make_sweep: Any) -> None:
     sweep, best = told_sweep(make_sweep)
     sweep.trial("0005", lr=0.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import pdb
 import sys
@@ -48,8 +47,8 @@ class ShowingReplica(CurveReplica):
         report.images = {"some/samples": np.full((3, 4, 4, 1), 10 * epoch + brighter, np.uint8)}
         if self.config.wrong == "metric":
             del report.metrics["loss"]
-        if self.config.wrong == "nan":
-            report.metrics["loss"] = math.nan
+        if self.config.wrong in ("nan", "inf"):
+            report.metrics["loss"] = float(self.config.wrong)
         if self.config.wrong == "images":
             report.images["floats"] = np.zeros((3, 4, 4, 1))
         return report
@@ -75,6 +74,22 @@ def test_it_trains_the_first_setting_here_and_keeps_its_images_alone(
     assert not tried.order["step"] and tried.stopped
 
 
+@pytest.mark.parametrize(("gpus", "device"), [(0.0, "cpu"), (None, "cuda:0"), (0.5, "cuda:0")])
+def test_it_trains_where_lanes_would(
+    gpus: float | None, device: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def start(task: Any) -> Any:
+        seen.append(task.context.device)
+        return ShowingReplica(task.config, task.context)
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(Showing, "start", start)
+    assert machine.run(curve_sweep(task=Showing), debug=True, gpus_per_worker=gpus) == 0
+    assert seen == [device]
+
+
 def test_what_the_task_raises_comes_as_it_is(machine: Machine) -> None:
     with pytest.raises(ZeroDivisionError, match="the curve breaks") as raised:
         machine.run(curve_sweep(settings={"fail_at": 2}), debug=True)
@@ -87,6 +102,7 @@ def test_what_the_task_raises_comes_as_it_is(machine: Machine) -> None:
         ("metric", "did not report loss, but seen"),
         ("images", "float64 [3, 4, 4, 1] as image"),
         ("nan", "loss is nan in epoch 1"),
+        ("inf", "loss is inf in epoch 1"),
     ],
 )
 def test_what_the_contract_forbids_is_refused(
