@@ -31,6 +31,7 @@ class Run:
         self._spared: deque[tuple[int, str]] = deque()  # states that nothing needs once that event is committed
         self._noted: queue.SimpleQueue[bool] = queue.SimpleQueue()  # True for each event, False at the end
         self._committing: threading.Thread | None = None
+        self._beginning = threading.Lock()  # of that thread: trials and what is prepared note events, each by its own
 
     # ---- from outside
 
@@ -98,17 +99,19 @@ class Run:
         if self.why is not None:
             return
         self.records.note(kind, **content)
-        if self._committing is None:
-            self._committing = threading.Thread(target=self._commit, daemon=True, name="commit")
-            self._committing.start()
+        with self._beginning:
+            if self._committing is None:
+                self._committing = threading.Thread(target=self._commit, daemon=True, name="commit")
+                self._committing.start()
         self._noted.put(True)
 
     def settle(self) -> None:
         """Commit all that is noted, or forget it where the storage fails. The driver ends with it."""
-        if self._committing is not None:
+        with self._beginning:
+            committing, self._committing = self._committing, None
+        if committing is not None:
             self._noted.put(False)
-            self._committing.join()
-            self._committing = None
+            committing.join()
         self.records.forget()
         self._give_up_states()
 

@@ -477,6 +477,30 @@ def test_nothing_is_confirmed_unasked_or_after_a_stop(tmp_path: Path, fits: list
         assert len(run.records.trials) == 1 and fits == []
 
 
+def test_a_driver_that_fails_while_an_event_is_noted_settles_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is prepared is noted by a thread of its own, and the thread that commits may just begin."""
+    begins, goes_on = threading.Event(), threading.Event()
+
+    class Slow(threading.Thread):
+        def start(self) -> None:
+            begins.set()
+            goes_on.wait(10)
+            super().start()
+
+    run = new_run(tmp_path)
+    run.settle()
+    monkeypatch.setattr("genlab.sweep.run.threading.Thread", Slow)
+    noting = threading.Timer(0, run.append, ["data"], {"description": {}, "prepared": {}})
+    noting.start()
+    assert begins.wait(10)
+    threading.Timer(0.1, goes_on.set).start()
+    run.settle()
+    noting.join(10)
+    assert run.records.committed == len(run.records.events) == 2 and run._committing is None
+
+
 def look(**more: Any) -> dict[str, Any]:
     return {"notes": [], "cut": None, "ready": True, "lanes": {0: "a"}, "lost": {}, **more}
 
