@@ -65,6 +65,7 @@ class Mailbox:
         self.name = uuid.uuid4().hex[:8]  # in its tickets, which those of a mailbox before it are known by
         self.prepared: dict[str, str] | None = None
         self.notes: list[str] = []
+        self.said: set[str] = set()  # notes that are shown once
         self.failures: Counter[tuple[int, int, str]] = Counter()  # lane, rank, error: at starts that must fail alike
         self.closed = False
         self.cut_by: str | None = None
@@ -176,9 +177,12 @@ class Mailbox:
             self.notes.append(f"lane {number} starts again: {last_line(error)}")
         self._give_up(lane)
 
-    async def note(self, text: str) -> None:
-        """Something that whoever watches the sweep should see."""
-        self.notes.append(text)
+    async def note(self, text: str, once: bool = False) -> None:
+        """Something that whoever watches the sweep should see. `once`: however many lanes say it."""
+        if not (once and text in self.said):
+            self.notes.append(text)
+        if once:
+            self.said.add(text)
 
     async def exchange(
         self,

@@ -218,8 +218,8 @@ def resumed(sweep: Sweep, options: Options, storage: Storage) -> Records:
 
 @contextlib.contextmanager
 def _which(sweep: Sweep, options: Options, storage: Storage, earlier: Records | None) -> Iterator[None]:
-    """Say in a refusal which sweep a bare `--resume` took, if another one may have been meant. A reproduction of the best
-    trial has the sweep's own name, and is later."""
+    """Say in a refusal which sweep a bare `--resume` took, if another one may have been meant. A reproduction of the
+    best trial has the sweep's own name, and is later."""
     try:
         yield
     except GenlabError as error:

@@ -172,8 +172,8 @@ def make(sweep: Sweep, options: Mapping[str, Any], script: str | None) -> Plan:
         _check_batches(build(kind, {**base, **row}), {}, workers)
     if grid is None and not space and options.get("trials", 1) > 1:
         raise GenlabError(
-            f"--trials {options['trials']} would do nothing: no field is searched, so there is one setting. Name choices "
-            "by --set KEY=VALUE,VALUE, or train it on more seeds by --seeds N"
+            f"--trials {options['trials']} would do nothing: no field is searched, so there is one setting. Name "
+            "choices by --set KEY=VALUE,VALUE, or train it on more seeds by --seeds N"
         )
     asked = options.get("trials", sweep.trials) if grid is None else len(grid)
     trials = Space(scope).count(asked) if grid is None else asked

@@ -261,7 +261,9 @@ def test_what_rank_0_logs_is_noted_for_the_driver(process: SimpleNamespace, monk
     for rank in (1, 0):
         worker._start(settings(mailboxes[rank], code), rank, 2)
     logging.getLogger("genlab.training").info("preparing %s", "the judge")
-    assert [mailbox.told for mailbox in mailboxes] == [[("note", "preparing the judge")], []]
+    logging.getLogger("genlab.data.sources").info("12 images")  # said once, of however many lanes that read them
+    told = [("note", "preparing the judge", False), ("note", "12 images", True)]
+    assert [mailbox.told for mailbox in mailboxes] == [told, []]
 
 
 @pytest.mark.parametrize("sees", [True, False])
