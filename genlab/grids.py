@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 PAD = 2  # pixels between two images, and around them
 MOST, LONGEST = 1 << 26, 1 << 16  # pixels of a picture, 200 MB in all; of its edge
+LETTERS = 40  # of a label that are drawn
+SMALLEST, LARGEST = 9, 20  # pixels: of a label's letters
+PLAIN = frozenset(map(chr, range(32, 127))) | set("±·…°")  # what Pillow's own font has among others
 SHAPES = "uint8 [H, W, C], [N, H, W, C] or [R, K, H, W, C] with C = 1, 3 or 4"  # what can be shown, for messages
+
+
+class Labels(NamedTuple):
+    """What stands beside the rows and above the columns of images [R, K, H, W, C]: R and K texts, () for none."""
+
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def can_be_shown(images: np.ndarray) -> bool:
@@ -70,24 +82,87 @@ def grid(images: np.ndarray, columns: int | None = None, background: int = 255) 
     return canvas
 
 
-def labelled_rows(images: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """`grid` of rows, with the name of each to its left.
+def labelled(images: np.ndarray, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> np.ndarray:
+    """`grid`, with a label to the left of each row and one above each column.
 
     Args:
-        images: uint8 [R, K, H, W, C].
-        labels: R of them.
+        images: as `grid` takes them.
+        rows, columns: R and K texts for images [R, K, H, W, C]; () for none. Of a text longer than 40 letters the
+            beginning is drawn. Where a column is narrower than its label, the labels of all columns stand upright.
 
     Returns:
-        uint8 [H', W', 3].
+        uint8 [H', W', 3]; without labels what `grid` returns.
+
+    Raises:
+        ValueError: as `grid`, and what `check_labels` says.
     """
     pictures = grid(images)
-    height = images.shape[2] + PAD
-    font = ImageFont.load_default(max(8, min(20, height // 2)))
-    gap = height // 4
-    width = math.ceil(max(font.getlength(label) for label in labels)) + 2 * gap
-    canvas = Image.new("RGB", (width + pictures.shape[1], pictures.shape[0]), "white")
-    canvas.paste(Image.fromarray(pictures), (width, 0))
+    check_labels(images, Labels(tuple(rows), tuple(columns)))
+    if not rows and not columns:
+        return pictures
+    height, width = images.shape[2] + PAD, images.shape[3] + PAD
+    beside = [_short(label) for label in rows]
+    above = [_short(label) for label in columns]
+    size = max(SMALLEST, min(LARGEST, height // 2))
+    gap = max(2, height // 4)
+    left = math.ceil(max((_length(text, size) for text in beside), default=0.0))
+    left += 2 * gap if left else 0
+    longest = {own: max((_length(text, own) for text in above), default=0.0) for own in range(size, SMALLEST - 1, -1)}
+    of_columns = next((own for own, length in longest.items() if length <= width - PAD), 0)
+    upright = not of_columns
+    of_columns = of_columns or max(SMALLEST, min(size, width - PAD))
+    top = math.ceil(longest[of_columns] if upright else 1.25 * of_columns) + gap if above else 0
+    canvas = Image.new("RGB", (left + pictures.shape[1], top + pictures.shape[0]), "white")
+    canvas.paste(Image.fromarray(pictures), (left, top))
     pen = ImageDraw.Draw(canvas)
-    for i, label in enumerate(labels):
-        pen.text((width - gap, PAD + (i + 0.5) * height), label, "black", font, anchor="rm")
+    for i, text in enumerate(beside):
+        middle = top + PAD + i * height + (height - PAD) / 2
+        pen.text((left - gap, middle), text, "black", font(size, text), anchor="rm")
+    for i, text in enumerate(above):
+        middle = left + PAD + i * width + (width - PAD) / 2
+        if upright:
+            turned = _turned(text, of_columns)
+            canvas.paste(turned, (round(middle - turned.width / 2), top - gap // 2 - turned.height))
+        else:
+            pen.text((middle, top - gap // 2), text, "black", font(of_columns, text), anchor="md")
     return np.asarray(canvas)
+
+
+def check_labels(images: np.ndarray, labels: Labels) -> None:
+    """
+    Raises:
+        ValueError: labels of images that are not [R, K, H, W, C], not one for each row or column, or no texts.
+    """
+    for i, (what, own) in enumerate((("row", labels.rows), ("column", labels.columns))):
+        if own and images.ndim != 5:
+            raise ValueError(f"labels go with images [rows, columns, H, W, C], and these are {list(images.shape)}")
+        if own and len(own) != images.shape[i]:
+            raise ValueError(f"{len(own)} labels for {images.shape[i]} {what}s: there is one for each {what}, or none")
+        if not all(isinstance(label, str) for label in own):
+            raise ValueError(f"labels of {what}s that are no texts")
+
+
+def font(size: int, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Letters of `size` pixels that `text` can be written in: Pillow's own, or, where these lack one, such as an ε,
+    matplotlib's."""
+    if PLAIN.issuperset(text):
+        return ImageFont.load_default(size)
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+
+
+def _short(label: str) -> str:
+    line = " ".join(label.split())
+    return line if len(line) <= LETTERS else line[: LETTERS - 1] + "…"
+
+
+def _length(text: str, size: int) -> float:
+    return font(size, text).getlength(text)
+
+
+def _turned(text: str, size: int) -> Image.Image:
+    """A text that is read from below."""
+    line = Image.new("RGB", (max(1, math.ceil(_length(text, size))), math.ceil(1.25 * size)), "white")
+    ImageDraw.Draw(line).text((0, line.height / 2), text, "black", font(size, text), anchor="lm")
+    return line.transpose(Image.Transpose.ROTATE_90)

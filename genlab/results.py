@@ -19,7 +19,7 @@ from genlab.errors import CorruptFile, GenlabError, last_line, nearest
 from genlab.report.contact_sheet import preferred
 from genlab.tasks.fields import as_text
 from genlab.tracking.claims import live_driver
-from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.tracking.events import SweepEnded
 from genlab.tracking.outcome import Outcome, outcome
 from genlab.tracking.records import CONFIRMS, Records, TrialRecord, rank
@@ -301,6 +301,17 @@ class TrialResults:
             GenlabError: no such epoch, replica or images; the message names those that there are.
             CorruptFile: the report is damaged.
         """
+        own, key = self._shown(key, epoch, replica)
+        return own.images[key]
+
+    def picture(self, key: str | None = None, epoch: int | None = None, replica: int = 0) -> np.ndarray:
+        """`images(key, epoch, replica)` as one picture, uint8 [H, W, 3], with the labels of its rows and columns: what
+        MLflow shows."""
+        own, key = self._shown(key, epoch, replica)
+        return own.picture(key)
+
+    def _shown(self, key: str | None, epoch: int | None, replica: int) -> tuple[ReplicaReport, str]:
+        """The replica's report and the key of its images."""
         report = self.report(epoch)
         if not 0 <= replica < len(report.replicas):
             raise GenlabError(f"trial {self.name} has {len(report.replicas)} replicas: there is no number {replica}")
@@ -313,7 +324,7 @@ class TrialResults:
             raise GenlabError(
                 f"the report of epoch {report.epoch} of trial {self.name} has no images {key or ''!r}: {known}"
             )
-        return found[key]
+        return report.replicas[replica], key
 
     @property
     def checkpoint(self) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genlab.grids import can_be_shown, grid, labelled_rows
+from genlab.grids import Labels, can_be_shown, check_labels, grid, labelled
 
 
 def test_a_set_is_put_side_by_side() -> None:
@@ -78,7 +78,7 @@ def test_other_types_are_refused(dtype: type) -> None:
 def test_rows_have_their_names_beside_them() -> None:
     images = np.full((3, 2, 24, 24, 1), 90, np.uint8)
     pictures = grid(images)
-    whole = labelled_rows(images, ["a", "", "a much longer name"])
+    whole = labelled(images, ["a", "", "a much longer name"])
     assert whole.dtype == np.uint8 and whole.shape[0] == pictures.shape[0]
     names, shown = np.split(whole, [whole.shape[1] - pictures.shape[1]], axis=1)
     np.testing.assert_array_equal(shown, pictures)
@@ -87,3 +87,87 @@ def test_rows_have_their_names_beside_them() -> None:
     assert by_row[0].any() and not by_row[1].any() and by_row[2].sum() > 5 * by_row[0].sum()
     left = np.flatnonzero(by_row[2].any(0))
     assert left[0] > 0 and left[-1] < names.shape[1] - 3  # whole, and not at the pictures' edge
+
+
+def test_columns_have_their_names_above_them() -> None:
+    images = np.full((2, 3, 24, 48, 1), 90, np.uint8)
+    pictures = grid(images)
+    whole = labelled(images, (), ["a", "", "wider"])
+    assert whole.shape[1] == pictures.shape[1]
+    names, shown = np.split(whole, [whole.shape[0] - pictures.shape[0]])
+    np.testing.assert_array_equal(shown, pictures)
+    dark = (names < 128).any(2)
+    by_column = [dark[:, left : left + 48] for left in (2, 52, 102)]
+    assert dark.sum() == sum(each.sum() for each in by_column)  # each within its own column
+    assert by_column[0].any() and not by_column[1].any() and by_column[2].sum() > 2 * by_column[0].sum()
+    for each in (by_column[0], by_column[2]):
+        found = np.flatnonzero(each.any(0))
+        assert abs((found[0] + found[-1]) / 2 - 23.5) <= 2  # in the middle
+        assert not each[-1].any()  # not at the pictures' edge
+
+
+def test_rows_and_columns_may_both_have_names() -> None:
+    images = np.full((2, 3, 32, 32, 3), 90, np.uint8)
+    pictures, whole = grid(images), labelled(images, ["first", "second"], ["1", "2", "3"])
+    top, left = (whole.shape[i] - pictures.shape[i] for i in (0, 1))
+    assert top > 10 and left > 30
+    np.testing.assert_array_equal(whole[top:, left:], pictures)
+    assert (whole[:top, :left] == 255).all() and (whole[:top, left:] < 128).any() and (whole[top:, :left] < 128).any()
+
+
+def test_names_that_are_wider_than_their_columns_stand_upright() -> None:
+    images = np.full((1, 3, 24, 24, 1), 90, np.uint8)
+    name = "automobile"
+    whole = labelled(images, (), [name, "x", name])
+    assert whole.shape[1] == grid(images).shape[1]
+    dark = (whole[: whole.shape[0] - 28] < 128).any(2)
+    lying = labelled(np.full((1, 3, 24, 200, 1), 90, np.uint8), (), [name, "x", name])
+    wide = (lying[: lying.shape[0] - 28, 2:202] < 128).any(2)
+    heights = [np.ptp(np.flatnonzero(dark[:, left : left + 26].any(1))) + 1 for left in (0, 26, 52)]
+    assert heights[0] == heights[2] > 50 > heights[1]  # whole, though as long as two columns
+    turned = np.rot90(dark[:, :26], -1)
+    columns, rows = np.flatnonzero(turned.any(0)), np.flatnonzero(wide.any(0))
+    assert abs(np.ptp(columns) - np.ptp(rows)) <= 3
+    a, m = turned[:, columns[0] : columns[0] + 7], turned[:, columns[-1] - 6 : columns[-1] + 1]
+    reference = wide[:, rows[0] : rows[0] + 7].sum(), wide[:, rows[-1] - 6 : rows[-1] + 1].sum()
+    assert abs(int(a.sum()) - int(reference[0])) < 12 and abs(int(m.sum()) - int(reference[1])) < 12  # read from below
+
+
+def test_letters_that_pillow_has_not_are_drawn_none_the_less() -> None:
+    """Its own font draws the same box for each of them."""
+    images = np.full((3, 1, 40, 40, 1), 90, np.uint8)
+    drawn = [labelled(images, (letter, "", "")) for letter in "ελÄЖ"]
+    for i, one in enumerate(drawn):
+        for another in drawn[:i]:
+            assert one.shape != another.shape or (one != another).any()
+
+
+def test_a_long_name_is_cut_and_a_line_stays_a_line() -> None:
+    images = np.full((2, 2, 8, 8, 1), 90, np.uint8)
+    width = labelled(images, ("n" * 40, "")).shape[1]
+    assert labelled(images, ("n" * 4000, "")).shape[1] <= width + 10
+    np.testing.assert_array_equal(labelled(images, ("two\nlines", "")), labelled(images, ("two lines", "")))
+
+
+def test_without_names_a_grid_is_drawn() -> None:
+    for shape in ((4, 5, 3), (3, 4, 5, 1), (2, 3, 4, 5, 1)):
+        images = np.full(shape, 9, np.uint8)
+        np.testing.assert_array_equal(labelled(images), grid(images))
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels", "says"),
+    [
+        ((2, 3, 4, 4, 1), Labels(("a",)), "1 labels for 2 rows"),
+        ((2, 3, 4, 4, 1), Labels((), ("a", "b")), "2 labels for 3 columns"),
+        ((2, 3, 4, 4, 1), Labels(("a", "b", "c")), "3 labels for 2 rows"),
+        ((2, 4, 4, 1), Labels(("a", "b")), r"\[rows, columns, H, W, C\], and these are \[2, 4, 4, 1\]"),
+        ((4, 4, 1), Labels((), ("a",)), r"\[rows, columns, H, W, C\]"),
+        ((1, 1, 4, 4, 1), Labels((7,)), "labels of rows that are no texts"),  # type: ignore[arg-type]
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(shape: tuple[int, ...], labels: Labels, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        check_labels(np.zeros(shape, np.uint8), labels)
+    with pytest.raises(ValueError, match=says):
+        labelled(np.zeros(shape, np.uint8), *labels)

@@ -54,7 +54,7 @@ def _picture(path: str, n: int | None, interpolate: bool, per_class: bool, seed:
     """uint8 [H, W, 3]."""
     import numpy as np
 
-    from genlab.grids import grid, labelled_rows
+    from genlab.grids import grid, labelled
     from genlab.sampling import Sampler, find_checkpoint
 
     checkpoint = find_checkpoint(path)
@@ -66,10 +66,10 @@ def _picture(path: str, n: int | None, interpolate: bool, per_class: bool, seed:
         )
     sampler = Sampler(checkpoint, replica=replica)
     if per_class:
-        return labelled_rows(sampler.per_class(n or 8, seed), sampler.classes)
+        return labelled(sampler.per_class(n or 8, seed), sampler.classes)
     if not interpolate:
         return grid(sampler.sample(n or 64, seed))
     kinds = {"linear": False, "spherical": True}
     drawn = [sampler.interpolate(n or 4, STEPS, spherical=spherical, seed=seed) for spherical in kinds.values()]
     rows = np.stack(drawn, 1)  # [pairs, kinds, steps, H, W, C]
-    return labelled_rows(rows.reshape(-1, *rows.shape[2:]), [*kinds] * len(rows))
+    return labelled(rows.reshape(-1, *rows.shape[2:]), [*kinds] * len(rows))

@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from genlab.errors import GenlabError, told
-from genlab.grids import grid
 from genlab.lanes.loading import Elsewhere
 from genlab.screen import Screen
 from genlab.sweep.plan import Plan
@@ -119,9 +118,9 @@ def _advance(trial: Any, metric: str, console: Console, storage: Storage, folder
         raise GenlabError(f"it diverged in epoch {epoch}: a loss, a score or a weight was not finite")
     if not math.isfinite(metrics[metric]):
         raise GenlabError(f"{metric} is {metrics[metric]} in epoch {epoch}: in a sweep such a trial ends as diverged")
-    for key, images in report.replicas[0].images.items():
+    for key in report.replicas[0].images:
         picture = io.BytesIO()
-        Image.fromarray(grid(images)).save(picture, "PNG")
+        Image.fromarray(report.replicas[0].picture(key)).save(picture, "PNG")
         path = f"{folder}/epoch_{epoch:04d}_{key.replace('/', '_')}.png"
         storage.write(path, picture.getvalue())
         console.print(f"  {key}: {storage.where(path)}", soft_wrap=True)

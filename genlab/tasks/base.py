@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -32,6 +32,22 @@ if TYPE_CHECKING:
     Transform = Callable[[Networks, "Inputs", Any], "Inputs"]
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Images in rows and columns that have labels, as `Report.images` takes them.
+
+    Attributes:
+        images: uint8 [rows, columns, H, W, C] with C of 1, 3 or 4 channels.
+        rows: what stands beside each row, such as the names of classes: a text or a number for each row, or () for
+            none.
+        columns: what stands above each column.
+    """
+
+    images: np.ndarray
+    rows: Sequence[str | float] = ()
+    columns: Sequence[str | float] = ()
+
+
 @dataclass
 class Report:
     """What an epoch, or an evaluation, showed. A task's `evaluate()` sets metrics and images, the loop the rest.
@@ -40,14 +56,15 @@ class Report:
         metrics: numbers by name; 0-d tensors and numpy's numbers are taken as floats. A name is made of ASCII letters,
             digits, `_ - . : /` and spaces.
         images: by key, uint8 with C of 1, 3 or 4 channels: many images [N, H, W, C], images in rows and columns
-            [rows, columns, H, W, C], or a single picture of any size [H, W, C].
+            [rows, columns, H, W, C], or a single picture of any size [H, W, C]; `Pictures` of rows and columns that
+            have labels.
         steps: float32 [steps] by name: the losses and scores of every step.
         first_step: the first of these steps, counted from the start of training.
         diverged: a loss, a score or a weight was not finite; nothing was evaluated.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
-    images: dict[str, np.ndarray] = field(default_factory=dict)
+    images: dict[str, np.ndarray | Pictures] = field(default_factory=dict)
     steps: dict[str, np.ndarray] = field(default_factory=dict)
     first_step: int = 0
     diverged: bool = False

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from genlab.data import ImageSet
 from genlab.models import DenoisingAutoencoder
 from genlab.randomness import generator as seeded
-from genlab.tasks.base import Inputs, Phase, PhasedTask, Report, Stream
+from genlab.tasks.base import Inputs, Phase, PhasedTask, Pictures, Report, Stream
 from genlab.tasks.dae_config import DAEConfig
 from genlab.tasks.images import to_uint8
 from genlab.tasks.optimizers import Adam
@@ -70,7 +70,8 @@ class DAETask(PhasedTask):
 
         before, after = self.context.map_shards(len(images), errors).double().mean(0).tolist()
         _, *shown = before_and_after(torch.arange(min(len(images), SHOWN)))
-        return Report({"error/noisy": before, "error/denoised": after}, {"denoised": to_uint8(torch.stack(shown))})
+        pictures = Pictures(to_uint8(torch.stack(shown)), rows=("noisy", "denoised"))
+        return Report({"error/noisy": before, "error/denoised": after}, {"denoised": pictures})
 
 
 def dae_loss(networks: Networks, inputs: Inputs, config: DAEConfig) -> tuple[Tensor, dict[str, Tensor]]:

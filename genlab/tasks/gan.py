@@ -22,7 +22,7 @@ from genlab.models import (
     sample_latent,
 )
 from genlab.randomness import generator as seeded
-from genlab.tasks.base import Inputs, Phase, Report, Reuse, Stream
+from genlab.tasks.base import Inputs, Phase, Pictures, Report, Reuse, Stream
 from genlab.tasks.context import Context
 from genlab.tasks.gan_config import GANConfig
 from genlab.tasks.generative import GenerativeTask
@@ -151,21 +151,22 @@ class GAN(GenerativeTask):
             "evaluation/score/fake": score(on_fake, c.loss),
         }
         shown = {"samples": torch.arange(SHOWN), "worst_batch": least_diverse(features, SHOWN)}
-        images = {
+        images: dict[str, np.ndarray | Pictures] = {
             key: to_uint8(self.generate_shared(networks, latents[own], None if labels is None else labels[own]))
             for key, own in shown.items()
         }
         images |= self._by_class(networks, latents[:COLUMNS]) | self.interpolation(networks, epoch)
         return Report({name: float(value) for name, value in metrics.items()}, images)
 
-    def _by_class(self, networks: Networks, latents: Tensor) -> dict[str, np.ndarray]:
+    def _by_class(self, networks: Networks, latents: Tensor) -> dict[str, Pictures]:
         """A class a row, a latent a column; {} where the generator is not told the class."""
         rows = min(ROWS, len(self.drawn_classes))
         if not rows:
             return {}
         labels = torch.arange(rows, device=latents.device).repeat_interleave(len(latents))
         images = self.generate_shared(networks, latents.repeat(rows, 1), labels)
-        return {"by_class": to_uint8(images.view(rows, len(latents), *images.shape[1:]))}
+        images = to_uint8(images.view(rows, len(latents), *images.shape[1:]))
+        return {"by_class": Pictures(images, rows=self.drawn_classes[:rows])}
 
 
 def discriminator_loss(networks: Networks, inputs: Inputs, config: GANConfig) -> tuple[Tensor, dict[str, Tensor]]:

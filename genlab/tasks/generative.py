@@ -10,15 +10,14 @@ from torch import Tensor
 
 from genlab.models import linear_path, spherical_path
 from genlab.randomness import generator as seeded
-from genlab.tasks.base import PhasedTask
+from genlab.tasks.base import PhasedTask, Pictures
 from genlab.tasks.images import to_uint8
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from genlab.tasks.base import Networks
 
 PAIRS, POINTS = 3, 8  # paths between two latents that a report shows, and the images of each
+WAYS = {"linear": linear_path, "spherical": spherical_path}
 
 
 class GenerativeTask(PhasedTask):
@@ -60,7 +59,7 @@ class GenerativeTask(PhasedTask):
         """Class 0, 1, ... and over again, int64 [count]; None where `generate` takes none."""
         return torch.arange(count, device=device) % len(self.drawn_classes) if self.drawn_classes else None
 
-    def interpolation(self, networks: Networks, epoch: int) -> dict[str, np.ndarray]:
+    def interpolation(self, networks: Networks, epoch: int) -> dict[str, Pictures]:
         """Images on the way from one latent to another, as `interpolation` of a report: uint8 [6, 8, S, S, C].
 
         Three pairs of latents, the same in every epoch; of each a row along the straight line and one along the arc
@@ -72,10 +71,11 @@ class GenerativeTask(PhasedTask):
             return {}
         device = self.context.device
         start, end = self.latents(2 * PAIRS, seeded(self.config.seed, "interpolation", device=device)).chunk(2)
-        ways = torch.stack([path(start, end, POINTS) for path in (linear_path, spherical_path)])
+        ways = torch.stack([path(start, end, POINTS) for path in WAYS.values()])
         points = ways.permute(2, 0, 1, 3)  # [pair, way, point, nz]
         labels = self.labels_in_turn(PAIRS, device)
         if labels is not None:
             labels = labels.repeat_interleave(2 * POINTS)
         images = self.generate_shared(networks, points.flatten(0, 2), labels)
-        return {"interpolation": to_uint8(images.view(2 * PAIRS, POINTS, *images.shape[1:]))}
+        images = to_uint8(images.view(2 * PAIRS, POINTS, *images.shape[1:]))
+        return {"interpolation": Pictures(images, rows=(*WAYS,) * PAIRS)}

@@ -14,7 +14,7 @@ from genlab.data import ImageSet
 from genlab.losses import bernoulli_log_likelihood, gaussian_kl
 from genlab.models import VAE, sample_latent
 from genlab.randomness import generator as seeded
-from genlab.tasks.base import Inputs, Phase, Report, Stream
+from genlab.tasks.base import Inputs, Phase, Pictures, Report, Stream
 from genlab.tasks.generative import GenerativeTask
 from genlab.tasks.images import from_figure, to_uint8
 from genlab.tasks.optimizers import Adam
@@ -82,11 +82,12 @@ class VAETask(GenerativeTask):
         terms, means = self.context.map_shards(len(images), terms_and_means).tensor_split([2], dim=1)
         reconstruction, kl = terms.double().mean(0).tolist()
         given = images.select(torch.arange(min(len(images), RECONSTRUCTED)), device)
-        pictures = {
+        again = self.generate(networks, means[: len(given)])
+        pictures: dict[str, np.ndarray | Pictures] = {
             "samples": to_uint8(
                 self.generate_shared(networks, self.latents(SHOWN, seeded(c.seed, "samples", device=device)))
             ),
-            "reconstructions": to_uint8(torch.stack((given, self.generate(networks, means[: len(given)])))),
+            "reconstructions": Pictures(to_uint8(torch.stack((given, again))), rows=("image", "reconstruction")),
             **self.interpolation(networks, epoch),
         }
         if epoch == c.epochs and len(images) > 1:

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import field as member
 
 from genlab.errors import CorruptFile
-from genlab.grids import can_be_shown
+from genlab.grids import Labels, can_be_shown, check_labels, labelled
 from genlab.tensorfile import pack, unpack
 from genlab.tracking.schema import Count, Number, Record, Scalar, Time, TrialName, as_json, checked
 from genlab.tracking.storage import FileName, Storage
@@ -27,11 +27,17 @@ class ReplicaReport:
         steps: a value a step by name, float32 [steps].
         images: by key, in the order of their importance; uint8 [H, W, C], [N, H, W, C] or [R, K, H, W, C], as
             `genlab.grids` shows them.
+        labels: of rows and columns of images, by their keys.
     """
 
     metrics: Mapping[str, float]
     steps: Mapping[str, np.ndarray] = field(default_factory=dict)
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
+    labels: Mapping[str, Labels] = field(default_factory=dict)
+
+    def picture(self, key: str) -> np.ndarray:
+        """The images of `key` as one picture with their labels, uint8 [H, W, 3]."""
+        return labelled(self.images[key], *self.labels.get(key, Labels()))
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,9 @@ class EpochReport:
             first_step=self.first_step,
             seeds=list(self.seeds),
             replicas=[  # the file itself does not keep the order of its arrays
-                ReplicaHeader(metrics=dict(one.metrics), steps=list(one.steps), images=list(one.images))
+                ReplicaHeader(
+                    metrics=dict(one.metrics), steps=list(one.steps), images=list(one.images), labels=dict(one.labels)
+                )
                 for one in self.replicas
             ],
             diverged=self.diverged,
@@ -125,11 +133,12 @@ class EpochReport:
 
 
 class ReplicaHeader(Record, frozen=True):
-    """What one replica showed: its metrics, and the names of its arrays in their order."""
+    """What one replica showed: its metrics, the names of its arrays in their order, and labels of images by key."""
 
     metrics: dict[str, float]
     steps: list[str] = member(default_factory=list)
     images: list[str] = member(default_factory=list)
+    labels: dict[str, Labels] = member(default_factory=dict)
 
 
 class Header(Record, frozen=True):
@@ -148,7 +157,7 @@ class Header(Record, frozen=True):
 
 
 def _replica(arrays: Mapping[str, np.ndarray], i: int, header: ReplicaHeader) -> ReplicaReport:
-    """Raises KeyError or ValueError where an array is missing, or of a kind that no report has."""
+    """Raises KeyError or ValueError where an array is missing or of a kind that no report has, or labels do not fit."""
     steps = {name: arrays[f"steps/{i}/{name}"] for name in header.steps}
     images = {key: arrays[f"images/{i}/{key}"] for key in header.images}
     for name, curve in steps.items():
@@ -157,7 +166,9 @@ def _replica(arrays: Mapping[str, np.ndarray], i: int, header: ReplicaHeader) ->
     for key, own in images.items():
         if not can_be_shown(own):
             raise ValueError(f"its images {key!r} are {own.dtype} {list(own.shape)}")
-    return ReplicaReport(header.metrics, steps, images)
+    for key, labels in header.labels.items():
+        check_labels(images[key], labels)
+    return ReplicaReport(header.metrics, steps, images, header.labels)
 
 
 def merge(by_replica: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> dict[str, float]:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from genlab.errors import CorruptFile, last_line
-from genlab.grids import grid
 from genlab.tracking.address import shown
-from genlab.tracking.epoch_reports import EpochReport
+from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.tracking.events import (
     AnyEvent,
     DataSeen,
@@ -325,8 +323,8 @@ class Publisher:
         """Images first, then all points; the tag that says so rides in the last batch."""
         report, epoch = EpochReport.read(self.folder, event.report), event.epoch
         look = not run.clean or epoch in run.missing
-        for key, images in _images(report):
-            self.runs.image(run, grid(images), key, epoch, report.time, look)
+        for name, replica, key in _images(report):
+            self.runs.image(run, replica.picture(key), name, epoch, report.time, look)
         tags = {f"genlab.{key}": str(value) for key, value in report.host.items()}
         if epoch in run.missing:
             tags[MISSING] = ",".join(str(other) for other in sorted(run.missing - {epoch}))
@@ -340,9 +338,9 @@ class Publisher:
     def _restore_images(self, run: Run, event: EpochDone) -> None:
         """Of an epoch that was sent, send again what is not there any more."""
         report = EpochReport.read(self.folder, event.report)
-        for key, images in _images(report):
-            if not self.runs.has_image(run, key, event.epoch):
-                self.runs.image(run, grid(images), key, event.epoch, report.time, look=True)
+        for name, replica, key in _images(report):
+            if not self.runs.has_image(run, name, event.epoch):
+                self.runs.image(run, replica.picture(key), name, event.epoch, report.time, look=True)
                 self.restored += 1
 
     def _note_missing(self, event: EpochDone) -> None:
@@ -405,12 +403,12 @@ class Publisher:
             self.runs.set_status(run, status, event.time)
 
 
-def _images(report: EpochReport) -> Iterator[tuple[str, Any]]:
-    """The images of a report by the keys that they have in MLflow: replica 0 keeps the key that all runs share."""
+def _images(report: EpochReport) -> Iterator[tuple[str, ReplicaReport, str]]:
+    """The images of a report: their name in MLflow, replica and key. Replica 0 keeps the key that all runs share."""
     for i, replica in enumerate(report.replicas):
         for key, images in replica.images.items():
             if images.size:
-                yield (f"{key}/seed_{report.seeds[i]}" if i else key), images
+                yield (f"{key}/seed_{report.seeds[i]}" if i else key), replica, key
 
 
 def _note(name: str, summary: Summary) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genlab import grids
 from genlab.errors import GenlabError
-from genlab.tasks import Inputs, Phase, PhasedTask, Replica, Report, State
+from genlab.tasks import Inputs, Phase, PhasedTask, Pictures, Replica, Report, State
 from genlab.tasks.returned import described, method, where
 from genlab.tracking.points import legal
 
@@ -142,15 +142,15 @@ def check_gradients(
 
 
 def report(returned: Any, owner: Any, called: str) -> Report:
-    """A report as the records take it: with metrics that are floats.
+    """A report as the records take it: with metrics that are floats and labels that are texts.
 
     Args:
         returned: what the method `called` of a task or replica returned. Its metrics may be 0-d tensors, numpy's
             numbers or bools.
 
     Raises:
-        GenlabError: no report, a metric that is no number or has a name that MLflow would refuse, or images or curves
-            of another type or shape. The message names it.
+        GenlabError: no report, a metric that is no number or has a name that MLflow would refuse, images or curves of
+            another type or shape, or labels that do not fit their images. The message names it.
     """
     came = method(owner, called)
     if not isinstance(returned, Report):
@@ -171,14 +171,13 @@ def report(returned: Any, owner: Any, called: str) -> Report:
             mean = ", say .mean()" if getattr(value, "ndim", 0) else ""
             raise GenlabError(f"{came} reports {described(value)} as the metric {name!r}: it must be a number{mean}")
         metrics[name] = number
-    for key, images in returned.images.items():
-        _check_images(key, images, came)
+    images = {key: _images(key, value, came) for key, value in returned.images.items()}
     for name, curve in returned.steps.items():
         if not isinstance(curve, np.ndarray) or curve.ndim != 1:
             raise GenlabError(
                 f"{came} reports {described(curve)} as the steps {name!r}: they must be a numpy array [steps]"
             )
-    return dataclasses.replace(returned, metrics=metrics, diverged=bool(returned.diverged))
+    return dataclasses.replace(returned, metrics=metrics, images=images, diverged=bool(returned.diverged))
 
 
 def state(returned: Any, replica: Replica) -> State:
@@ -193,9 +192,43 @@ def state(returned: Any, replica: Replica) -> State:
     return returned
 
 
-def _check_images(key: Any, images: Any, came: str) -> None:
+def _images(key: Any, reported: Any, came: str) -> np.ndarray | Pictures:
+    """An array, or `Pictures` whose labels are texts."""
     if not isinstance(key, str):
         raise GenlabError(f"{came} reports images by {described(key)}: the key must be a text")
+    if not isinstance(reported, Pictures):
+        _check_images(key, reported, came)
+        return reported
+    _check_images(key, reported.images, came)
+    made = Pictures(reported.images, *(_texts(getattr(reported, of), of, key, came) for of in ("rows", "columns")))
+    try:
+        grids.check_labels(made.images, labels(made))
+    except ValueError as error:
+        raise GenlabError(f"{came} reports images {key!r} with {error}") from None
+    return made
+
+
+def labels(pictures: Pictures) -> grids.Labels:
+    """The labels of pictures that `report` returned."""
+    return grids.Labels(tuple(map(str, pictures.rows)), tuple(map(str, pictures.columns)))
+
+
+def _texts(given: Any, of: str, key: str, came: str) -> tuple[str, ...]:
+    """Labels as they are drawn: texts as they are, numbers with four digits."""
+    wanted = f'they must be texts or numbers, one for each, as in {of}=("first", "second")'
+    in_order = getattr(given, "ndim", 0) == 1 or (isinstance(given, Sequence) and not isinstance(given, (str, bytes)))
+    if not in_order:
+        raise GenlabError(f"{came} reports images {key!r} with {described(given)} as {of}: {wanted}")
+    texts = []
+    for label in given:
+        number = None if isinstance(label, str) else _number(label)
+        if not isinstance(label, str) and number is None:
+            raise GenlabError(f"{came} reports images {key!r} with {described(label)} among the {of}: {wanted}")
+        texts.append(label if number is None else f"{number:.4g}")
+    return tuple(texts)
+
+
+def _check_images(key: str, images: Any, came: str) -> None:
     if isinstance(images, np.ndarray) and grids.can_be_shown(images):
         return
     if isinstance(images, np.ndarray) and grids.are_images(images):
@@ -209,7 +242,7 @@ def _check_images(key: Any, images: Any, came: str) -> None:
         advice = "from_figure(figure) of genlab.tasks.images makes that of it"
     raise GenlabError(
         f"{came} reports {described(images)} as images {key!r}, but a report takes uint8 arrays [N, H, W, C], "
-        f"[rows, columns, H, W, C] or [H, W, C] with 1, 3 or 4 channels: {advice}"
+        f"[rows, columns, H, W, C] or [H, W, C] with 1, 3 or 4 channels, or Pictures of such: {advice}"
     )
 
 

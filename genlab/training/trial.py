@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genlab.errors import CorruptFile, GenlabError
-from genlab.tasks import Config, Context, CustomTask, PhasedTask, Replica, Report, Task, task_name
+from genlab.tasks import Config, Context, CustomTask, PhasedTask, Pictures, Replica, Report, Task, task_name
 from genlab.tasks.fields import as_dict
 from genlab.tasks.returned import described, method
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
@@ -81,7 +81,9 @@ class Trial:
             if tested:
                 metrics |= {f"test/{key}": value for key, value in tested[i].metrics.items()}
                 images |= {f"test/{key}": value for key, value in tested[i].images.items()}
-            replicas.append(ReplicaReport(metrics, report.steps, images))
+            arrays = {key: own.images if isinstance(own, Pictures) else own for key, own in images.items()}
+            labels = {key: contract.labels(own) for key, own in images.items() if isinstance(own, Pictures)}
+            replicas.append(ReplicaReport(metrics, report.steps, arrays, labels))
         return EpochReport(
             trial=name,
             epoch=self.epoch,

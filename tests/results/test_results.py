@@ -16,6 +16,7 @@ import pytest
 
 import genlab
 from genlab.errors import GenlabError
+from genlab.grids import Labels, grid, labelled
 from genlab.sealed import seal
 from genlab.tracking.claims import Heartbeat
 from genlab.tracking.epoch_reports import ReplicaReport
@@ -143,6 +144,23 @@ def test_images_come_as_they_were_reported(make_sweep: Any) -> None:
         trial.images(epoch=3)
     with pytest.raises(GenlabError, match="has 2 replicas: there is no number 2"):
         trial.images(replica=2)
+
+
+def test_images_as_a_picture_have_their_labels(make_sweep: Any) -> None:
+    images = {"rows": np.full((2, 3, 8, 8, 1), 9, np.uint8), "set": np.full((5, 8, 8, 1), 9, np.uint8)}
+    replicas = [
+        ReplicaReport({"frechet_distance": 1.0}, {}, images, {"rows": Labels((name, "dog"))}) for name in ("cat", "cow")
+    ]
+    sweep = make_sweep(seeds=(4, 5))
+    sweep.trial("0000")
+    sweep.epoch("0000", 1, None, replace(sweep.report("0000", 1), replicas=replicas))
+    trial = opened(sweep).trial("0000")
+    np.testing.assert_array_equal(trial.picture(), labelled(images["rows"], ("cat", "dog")))
+    np.testing.assert_array_equal(trial.picture("rows", 1, 1), labelled(images["rows"], ("cow", "dog")))
+    np.testing.assert_array_equal(trial.picture("set"), grid(images["set"]))
+    np.testing.assert_array_equal(trial.images("rows"), images["rows"])  # the array alone
+    with pytest.raises(GenlabError, match="no images 'sat': did you mean set"):
+        trial.picture("sat")
 
 
 def test_without_a_key_come_the_images_of_the_contact_sheet(make_sweep: Any) -> None:

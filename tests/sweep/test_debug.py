@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from genlab.errors import GenlabError
+from genlab.grids import labelled
 from genlab.sweep import debug as debugging
 from genlab.sweep.options import Options
-from genlab.tasks import ClassifierConfig, FromTask, Report
+from genlab.tasks import ClassifierConfig, FromTask, Pictures, Report
 
 __all__ = ["machine"]
 
@@ -45,6 +46,7 @@ class ShowingReplica(CurveReplica):
         report = super().advance(epoch)
         brighter = 100 * self.config.seed if self.config.by_seed else 0
         report.images = {"some/samples": np.full((3, 4, 4, 1), 10 * epoch + brighter, np.uint8)}
+        report.images["rows"] = Pictures(np.full((2, 1, 8, 8, 1), 90, np.uint8), rows=("cat", "dog"))
         if self.config.wrong == "metric":
             del report.metrics["loss"]
         if self.config.wrong in ("nan", "inf"):
@@ -67,7 +69,11 @@ def test_it_trains_the_first_setting_here_and_keeps_its_images_alone(
         f"epoch {n}/3" for n in (1, 2, 3)
     ]
     assert "loss 11" in said and "loss 9" in said  # 8 and 3, 8 and 1
-    assert sorted(os.listdir(folder)) == [f"epoch_000{n}_some_samples.png" for n in (1, 2, 3)]
+    assert sorted(os.listdir(folder)) == [
+        f"epoch_000{n}_{key}.png" for n in (1, 2, 3) for key in ("rows", "some_samples")
+    ]
+    labelled_rows = labelled(np.full((2, 1, 8, 8, 1), 90, np.uint8), ("cat", "dog"))
+    np.testing.assert_array_equal(np.asarray(Image.open(folder / "epoch_0002_rows.png")), labelled_rows)
     assert np.asarray(Image.open(folder / "epoch_0002_some_samples.png"))[3, 3].tolist() == [20, 20, 20]
     assert machine.storage.names() == ["debug"] and machine.joined == [] and machine.pools == []
     (tried,) = machine.tried

@@ -92,7 +92,9 @@ def test_the_share_of_images_of_the_class_that_was_asked_for(shift: int, accurac
 
 def test_a_latent_a_column_and_a_class_a_row() -> None:
     made = task()
-    shown = evaluated(made, generator=Columns()).images["by_class"]
+    pictures: Any = evaluated(made, generator=Columns()).images["by_class"]
+    shown = pictures.images
+    assert tuple(pictures.rows) == tuple("0123456789") and not pictures.columns
     assert shown.shape == (10, 8, 32, 32, 1)
     for row in range(10):
         assert (shown[row].mean((1, 3)).argmax(-1) == row * 32 // 10).all()  # where the bright column begins
@@ -225,7 +227,8 @@ def test_interpolation_at_the_first_the_middle_and_the_last_epoch() -> None:
 
     shown = {epoch: made.interpolation({"generator": Seen()}, epoch) for epoch in range(1, 8)}
     assert [epoch for epoch, images in shown.items() if images] == [1, 4, 7]
-    assert shown[4]["interpolation"].shape == (6, 8, 32, 32, 1)
+    assert shown[4]["interpolation"].images.shape == (6, 8, 32, 32, 1)
+    assert shown[4]["interpolation"].rows == ("linear", "spherical") * 3
     latents, labels = calls[0]
     assert torch.equal(latents, calls[1][0])  # the same in every epoch
     rows = latents.view(3, 2, 8, 4)

@@ -59,9 +59,10 @@ def test_errors_are_those_of_all_images_of_the_split(split: str) -> None:
     torch.testing.assert_close(noisy, (clean + 0.3 * noise).clamp(0, 1))
     assert report.metrics["error/noisy"] == pytest.approx((noisy - clean).square().mean().item(), rel=1e-5)
     assert report.metrics["error/denoised"] == pytest.approx((clean - 0.25).square().mean().item(), rel=1e-5)
-    assert report.images["denoised"].shape == (2, 5, 32, 32, 1)
-    np.testing.assert_array_equal(report.images["denoised"][0], to_uint8(noisy[:5]))
-    assert (report.images["denoised"][1] == 64).all() and torch.equal(shown, noisy[:5])
+    pictures: Any = report.images["denoised"]
+    assert pictures.images.shape == (2, 5, 32, 32, 1) and pictures.rows == ("noisy", "denoised")
+    np.testing.assert_array_equal(pictures.images[0], to_uint8(noisy[:5]))
+    assert (pictures.images[1] == 64).all() and torch.equal(shown, noisy[:5])
     again = one.evaluate({"dae": Watching()}, split, 2).metrics
     assert again["error/noisy"] == report.metrics["error/noisy"]
     assert again["error/denoised"] == pytest.approx(again["error/noisy"], rel=1e-4)  # of what changes nothing
@@ -113,7 +114,8 @@ def test_gradients_reach_every_parameter_also_with_three_channels(tmp_path: Path
     report = loop.advance(1)
     gradients = [parameter.grad for parameter in loop.parameters["dae"]]
     assert all(gradient is not None and gradient.abs().max() > 0 for gradient in gradients)
-    assert report.images["denoised"].shape[2:] == (64, 64, 3)
+    pictures: Any = report.images["denoised"]
+    assert pictures.images.shape[2:] == (64, 64, 3)
 
 
 def test_the_config_reaches_the_network_and_the_optimizer() -> None:

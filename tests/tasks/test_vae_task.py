@@ -100,12 +100,16 @@ def test_what_an_epoch_shows() -> None:
         set(),
         {"interpolation", "embedding"},
     ]
-    last, networks = reports[4].images, {name: each.eval() for name, each in loop.networks.items()}
+    shown, networks = reports[4].images, {name: each.eval() for name, each in loop.networks.items()}
     vae: Any = networks["vae"]
     images = Context().load("digits", "validation").select(torch.arange(8))
     with torch.no_grad():
         again = vae.decode(vae.encode(images)[0]).sigmoid()
         drawn = vae.decode(torch.randn(64, 4, generator=seeded(0, "samples"))).sigmoid()
+    last: dict[str, Any] = {key: getattr(own, "images", own) for key, own in shown.items()}
+    rows = {key: getattr(own, "rows", ()) for key, own in shown.items()}
+    assert rows["reconstructions"] == ("image", "reconstruction") and not rows["samples"]
+    assert rows["interpolation"] == ("linear", "spherical") * 3
     assert last["reconstructions"].shape == (2, 8, 32, 32, 1)
     np.testing.assert_array_equal(last["reconstructions"][0], to_uint8(images))
     assert abs(last["reconstructions"][1].astype(int) - to_uint8(again)).max() <= 1

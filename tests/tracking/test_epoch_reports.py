@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genlab.errors import CorruptFile
+from genlab.grids import Labels, grid, labelled
 from genlab.tensorfile import pack, unpack
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport, merge
 
@@ -31,6 +32,7 @@ def made(seeds: tuple[int, ...] = (0, 1)) -> EpochReport:
                 "figure": rng.integers(0, 256, (7, 3, 4), dtype=np.uint8),
                 "by_class": rng.integers(0, 256, (5, 2, 6, 4, 1), dtype=np.uint8).swapaxes(0, 1),  # not contiguous
             },
+            {"by_class": Labels(("cat", "dög"), tuple("abcde"))},
         )
         for _ in seeds
     ]
@@ -54,6 +56,10 @@ def test_what_goes_in_comes_out() -> None:
         for key, images in a.images.items():
             np.testing.assert_array_equal(b.images[key], images)
             assert b.images[key].dtype == np.uint8
+        assert b.labels == a.labels and isinstance(b.labels["by_class"], Labels)
+        by_class = labelled(a.images["by_class"], ("cat", "dög"), tuple("abcde"))
+        np.testing.assert_array_equal(b.picture("by_class"), by_class)
+        np.testing.assert_array_equal(b.picture("samples"), grid(a.images["samples"]))
 
 
 def test_the_file_as_another_program_reads_it() -> None:
@@ -84,8 +90,8 @@ def test_the_file_as_another_program_reads_it() -> None:
         "first_step": 40,
         "seeds": [7, 11],
         "replicas": [
-            {"metrics": {"kid": 0.5, "fid": 0.25}, "steps": ["loss"], "images": ["b"]},
-            {"metrics": {"kid": math.inf}, "steps": ["score"], "images": []},
+            {"metrics": {"kid": 0.5, "fid": 0.25}, "steps": ["loss"], "images": ["b"], "labels": {}},
+            {"metrics": {"kid": math.inf}, "steps": ["score"], "images": [], "labels": {}},
         ],
         "diverged": False,
         "host": {"host": "a", "lane": 1},
@@ -145,6 +151,25 @@ def test_a_header_that_lacks_something_is_damage(missing: str) -> None:
     arrays, header = unpack(WHOLE, "whole")
     del header[missing]
     with pytest.raises(CorruptFile, match=f"epoch-4 is damaged.*{missing}"):
+        EpochReport.decode(pack(arrays, header), "epoch-4")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"by_class": [["cat"], []]},
+        {"by_class": [["cat", 7], []]},
+        {"by_class": [["cat", "dog"]] * 3},
+        {"by_class": 7},
+        {"samples": [["cat"], []]},
+        {"nowhere": [["cat"], []]},
+        ["cat"],
+    ],
+)
+def test_labels_that_do_not_fit_their_images_are_damage(labels: Any) -> None:
+    arrays, header = unpack(WHOLE, "whole")
+    header["replicas"][1]["labels"] = labels
+    with pytest.raises(CorruptFile, match="epoch-4 is damaged"):
         EpochReport.decode(pack(arrays, header), "epoch-4")
 
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from made_sweeps import Seen, assert_complete
 
+from genlab.grids import Labels, labelled
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.tracking.mlflow_runs import Publisher
 from genlab.tracking.points import legal, thin
@@ -242,6 +244,17 @@ def test_pictures_arrive_as_they_are(make_sweep: Any, database: str) -> None:
         assert (whole[top : top + 4, left : left + 5] == value).all()
     assert (whole >= 6).sum() == whole.size - 6 * 4 * 5 * 3  # all else is white
     assert seen.image("00000", "a/b/samples", 1).shape == (2 * 6 + 2, 2 * 6 + 2, 3)
+
+
+def test_rows_and_columns_arrive_with_their_labels(make_sweep: Any, database: str) -> None:
+    images = np.full((2, 3, 8, 8, 1), 90, np.uint8)
+    own = ReplicaReport({"frechet_distance": 1.0}, {}, {"by_class": images}, {"by_class": Labels(("cat", "dog"))})
+    sweep = make_sweep()
+    sweep.trial("00000")
+    sweep.epoch("00000", 1, "completed", replace(sweep.report("00000", 1), replicas=[own]))
+    assert not send(sweep, database).unsent
+    sent = assert_complete(sweep, database).image("00000", "by_class", 1)
+    np.testing.assert_array_equal(sent, labelled(images, ("cat", "dog")))
 
 
 @pytest.mark.parametrize("shape", [(1, 900), (3000, 2), (49, 49 * 256), (1, 256), (1, 1)])

@@ -14,7 +14,7 @@ from tiny_tasks import Tiny, TinyConfig
 from torch import Tensor
 
 from genlab.errors import GenlabError
-from genlab.tasks import Config, Context, CustomTask, Replica, Report, State, build
+from genlab.tasks import Config, Context, CustomTask, Pictures, Replica, Report, State, build
 from genlab.tasks.images import to_uint8
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.training import Trial
@@ -88,6 +88,7 @@ def test_whatever_is_one_number_is_taken_as_one(given: Any, number: float) -> No
         assert type(taken) is float and taken == number
 
 
+GRID = np.zeros((2, 3, 8, 8, 1), np.uint8)
 REFUSED: list[tuple[Any, str]] = [
     ({"accuracy": 0.5}, r"returned a dict: it must return a Report, as in `return Report\({\"accuracy\": accuracy}\)`"),
     (None, "returned None: it must return a Report"),
@@ -112,6 +113,17 @@ REFUSED: list[tuple[Any, str]] = [
     (Report(images={"x": np.zeros((2, 3, 8, 8), np.uint8)}), r"uint8 \[2, 3, 8, 8\] as images 'x'"),
     (Report(images={"x": None}), "None as images 'x'"),  # type: ignore[dict-item]
     (Report(images={0: np.zeros((2, 2, 1), np.uint8)}), "images by the int 0"),  # type: ignore[dict-item]
+    (Report(images={"x": Pictures(np.zeros((2, 3, 8, 8)))}), "an array float64 .* as images 'x'"),
+    (
+        Report(images={"x": Pictures(GRID, rows=("a", "b", "c"))}),
+        "images 'x' with 3 labels for 2 rows: there is one for each row, or none",
+    ),
+    (Report(images={"x": Pictures(GRID, columns=range(2))}), "images 'x' with 2 labels for 3 columns"),
+    (Report(images={"x": Pictures(GRID[0], rows=("a",))}), r"labels go with images \[rows, columns, H, W, C\]"),
+    (Report(images={"x": Pictures(GRID, rows="ab")}), r"the str 'ab' as rows: .* as in rows=\(\"first\", \"second\"\)"),
+    (Report(images={"x": Pictures(GRID, rows={"a", "b"})}), "a set as rows: they must be texts or numbers"),  # type: ignore[arg-type]
+    (Report(images={"x": Pictures(GRID, columns=None)}), "None as columns"),  # type: ignore[arg-type]
+    (Report(images={"x": Pictures(GRID, rows=("a", None))}), "None among the rows"),  # type: ignore[arg-type]
     (Report(steps={"loss": [0.5]}), r"a list of 1 as the steps 'loss': they must be a numpy array \[steps\]"),  # type: ignore[dict-item]
     (Report(steps={"loss": np.zeros((2, 2))}), r"an array float64 \[2, 2\] as the steps 'loss'"),
 ]
@@ -143,6 +155,32 @@ def test_what_the_messages_advise_is_taken() -> None:
     images: Tensor = torch.rand(2, 3, 8, 8)
     trial = reporting(Report({"accuracy ___": 0.5}, {"x": to_uint8(images)}))
     assert trial.advance()[0].images["x"].shape == (2, 8, 8, 3)
+
+
+LABELS: list[tuple[Any, tuple[str, ...]]] = [
+    (("cat", "dög"), ("cat", "dög")),
+    (["0", 1], ("0", "1")),
+    ((0.0, 0.05), ("0", "0.05")),
+    (np.array([8 / 255, 2.0]), ("0.03137", "2")),
+    (torch.tensor([1, 2]), ("1", "2")),
+    (range(5, 7), ("5", "6")),
+    ((), ()),
+]
+
+
+@pytest.mark.parametrize(("given", "kept"), LABELS)
+def test_labels_are_kept_with_their_images(given: Any, kept: tuple[str, ...]) -> None:
+    """Also under the name of test data; images without any are kept as before."""
+    images = {"x": Pictures(GRID, rows=given), "y": Pictures(GRID.swapaxes(0, 1), columns=given), "z": GRID}
+    trial = custom(advance=Report(images=images), evaluate=Report(images=images))
+    trial.advance()
+    report = trial.epoch_report("0000", {}, trial.test())
+    (taken,) = EpochReport.decode(report.encode(), "report").replicas
+    for before in ("", "test/"):
+        assert taken.labels[f"{before}x"] == (kept, ()) and taken.labels[f"{before}y"] == ((), kept)
+        assert f"{before}z" not in taken.labels
+        for key in "xyz":
+            assert taken.images[f"{before}{key}"].shape == (GRID.swapaxes(0, 1) if key == "y" else GRID).shape
 
 
 def test_the_rest_of_a_report_stays() -> None:
