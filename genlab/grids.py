@@ -82,13 +82,16 @@ def grid(images: np.ndarray, columns: int | None = None, background: int = 255) 
     return canvas
 
 
-def labelled(images: np.ndarray, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> np.ndarray:
+def labelled(
+    images: np.ndarray, rows: Sequence[str] = (), columns: Sequence[str] = (), largest: int = LARGEST
+) -> np.ndarray:
     """`grid`, with a label to the left of each row and one above each column.
 
     Args:
         images: as `grid` takes them.
         rows, columns: R and K texts for images [R, K, H, W, C]; () for none. Of a text longer than 40 letters the
             beginning is drawn. Where a column is narrower than its label, the labels of all columns stand upright.
+        largest: size of the letters in pixels, at most; those beside low images are smaller.
 
     Returns:
         uint8 [H', W', 3]; without labels what `grid` returns.
@@ -103,15 +106,9 @@ def labelled(images: np.ndarray, rows: Sequence[str] = (), columns: Sequence[str
     height, width = images.shape[2] + PAD, images.shape[3] + PAD
     beside = [_short(label) for label in rows]
     above = [_short(label) for label in columns]
-    size = max(SMALLEST, min(LARGEST, height // 2))
-    gap = max(2, height // 4)
-    left = math.ceil(max((_length(text, size) for text in beside), default=0.0))
-    left += 2 * gap if left else 0
-    longest = {own: max((_length(text, own) for text in above), default=0.0) for own in range(size, SMALLEST - 1, -1)}
-    of_columns = next((own for own, length in longest.items() if length <= width - PAD), 0)
-    upright = not of_columns
-    of_columns = of_columns or max(SMALLEST, min(size, width - PAD))
-    top = math.ceil(longest[of_columns] if upright else 1.25 * of_columns) + gap if above else 0
+    left, top = margins(Labels(tuple(rows), tuple(columns)), images.shape[2], images.shape[3], largest)
+    size, gap = _letters(images.shape[2], largest)
+    of_columns, upright = _letters_above(above, size, images.shape[3])
     canvas = Image.new("RGB", (left + pictures.shape[1], top + pictures.shape[0]), "white")
     canvas.paste(Image.fromarray(pictures), (left, top))
     pen = ImageDraw.Draw(canvas)
@@ -142,6 +139,18 @@ def check_labels(images: np.ndarray, labels: Labels) -> None:
             raise ValueError(f"labels of {what}s that are no texts")
 
 
+def margins(labels: Labels, height: int, width: int, largest: int = LARGEST) -> tuple[int, int]:
+    """Pixels that `labelled` takes to the left of the images, and above them, if these are `height` x `width`."""
+    size, gap = _letters(height, largest)
+    left = math.ceil(_longest([_short(label) for label in labels.rows], size))
+    if not labels.columns:
+        return (left + 2 * gap if left else 0), 0
+    above = [_short(label) for label in labels.columns]
+    of_columns, upright = _letters_above(above, size, width)
+    top = math.ceil(_longest(above, of_columns) if upright else 1.25 * of_columns) + gap
+    return (left + 2 * gap if left else 0), top
+
+
 def font(size: int, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Letters of `size` pixels that `text` can be written in: Pillow's own, or, where these lack one, such as an ε,
     matplotlib's."""
@@ -155,6 +164,24 @@ def font(size: int, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageF
 def _short(label: str) -> str:
     line = " ".join(label.split())
     return line if len(line) <= LETTERS else line[: LETTERS - 1] + "…"
+
+
+def _letters(height: int, largest: int) -> tuple[int, int]:
+    """Size of letters beside images of this height, and of the gaps around them, in pixels."""
+    size = max(SMALLEST, min(largest, (height + PAD) // 2))
+    return size, max(2, min(size, (height + PAD) // 4))
+
+
+def _letters_above(texts: Sequence[str], size: int, width: int) -> tuple[int, bool]:
+    """Size of letters above images of this width, `size` at most, and whether they stand upright."""
+    for own in range(size, SMALLEST - 1, -1):
+        if _longest(texts, own) <= width - PAD:
+            return own, False
+    return max(SMALLEST, min(size, width)), True
+
+
+def _longest(texts: Sequence[str], size: int) -> float:
+    return max((_length(text, size) for text in texts), default=0.0)
 
 
 def _length(text: str, size: int) -> float:

@@ -1,44 +1,43 @@
-"""One picture of a whole sweep: a row a trial, best first, a column an epoch, in each cell its images."""
+"""One picture of a whole sweep: a row a trial, best first, with what each showed as it trained."""
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from genlab.errors import GenlabError, last_line, nearest
-from genlab.grids import PAD, can_be_shown, grid
+from genlab.errors import GenlabError, nearest
+from genlab.grids import Labels, can_be_shown, font
+from genlab.report import cells
+from genlab.report.cells import CELL
+from genlab.report.strips import MetricStrips
+from genlab.report.style import BETTER, ENDS, FAINT, INK, LINE, TEST, fitting, told
+from genlab.report.trials import Reports, why_no_more
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import Records, TrialRecord, rank
 
-COLUMNS, ROWS, CONFIRMS = 6, 20, 5  # epochs; trials; rows more for trials that confirm
+COLUMNS, ROWS, CONFIRMS = 6, 20, 5  # epochs at most; trials; rows more for trials that confirm
+FEWEST, ACROSS = 3, 1500  # epochs of wide images; pixels side by side from which on there are fewer than six epochs
+LOOKED = 24  # epochs of one trial that are looked at for images
 SETTINGS = 8  # lines of them in a label
-SHOWN = 4  # images along the edge of a cell, of a set [N, H, W, C]
+LOWEST = 130  # pixels: of a row without images
 PREFERRED = "samples"  # the key that is shown where none is asked for
-TEST = "test/"  # keys that begin so are shown only where they are asked for
-CELL, GAP, LABEL, MARGIN = 190, 10, 250, 24  # pixels
+GAP, LABEL, MARGIN = 10, 250, 24  # pixels
 HEAD, COLUMN_HEAD, BAND = 64, 30, 30
-INK, FAINT, LINE, EMPTY = (28, 32, 38), (112, 118, 128), (226, 229, 234), (243, 244, 247)
-COLORS = {
-    "completed": (22, 128, 72),
-    "pruned": (176, 112, 0),
-    "diverged": (190, 40, 40),
-    "failed": (190, 40, 40),
-    None: (60, 100, 170),
-}
-BETTER = {"min": "lower is better", "max": "higher is better"}
+EMPTY = (243, 244, 247)
 
 
 def contact_sheet(records: Records, key: str | None = None) -> Image.Image:
     """What every trial of a sweep showed as it trained.
 
-    At most 20 trials and 6 epochs, spread evenly and the last among them; what is left out is said. Of several
-    replicas the first is shown. Of images [N, H, W, C] a cell has the first 16; a single picture [H, W, C] and rows
-    and columns [R, K, H, W, C] are whole in it. A cell whose report is damaged, or has no such images, says so.
+    At most 20 trials, and 6 epochs, spread evenly and the last among them; wide images have wider cells, and then fewer
+    epochs, 3 at least. What is left out is said. Of several replicas the first is shown. Of images [N, H, W, C] a cell
+    has the first 16; a single picture [H, W, C] and rows and columns [R, K, H, W, C], with their labels, are whole in
+    it. A cell whose report is damaged, or has no such images, says so. Where no report has any images, a row has the
+    curve of the sweep's metric and the other metrics of the trial's last epoch instead.
 
     Args:
         records: the sweep's.
@@ -58,35 +57,33 @@ def contact_sheet(records: Records, key: str | None = None) -> Image.Image:
     if confirms:
         sections.append(("trained again on fresh seeds", confirms[:CONFIRMS]))
     shown = [trial for _, trials in sections for trial in trials]
-    columns = spread(max((trial.last.epoch for trial in shown if trial.last), default=0))
-    key = _key(records, shown, columns, key)
     differing = differences(searched)
-    height = (
-        HEAD
-        + COLUMN_HEAD
-        + MARGIN
-        + sum(len(trials) * (CELL + GAP) + (BAND if title else 0) for title, trials in sections)
-    )
-    width = MARGIN + LABEL + max(2, len(columns)) * (CELL + GAP) + MARGIN - GAP
+    body = _body(records, shown, differing, key)
+    words = _words(records, len(searched), len(sections[0][1]), body)
+    height = HEAD + COLUMN_HEAD + MARGIN
+    height += sum(len(trials) * (body.height + GAP) + (BAND if title else 0) for title, trials in sections)
+    width = max(LABEL + body.width, round(font(14, words).getlength(words)), round(font(24).getlength(records.name)))
+    width += 2 * MARGIN
     sheet = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(sheet)
-    _header(pen, records, len(searched), len(searched[:ROWS]), key, width)
-    for i, epoch in enumerate(columns):
-        x = MARGIN + LABEL + i * (CELL + GAP)
-        pen.text((x + CELL / 2, HEAD + COLUMN_HEAD / 2), f"epoch {epoch}", INK, _font(15), anchor="mm")
+    pen.text((MARGIN, 16), records.name, INK, font(24, records.name))
+    pen.text((MARGIN, 48), words, FAINT, font(14, words))
+    pen.line([(MARGIN, HEAD + COLUMN_HEAD - GAP / 2), (width - MARGIN, HEAD + COLUMN_HEAD - GAP / 2)], LINE)
+    for middle, head in body.heads:
+        pen.text((MARGIN + LABEL + middle, HEAD + COLUMN_HEAD / 2), head, INK, font(15, head), anchor="mm")
     y = HEAD + COLUMN_HEAD
     for title, trials in sections:
         if title:
-            pen.text((MARGIN, y + BAND / 2), title, INK, _font(15), anchor="lm")
+            pen.text((MARGIN, y + BAND / 2), title, INK, font(15), anchor="lm")
             y += BAND
         for position, trial in enumerate(trials, 1):
             pen.line([(MARGIN, y - GAP / 2), (width - MARGIN, y - GAP / 2)], LINE)
-            reports = _Reports(records, trial)
-            _label(pen, y, position, trial, reports, records, differing)
-            _cells(sheet, pen, y, trial, reports, columns, key)
-            y += CELL + GAP
+            reports = Reports(records, trial)
+            _label(pen, y, body.height, position, trial, reports, records, differing)
+            body.draw(sheet, MARGIN + LABEL, y, trial, reports)
+            y += body.height + GAP
     if not shown:
-        pen.text((MARGIN, y), "No trial has begun.", FAINT, _font(15))
+        pen.text((MARGIN, y), "No trial has begun.", FAINT, font(15))
     return sheet
 
 
@@ -101,30 +98,6 @@ def differences(trials: Sequence[TrialRecord]) -> list[str]:
     return [name for name in names if len({repr(trial.settings.get(name)) for trial in trials}) > 1]
 
 
-class _Reports:
-    """The reports of one trial by epoch, read when asked for; a damaged one is its error."""
-
-    def __init__(self, records: Records, trial: TrialRecord) -> None:
-        self._storage, self._trial = records.storage, trial
-        self._read: dict[int, EpochReport | GenlabError] = {}
-
-    def __getitem__(self, epoch: int) -> EpochReport | GenlabError:
-        if epoch not in self._read:
-            name = self._trial.epochs[epoch].report
-            try:
-                self._read[epoch] = EpochReport.read(self._storage, name)
-            except GenlabError as error:
-                self._read[epoch] = error
-        return self._read[epoch]
-
-
-def _epochs(trial: TrialRecord, columns: Sequence[int]) -> list[int]:
-    """The epoch that each column shows: its own one; or the last of the trial, where that is between this column and
-    the one before."""
-    last = trial.last.epoch if trial.last else 0
-    return [last if before < last < column else column for before, column in zip((0, *columns), columns, strict=False)]
-
-
 def preferred(images: Mapping[str, np.ndarray]) -> str | None:
     """Which of a replica's images to show where nobody asked for a key: `samples` if they are there, else the first;
     never `test/…`, images of test data. None if there are none that can be shown."""
@@ -132,172 +105,176 @@ def preferred(images: Mapping[str, np.ndarray]) -> str | None:
     return PREFERRED if PREFERRED in keys else next(iter(keys), None)
 
 
-def _key(records: Records, shown: Sequence[TrialRecord], columns: Sequence[int], asked: str | None) -> str | None:
-    """Which images to show: see `contact_sheet`. None if nobody asked and no report on the sheet has any."""
+class Seen(NamedTuple):
+    """Images that a cell can show, as `grid` takes them, and the labels of their rows and columns."""
+
+    images: np.ndarray
+    labels: Labels
+
+
+class ImageCells:
+    """A column an epoch, in each cell its images.
+
+    Attributes:
+        width, height: of a row, in pixels.
+        words: for the line below the sweep's name.
+        heads: titles above the rows, each with its middle, in pixels from their left.
+    """
+
+    def __init__(self, key: str, first: Seen, epochs: Sequence[int]) -> None:
+        """
+        Args:
+            key: of the images.
+            first: those by which the cells are as large as they are.
+            epochs: of which columns are chosen.
+        """
+        self._key = key
+        self._wide, self._high = cells.size(*cells.arranged(*first))
+        self._cell = max(CELL, self._wide)
+        most = max(FEWEST, min(COLUMNS, ACROSS // (self._cell + GAP)))
+        self._epochs = [epochs[i - 1] for i in spread(len(epochs), most)]
+        self.width = len(self._epochs) * (self._cell + GAP) - GAP
+        self.height = max(CELL, self._high)
+        self.words = f"images: {key}"
+        self.heads = [(self._left(i) + self._cell / 2, f"epoch {epoch}") for i, epoch in enumerate(self._epochs)]
+
+    def _left(self, column: int) -> int:
+        return column * (self._cell + GAP)
+
+    def draw(self, sheet: Image.Image, x: int, y: int, trial: TrialRecord, reports: Reports) -> None:
+        """A row. The last epoch of a trial that ended between two columns stands in the later one, and says so."""
+        said = False
+        pen = ImageDraw.Draw(sheet)
+        for i, (column, epoch) in enumerate(zip(self._epochs, epochs_shown(trial, self._epochs), strict=True)):
+            left = x + self._left(i)
+            if epoch in trial.epochs:
+                seen = seen_in(reports[epoch], self._key)
+                if isinstance(seen, str):
+                    self._note(pen, left, y, seen)
+                else:
+                    whole = cells.drawn(*cells.arranged(*seen), self._cell, self.height)
+                    place = (left + (self._cell - whole.shape[1]) // 2, y + (self.height - whole.shape[0]) // 2)
+                    sheet.paste(Image.fromarray(whole), place)
+                if epoch != column:
+                    _flag(pen, left, y + self.height - 31, f"epoch {epoch}")
+            elif not said:
+                said = True
+                self._note(pen, left, y, why_no_more(trial))
+
+    def _note(self, pen: ImageDraw.ImageDraw, x: int, y: int, text: str) -> None:
+        pen.rectangle([(x, y), (x + self._cell - 1, y + self.height - 1)], EMPTY)
+        lines = textwrap.wrap(text, self._cell // 8 + 1)[:6]
+        middle = (x + self._cell / 2, y + self.height / 2)
+        pen.multiline_text(middle, "\n".join(lines), FAINT, font(13, text), anchor="mm", align="center")
+
+
+def epochs_shown(trial: TrialRecord, columns: Sequence[int]) -> list[int]:
+    """The epoch that each column shows: its own one; or the last of the trial, where that is between this column and
+    the one before."""
+    last = trial.last.epoch if trial.last else 0
+    return [last if before < last < column else column for before, column in zip((0, *columns), columns, strict=False)]
+
+
+def seen_in(report: EpochReport | GenlabError, key: str) -> Seen | str:
+    """The first replica's images, or why there are none."""
+    if isinstance(report, GenlabError):
+        return "The report of this epoch is damaged or missing."
+    images = report.replicas[0].images.get(key)
+    if images is None or not images.size:
+        return f"No images {key!r} in this epoch."
+    if not can_be_shown(images):
+        return f"The images {key!r} have an unknown shape."
+    return Seen(images, report.replicas[0].labels.get(key, Labels()))
+
+
+def _body(
+    records: Records, shown: Sequence[TrialRecord], differing: Sequence[str], asked: str | None
+) -> ImageCells | MetricStrips:
+    """Images, where a report on the sheet has some to show; else the metrics.
+
+    Raises:
+        GenlabError: as `contact_sheet`.
+    """
+    last = max((trial.last.epoch for trial in shown if trial.last), default=0)
     names, there = {trial.name for trial in shown}, dict[str, None]()
     for trial in (trial for trial in records.trials.values() if trial.name in names):
-        reports = _Reports(records, trial)
-        for report in (reports[epoch] for epoch in _epochs(trial, columns) if epoch in trial.epochs):
-            images = report.replicas[0].images if isinstance(report, EpochReport) and report.replicas else {}
-            if asked is None and (key := preferred(images)) is not None:
-                return key
-            if asked in images:
-                return asked
+        reports = Reports(records, trial)
+        for report in (reports[epoch] for epoch in epochs_shown(trial, spread(last)) if epoch in trial.epochs):
+            images = report.replicas[0].images if isinstance(report, EpochReport) else {}
+            key = preferred(images) if asked is None else asked
+            if key is not None and isinstance(seen := seen_in(report, key), Seen):
+                return ImageCells(key, seen, _epochs_of(records, shown, key, last))
             there |= dict.fromkeys(images)
-    if asked is not None and there:
+    if asked is not None and there and asked not in there:
         raise GenlabError(f"no report has the images {asked!r}: {nearest(asked, there)}")
-    return asked
+    lines = max((min(SETTINGS, len(_settings(trial, differing))) for trial in shown), default=0)
+    return MetricStrips(records, shown, list(there), max(LOWEST, round(74 + 14.5 * lines)))
 
 
-def _header(pen: ImageDraw.ImageDraw, records: Records, trials: int, shown: int, key: str | None, width: int) -> None:
-    pen.text((MARGIN, 16), records.name, INK, _font(24))
+def _epochs_of(records: Records, shown: Sequence[TrialRecord], key: str, last: int) -> list[int]:
+    """Of some epochs, evenly chosen, those with images `key`: a task may show some in its last epoch alone. The first
+    trial that was trained to epoch `last` and has some decides; a damaged report counts as one that has."""
+    every = spread(last, LOOKED)
+    for trial in (trial for trial in shown if last in trial.epochs):
+        reports = Reports(records, trial)
+        seen = {n: seen_in(reports[n], key) for n in every if n in trial.epochs}
+        if any(isinstance(one, Seen) for one in seen.values()):
+            damaged = {n for n in seen if isinstance(reports[n], GenlabError)}
+            return [n for n, one in seen.items() if isinstance(one, Seen) or n in damaged]
+    return every
+
+
+def _words(records: Records, trials: int, shown: int, body: ImageCells | MetricStrips) -> str:
     metric, mode = records.manifest.metric, records.manifest.mode
     words = [f"{metric}, {BETTER.get(mode, mode)}", f"{trials} trial{'s' * (trials != 1)}, best first"]
     if shown < trials:
         words.append(f"the last {trials - shown} are left out")
-    if key is not None:
-        words.append(f"images: {key}")
-    pen.text((MARGIN, 48), "  ·  ".join(words), FAINT, _font(14))
-    pen.line([(MARGIN, HEAD + COLUMN_HEAD - GAP / 2), (width - MARGIN, HEAD + COLUMN_HEAD - GAP / 2)], LINE)
+    return "  ·  ".join([*words, *([body.words] if body.words else [])])
+
+
+def _settings(trial: TrialRecord, differing: Sequence[str]) -> list[str]:
+    """Those that a label names: of a trial that confirms all, since it stands apart."""
+    return [name for name in (trial.settings if trial.confirms else differing) if name in trial.settings]
 
 
 def _label(
     pen: ImageDraw.ImageDraw,
     y: int,
+    height: int,
     position: int,
     trial: TrialRecord,
-    reports: _Reports,
+    reports: Reports,
     records: Records,
     differing: Sequence[str],
 ) -> None:
     """Left of a row: position and name, objective, how it ended, and the settings that make it another trial."""
-    color, metric = COLORS.get(trial.ends, INK), records.manifest.metric
-    pen.rectangle([(MARGIN, y), (MARGIN + 3, y + CELL - 1)], color)
-    x = MARGIN + 14
-    pen.text((x, y), _fit(pen, f"{position}.  {trial.name}", 17), INK, _font(17))
+    color, metric = ENDS.get(trial.ends, INK), records.manifest.metric
+    pen.rectangle([(MARGIN, y), (MARGIN + 3, y + height - 1)], color)
+    x, room = MARGIN + 14, LABEL - 14 - GAP
     value = "no objective" if trial.objective is None else f"{trial.objective:.5g}"
     last = reports[trial.last.epoch] if trial.last and trial.objective is not None else None
     if isinstance(last, EpochReport) and f"{metric}/std" in (metrics := last.metrics()):
         value += f" ± {metrics[f'{metric}/std']:.2g}"
-    pen.text((x, y + 24), _fit(pen, value, 20), INK, _font(20))
     ended = trial.ends or "unfinished"
     if trial.last:
         ended += f" after epoch {trial.last.epoch}"
-    pen.text((x, y + 52), _fit(pen, ended, 14), color, _font(14))
-    names = list(trial.settings) if trial.confirms else differing
-    names = [name for name in names if name in trial.settings]
-    room = SETTINGS if len(names) <= SETTINGS else SETTINGS - 1
-    column = max((pen.textlength(name, _font(12)) for name in names[:room]), default=0.0) + 8
-    for i, name in enumerate(names[:room]):
+    lines = [(0, f"{position}.  {trial.name}", 17, INK), (24, value, 20, INK), (52, ended, 14, color)]
+    for below, text, size, ink in lines:
+        text = fitting(pen, text, size, room)
+        pen.text((x, y + below), text, ink, font(size, text))
+    names = _settings(trial, differing)
+    most = SETTINGS if len(names) <= SETTINGS else SETTINGS - 1
+    column = max((pen.textlength(name, font(12)) for name in names[:most]), default=0.0) + 8
+    for i, name in enumerate(names[:most]):
         top = y + 74 + i * 14.5
-        pen.text((x, top), _fit(pen, name, 12), FAINT, _font(12))
-        value = _fit(pen, _value(trial.settings[name]), 12, column)
-        pen.text((x + column, top), value, INK, _font(12))
-    if len(names) > room:
-        pen.text((x, y + 74 + room * 14.5), f"and {len(names) - room} more", FAINT, _font(12))
-
-
-def _cells(
-    sheet: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    y: int,
-    trial: TrialRecord,
-    reports: _Reports,
-    columns: Sequence[int],
-    key: str | None,
-) -> None:
-    """A row. The last epoch of a trial that ended between two columns stands in the later one, and says so."""
-    told = False
-    for i, (column, epoch) in enumerate(zip(columns, _epochs(trial, columns), strict=True)):
-        x = MARGIN + LABEL + i * (CELL + GAP)
-        if epoch in trial.epochs:
-            images = _images(reports[epoch], key)
-            if isinstance(images, str):
-                _empty(pen, x, y, images)
-            else:
-                sheet.paste(_cell(images), (x, y))
-            if epoch != column:
-                _flag(pen, x, y + CELL - 31, f"epoch {epoch}")
-        elif not told:
-            told = True
-            _empty(pen, x, y, _why(trial))
-
-
-def _images(report: EpochReport | GenlabError, key: str | None) -> np.ndarray | str:
-    """The first replica's images, as `grid` takes them, or why there are none."""
-    if isinstance(report, GenlabError):
-        return "The report of this epoch is damaged or missing."
-    if key is None:
-        return "No images in this epoch."
-    images = report.replicas[0].images.get(key) if report.replicas else None
-    if images is None or not images.size:
-        return f"No images {key!r} in this epoch."
-    if not can_be_shown(images):
-        return f"The images {key!r} have an unknown shape."
-    return images
-
-
-def _why(trial: TrialRecord) -> str:
-    if trial.error is not None:
-        return f"Failed: {last_line(trial.error)}"
-    texts = {"pruned": "Stopped early by the scheduler.", "diverged": "Diverged: a loss was no longer finite."}
-    return texts.get(trial.ends or "", "Ended before this epoch." if trial.ends else "Not trained yet.")
-
-
-def _cell(images: np.ndarray) -> Image.Image:
-    """Images that `grid` takes as a square of CELL pixels, in its middle."""
-    rows = columns = 1
-    if images.ndim == 5:
-        rows, columns = images.shape[:2]
-    elif images.ndim == 4:  # in no order: the first ones, in a square
-        rows = columns = min(SHOWN, math.ceil(math.sqrt(len(images))))
-        images = images[: rows * columns]
-    width, height = ((CELL - PAD) // count - PAD for count in (columns, rows))
-    if images.ndim == 3 or min(width, height) < 1:
-        whole = _fitted(grid(images), CELL, CELL)
-    else:
-        tiles = images.reshape(-1, *images.shape[-3:])
-        whole = grid(np.stack([_fitted(grid(tile), width, height, smooth=2.0) for tile in tiles]), columns)
-    cell = Image.new("RGB", (CELL, CELL), "white")
-    cell.paste(Image.fromarray(whole), ((CELL - whole.shape[1]) // 2, (CELL - whole.shape[0]) // 2))
-    return cell
-
-
-def _fitted(image: np.ndarray, width: int, height: int, smooth: float = 1.0) -> np.ndarray:
-    """`image` uint8 [H, W, 3] as large as it gets in width x height, its aspect ratio kept. Up to `smooth` times its
-    size pixels are blended, above they are repeated whole and stay sharp."""
-    scale = min(width / image.shape[1], height / image.shape[0])
-    if scale >= smooth:
-        return image.repeat(math.floor(scale), 0).repeat(math.floor(scale), 1)
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-
-
-def _empty(pen: ImageDraw.ImageDraw, x: int, y: int, text: str) -> None:
-    pen.rectangle([(x, y), (x + CELL - 1, y + CELL - 1)], EMPTY)
-    lines = textwrap.wrap(text, 24)[:6]
-    pen.multiline_text((x + CELL / 2, y + CELL / 2), "\n".join(lines), FAINT, _font(13), anchor="mm", align="center")
+        value = fitting(pen, told(trial.settings[name]), 12, room - column)
+        pen.text((x, top), fitting(pen, name, 12, room), FAINT, font(12))
+        pen.text((x + column, top), value, INK, font(12, value))
+    if len(names) > most:
+        pen.text((x, y + 74 + most * 14.5), f"and {len(names) - most} more", FAINT, font(12))
 
 
 def _flag(pen: ImageDraw.ImageDraw, x: int, y: int, text: str) -> None:
-    left, top, right, bottom = pen.textbbox((x + 8, y + 8), text, _font(13))
+    left, top, right, bottom = pen.textbbox((x + 8, y + 8), text, font(13))
     pen.rectangle([(left - 5, top - 4), (right + 5, bottom + 4)], INK)
-    pen.text((x + 8, y + 8), text, "white", _font(13))
-
-
-def _fit(pen: ImageDraw.ImageDraw, text: str, size: int, used: float = 0.0) -> str:
-    """`text`, cut where the label has no room for it beside the pixels that are used."""
-    room = LABEL - 14 - GAP - used
-    if pen.textlength(text, _font(size)) <= room:
-        return text
-    while text and pen.textlength(text + "…", _font(size)) > room:
-        text = text[:-1]
-    return text + "…"
-
-
-def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    pen.text((x + 8, y + 8), text, "white", font(13))

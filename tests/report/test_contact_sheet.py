@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,21 @@ import numpy as np
 import pytest
 
 from genlab.errors import GenlabError
-from genlab.report import contact_sheet as module
-from genlab.report.contact_sheet import CELL, COLUMN_HEAD, EMPTY, GAP, HEAD, LABEL, MARGIN, contact_sheet, spread
+from genlab.grids import Labels
+from genlab.report import cells
+from genlab.report.contact_sheet import (
+    CELL,
+    COLUMN_HEAD,
+    EMPTY,
+    GAP,
+    HEAD,
+    LABEL,
+    MARGIN,
+    contact_sheet,
+    preferred,
+    spread,
+)
+from genlab.tracking.epoch_reports import ReplicaReport
 
 
 def plain(level: int, channels: int = 1) -> np.ndarray:
@@ -153,87 +167,6 @@ def one_epoch(make_sweep: Any, images: np.ndarray | dict[str, np.ndarray]) -> An
     return sweep
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "expected"),
-    [
-        (300, 600, (95, 190)),  # made smaller
-        (480, 160, (190, 63)),
-        (190, 190, (190, 190)),
-        (100, 150, (100, 150)),  # twice as large it has no room
-        (40, 60, (120, 180)),  # three times
-        (5, 1, (190, 38)),
-        (2, 4000, (1, 190)),
-    ],
-)
-def test_a_single_picture_keeps_its_aspect_ratio(
-    height: int, width: int, expected: tuple[int, int], make_sweep: Any
-) -> None:
-    color = (200, 30, 90)
-    sheet = contact_sheet(one_epoch(make_sweep, np.full((height, width, 3), color, np.uint8)).records)
-    painted = (area(sheet, 0, 0) == color).all(-1)
-    rows, columns = np.flatnonzero(painted.any(1)), np.flatnonzero(painted.any(0))
-    found = (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
-    assert found == expected and painted.sum() == found[0] * found[1]
-    assert (area(sheet, 0, 0)[~painted] == 255).all()
-    assert rows[0] == (CELL - found[0]) // 2 and columns[0] == (CELL - found[1]) // 2  # in the middle
-
-
-def test_a_small_picture_is_enlarged_by_whole_pixels(make_sweep: Any) -> None:
-    picture = np.array([[0, 255, 0], [255, 0, 90]], np.uint8)[..., None]
-    pixels = area(contact_sheet(one_epoch(make_sweep, picture).records), 0, 0)
-    expected = np.kron(picture[..., 0], np.ones((63, 63), np.uint8))  # 190 // 3
-    np.testing.assert_array_equal(pixels[32 : 32 + 126, 0:189], expected[..., None].repeat(3, -1))
-
-
-def test_a_large_picture_is_made_smaller_without_losing_lines(make_sweep: Any) -> None:
-    picture = np.full((1900, 1900, 1), 255, np.uint8)
-    picture[:, ::10] = 0  # one column of ten: taking every tenth pixel would show all of it or nothing
-    pixels = area(contact_sheet(one_epoch(make_sweep, picture).records), 0, 0)
-    assert abs(pixels.mean() - 229.5) < 3
-
-
-def squares(pixels: np.ndarray) -> list[list[int]]:
-    """The gray levels of a cell's tiles, row by row: areas of one level other than white."""
-    painted = pixels[..., 0] < 255
-    tops = np.flatnonzero(np.diff(painted.any(1).astype(int), prepend=0) == 1)
-    lefts = np.flatnonzero(np.diff(painted.any(0).astype(int), prepend=0) == 1)
-    return [[int(pixels[top + 1, left + 1, 0]) for left in lefts] for top in tops]
-
-
-def leveled(*shape: int, size: tuple[int, int] = (8, 8)) -> np.ndarray:
-    """Gray images of `shape`, each of one level: 1, 2, 3, ..."""
-    levels = np.arange(1, np.prod(shape) + 1, dtype=np.uint8).reshape(*shape, 1, 1, 1)
-    return levels * np.ones((*size, 1), np.uint8)
-
-
-def test_rows_and_columns_are_whole_in_a_cell(make_sweep: Any) -> None:
-    cell_of = {
-        shape: area(contact_sheet(one_epoch(make_sweep, leveled(*shape)).records), 0, 0) for shape in [(2, 5), (6, 3)]
-    }
-    assert squares(cell_of[2, 5]) == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
-    assert squares(cell_of[6, 3]) == [[3 * row + 1, 3 * row + 2, 3 * row + 3] for row in range(6)]
-    painted = cell_of[2, 5][..., 0] < 255
-    assert painted.sum() == 10 * 32 * 32  # 4 times 8 pixels: 5 of these and 6 gaps of 2 fit into 190
-
-
-def test_many_rows_and_columns_are_whole_in_a_cell(make_sweep: Any) -> None:
-    """More than there are pixels for with gaps of two: then the whole is made smaller."""
-    images = np.zeros((70, 100, 6, 6, 1), np.uint8)
-    images[:35] = 120
-    images[:35, 50:] = 240
-    pixels = area(contact_sheet(one_epoch(make_sweep, images).records), 0, 0)[..., 0].astype(float)
-    rows = np.flatnonzero((pixels < 250).any(1))
-    assert 130 <= len(rows) <= 134  # 70 / 100 of the cell
-    first, second = pixels[rows[0] : rows[0] + 60], pixels[rows[-1] - 60 : rows[-1]]
-    assert first[:, 5:90].mean() < first[:, 100:185].mean() - 50 and second.mean() < first[:, 5:90].mean() - 50
-
-
-def test_of_a_set_the_first_sixteen_are_shown_in_a_square(make_sweep: Any) -> None:
-    pixels = area(contact_sheet(one_epoch(make_sweep, leveled(40)).records), 0, 0)
-    assert squares(pixels) == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]]
-    assert squares(area(contact_sheet(one_epoch(make_sweep, leveled(5)).records), 0, 0)) == [[1, 2, 3], [4, 5, 255]]
-
-
 def test_samples_are_shown_or_else_the_first_images(make_sweep: Any, texts: list[str]) -> None:
     def level(images: dict[str, np.ndarray]) -> int:
         return cell(contact_sheet(one_epoch(make_sweep, images).records), 0, 0)[0]
@@ -246,7 +179,7 @@ def test_samples_are_shown_or_else_the_first_images(make_sweep: Any, texts: list
     texts.clear()
     only = one_epoch(make_sweep, {"test/samples": test}).records
     contact_sheet(only)
-    assert "No images in this epoch." in texts and not any("images:" in text for text in texts)
+    assert texts[1].endswith("not shown: the images test/samples")
     assert cell(contact_sheet(only, "test/samples"), 0, 0)[0] == 10  # who asks gets them
 
 
@@ -259,15 +192,114 @@ def test_the_first_report_with_images_says_which_are_shown(make_sweep: Any, text
     sweep.whole_trial("00001", 3, lr=2)  # its images are "samples"
     sheet = contact_sheet(sweep.records)
     assert "1.  00001" in texts and "2.  00000" in texts  # the first that began is not the best
-    assert [cell(sheet, 1, i) for i in range(3)] == [EMPTY, (60, 60, 60), EMPTY]
-    assert [cell(sheet, 0, i) for i in range(3)] == [EMPTY] * 3
+    assert [text for text in texts if text.startswith("epoch ")] == ["epoch 2"]  # the only one with such images
+    assert cell(sheet, 1, 0) == (60, 60, 60) and cell(sheet, 0, 0) == EMPTY
     assert "No images 'reconstructions' in this epoch." in texts
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [(1, 300, 200, 3), (3, 7, 9, 1), (64, 28, 28, 1), (5, 64, 64, 4), (2, 1, 500, 1), (3, 2, 4), (9, 1, 900, 3, 3)],
-)
-def test_any_size_of_image_fits_a_cell(shape: tuple[int, ...]) -> None:
-    drawn = np.asarray(module._cell(np.zeros(shape, np.uint8)))
-    assert drawn.shape == (CELL, CELL, 3) and (drawn < 128).any()
+def test_what_cannot_be_shown_is_never_preferred() -> None:
+    flat, empty, good = np.zeros((4, 4), np.uint8), np.zeros((0, 4, 4, 1), np.uint8), plain(9)
+    for odd in (flat, empty):
+        assert preferred({"a": odd, "samples": odd, "b": good, "c": good}) == "b"
+    assert preferred({"a": good, "samples": good}) == "samples"
+    assert preferred({"test/samples": good, "a": flat}) is None
+
+
+def columns_of(texts: list[str]) -> list[str]:
+    """The titles above the cells."""
+    return [text for text in texts if text.startswith("epoch ")]
+
+
+def test_wide_images_have_wide_cells_and_fewer_epochs(make_sweep: Any, texts: list[str]) -> None:
+    """Five times wider than high they would be 190 x 38 pixels in a square."""
+    sweep = make_sweep()
+    for name in ("00000", "00001"):
+        sweep.trial(name, lr=name)
+        for epoch in range(1, 10):
+            picture = np.full((120, 600, 3), 10 * epoch, np.uint8)
+            sweep.epoch(name, epoch, "completed" if epoch == 9 else None, images={"figure": picture})
+    sheet = np.asarray(contact_sheet(sweep.records))
+    assert columns_of(texts) == ["epoch 1", "epoch 5", "epoch 9"]
+    for row in range(2):
+        top = HEAD + COLUMN_HEAD + row * (CELL + GAP)
+        line = sheet[top + CELL // 2, MARGIN + LABEL :, 0]
+        assert [int((line == 10 * epoch).sum()) for epoch in (1, 5, 9)] == [480] * 3
+        assert int((sheet[top : top + CELL, MARGIN + LABEL + 240, 0] == 10).sum()) == 96
+    assert sheet.shape[1] == MARGIN + LABEL + 3 * (480 + GAP) - GAP + MARGIN
+
+
+def test_high_images_have_high_rows(make_sweep: Any) -> None:
+    rows = np.full((10, 8, 32, 32, 1), 90, np.uint8)
+    sweep = make_sweep()
+    for i in range(2):
+        sweep.trial(f"0000{i}", lr=i)
+        sweep.epoch(f"0000{i}", 1, "completed", images={"by_class": rows})
+    sheet: Any = contact_sheet(sweep.records)
+    row = (sheet.height - HEAD - COLUMN_HEAD - MARGIN) // 2
+    assert CELL + GAP < row <= cells.HIGHEST + GAP
+    painted = np.asarray(sheet)[HEAD + COLUMN_HEAD :, MARGIN + LABEL :, 0] == 90
+    assert painted.sum() > 2 * 80 * 22 * 22
+    bars = [sheet.getpixel((MARGIN + 1, HEAD + COLUMN_HEAD + i * row + row - GAP - 2)) for i in range(2)]
+    assert bars[0] == bars[1] != (255, 255, 255)  # the label's bar is as high as the row
+
+
+def test_epochs_without_such_images_have_no_column(make_sweep: Any, texts: list[str]) -> None:
+    """A task may show some at the end alone, or now and then: no columns of empty boxes beside them."""
+    sweep = make_sweep()
+    for name in ("00000", "00001", "00002"):
+        sweep.trial(name, lr=name)
+        for epoch in range(1, 10):
+            images = {"paths": plain(100 + epoch)} if epoch in (1, 5, 9) else {}
+            if name == "00001" and epoch == 5:
+                break
+            sweep.epoch(name, epoch, "completed" if epoch == 9 else None, images=images)
+    sweep.error("00001", 5)
+    sheet = contact_sheet(sweep.records)
+    assert columns_of(texts) == ["epoch 1", "epoch 5", "epoch 9", "epoch 4"]  # the last one is a mark in a cell
+    whole = sorted([cell(sheet, row, column)[0] for column in range(3)] for row in range(2))
+    assert whole == [[101, 105, 109]] * 2
+
+
+def test_an_epoch_whose_report_is_damaged_keeps_its_column(make_sweep: Any, texts: list[str]) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000")
+    for epoch in (1, 2, 3):
+        sweep.epoch("00000", epoch, "completed" if epoch == 3 else None, images=plain(epoch))
+    path = sweep.records.trials["00000"].epochs[2].report.path
+    Path(sweep.storage.root, sweep.records.name, path).write_bytes(b"junk")
+    contact_sheet(sweep.records)
+    assert columns_of(texts) == ["epoch 1", "epoch 2", "epoch 3"]
+    assert "The report of this epoch is damaged or missing." in texts
+
+
+def test_rows_and_columns_have_their_labels(make_sweep: Any, texts: list[str]) -> None:
+    images, labels = np.full((2, 3, 32, 32, 1), 90, np.uint8), Labels(("cat", "dog"), ("0", "0.05", "0.1"))
+    sweep = make_sweep(seeds=(0, 1))
+    sweep.trial("00000")
+    other = ReplicaReport({"frechet_distance": 1.0}, {}, {"rows": images}, {"rows": Labels(("cow", "hen"))})
+    own = ReplicaReport({"frechet_distance": 1.0}, {}, {"rows": images}, {"rows": labels})
+    sweep.epoch("00000", 1, "completed", replace(sweep.report("00000", 1), replicas=[own, other]))
+    contact_sheet(sweep.records)
+    assert [text for text in texts if text in ("cat", "dog", "cow", "0", "0.05", "0.1")] == [
+        "cat",
+        "dog",
+        "0",
+        "0.05",
+        "0.1",
+    ]
+
+
+def test_the_title_is_never_cut(make_sweep: Any) -> None:
+    """Beside a single narrow column, too."""
+    sweep = make_sweep("s" * 60, metric="accuracy/fgsm/eps_0.1/and/much/more/of/a/very/long/name", mode="max")
+    sweep.whole_trial("00000", 1)
+    sheet = np.asarray(contact_sheet(sweep.records))[: HEAD - 2]
+    assert (sheet[:, -MARGIN:] == 255).all() and (sheet[:, -5 * MARGIN : -MARGIN] < 200).any()
+
+
+def test_settings_of_several_lines_and_of_any_letters_are_drawn(make_sweep: Any, texts: list[str]) -> None:
+    sweep = make_sweep()
+    for i, text in enumerate(("one\ntwo", "ä" * 300)):
+        sweep.whole_trial(f"0000{i}", 1, prompt=text)
+    contact_sheet(sweep.records)
+    assert "one two" in texts and any(text.startswith("äää") and text.endswith("…") for text in texts)

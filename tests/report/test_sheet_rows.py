@@ -158,8 +158,27 @@ def test_a_label_has_the_settings_that_differ_by_name(make_sweep: Callable[..., 
     assert label(written, 1)[3:] == ["z", "3", "a", "True", "depth", "4"]
     lines = sorted({w.y for w in written if w.text in ("z", "a", "depth") and w.y > TOP + ROW})
     assert len(lines) == 3 and min(np.diff(lines)) >= 12  # as high as the letters
-    assert sheet.width == MARGIN + LABEL + 2 * ROW - GAP + MARGIN  # room for the header beside a single column
+    assert sheet.width >= MARGIN + LABEL + ROW - GAP + MARGIN
     assert not any("left out" in w.text for w in written)
+
+
+def test_settings_differ_that_are_written_alike(make_sweep: Callable[..., Any], written: list[Written]) -> None:
+    sweep = make_sweep()
+    told(sweep, "00000", [1.0], 10, width=16, same=1)
+    told(sweep, "00001", [2.0], 10, width="16", same=1)
+    contact_sheet(sweep.records)
+    assert label(written, 0)[3:] == label(written, 1)[3:] == ["width", "16"]
+
+
+def test_the_spread_is_that_of_the_last_epoch(make_sweep: Callable[..., Any], written: list[Written]) -> None:
+    sweep = make_sweep(seeds=(0, 1))
+    sweep.trial("00000")
+    for epoch, values in enumerate([(1.0, 9.0), (3.0, 4.0)], 1):
+        replicas = [ReplicaReport({"frechet_distance": value}, {}, {"samples": plain(9)}) for value in values]
+        report = replace(sweep.report("00000", epoch), replicas=replicas)
+        sweep.epoch("00000", epoch, "completed" if epoch == 2 else None, report=report)
+    contact_sheet(sweep.records)
+    assert label(written, 0)[1] == "3.5 ± 0.71"
 
 
 @pytest.mark.parametrize(("count", "lines", "rest"), [(8, 8, None), (9, 7, "and 2 more"), (12, 7, "and 5 more")])
