@@ -15,7 +15,8 @@ def run(
     path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")],
     out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "curves.png",
 ) -> int:
-    """Draw the losses and scores of every step, and the metrics of every epoch.
+    """Draw all metrics of every epoch, and the losses and scores of every step; of a sweep whose trials have one epoch
+    each, its metric over what was searched.
 
     Args:
         path: of a sweep, for its best trial beside the default setting, or of a trial in it (…/trials/0003); a folder

@@ -11,7 +11,20 @@ from PIL import Image, ImageDraw
 
 from genlab.errors import GenlabError
 from genlab.grids import font
-from genlab.report.style import DPI, ENDS, FAINT, INK, SPEEDS, STYLE, TEST, fitting, is_logarithmic, pixels, told
+from genlab.report.style import (
+    DPI,
+    ENDS,
+    FAINT,
+    INK,
+    SPEEDS,
+    STYLE,
+    TEST,
+    fitting,
+    is_logarithmic,
+    make_logarithmic,
+    pixels,
+    told,
+)
 from genlab.report.trials import Reports, own_metrics, why_no_more
 from genlab.tracking.records import Records, TrialRecord
 
@@ -116,9 +129,7 @@ class MetricStrips:
         axes.set(xlim=(0.5, self._last + 0.5), ylim=self._limits)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         if self._logarithmic:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.yaxis.set_minor_formatter(lambda value, _: "")
+            make_logarithmic(axes, "y")
         else:
             axes.yaxis.set_major_locator(MaxNLocator(4))
 
@@ -130,9 +141,7 @@ class MetricStrips:
         axes.set(xlim=self._limits, ylim=(-1, 1), yticks=[])
         axes.spines["left"].set_visible(False)
         if self._logarithmic:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.xaxis.set_minor_formatter(lambda value, _: "")
+            make_logarithmic(axes, "x")
 
 
 def _objectives(trial: TrialRecord) -> dict[int, float]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from genlab.grids import font
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL.ImageDraw import ImageDraw
 
@@ -36,8 +37,10 @@ STYLE: Any = {  # of figures
 
 
 def told(value: Any) -> str:
-    """A setting or a metric in one line: a float with four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).splitlines())
+    """A setting or a metric in one line: a float with four digits, and those before the point."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1e4 <= abs(value) < 1e6 else f"{value:.4g}"
+    return " ".join(str(value).splitlines())
 
 
 def fitting(pen: ImageDraw, text: str, size: int, room: float) -> str:
@@ -54,6 +57,14 @@ def fitting(pen: ImageDraw, text: str, size: int, room: float) -> str:
 def is_logarithmic(values: np.ndarray) -> bool:
     """Whether finite values, float [N], are told apart on a logarithmic axis alone: positive ones of two decades."""
     return bool(len(values)) and bool(values.min() > 0) and bool(values.max() >= 100 * values.min())
+
+
+def make_logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Give axes a logarithmic scale whose numbers are written out."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(lambda value, _: "")
 
 
 def pixels(figure: Figure) -> np.ndarray:

@@ -55,3 +55,25 @@ def test_what_cannot_be_drawn_is_refused(run: Any, make_sweep: Any, tmp_path: Pa
         said = run(*words, code=2)
         assert said.startswith("genlab: ") and said.count("\n") == 1 and why in said
     assert not list(Path().iterdir())
+
+
+def test_an_ending_may_be_written_in_capitals(run: Any, make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("0000", 1)
+    assert run(sweep.records.storage.url, "--out", "X.PNG") == "X.PNG\n"
+    assert Image.open("X.PNG").format == "PNG"
+
+
+def test_what_cannot_be_written_is_said_in_a_line(run: Any, make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("0000", 1)
+    folder = sweep.records.storage.url
+    Path("folder.png").mkdir()
+    Path("dangling.png").symlink_to("nowhere/x.png")
+    for out, why in (
+        ("folder.png", "--out folder.png is a folder: name a file in it"),
+        ("dangling.png", "--out dangling.png cannot be written: "),
+        ("x", "--out x: no picture can be written with no ending: write x.png"),
+    ):
+        said = run(folder, "--out", out, code=2)
+        assert said.startswith(f"genlab: {why}") and said.count("\n") == 1
