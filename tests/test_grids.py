@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
-from genlab.grids import Labels, can_be_shown, check_labels, grid, labelled
+from genlab.grids import PAD, Labels, can_be_shown, check_labels, grid, labelled, margins
 
 
 def test_a_set_is_put_side_by_side() -> None:
@@ -115,28 +116,65 @@ def test_rows_and_columns_may_both_have_names() -> None:
     assert (whole[:top, :left] == 255).all() and (whole[:top, left:] < 128).any() and (whole[top:, :left] < 128).any()
 
 
+def in_columns(whole: np.ndarray, width: int, count: int) -> list[np.ndarray]:
+    """Of names above `count` images of 24 x `width` pixels the dark ones, by column; none lies between two."""
+    dark = (whole[: len(whole) - 28] < 128).any(2)
+    found = [dark[:, PAD + i * (width + PAD) :][:, :width] for i in range(count)]
+    assert dark.sum() == sum(each.sum() for each in found)
+    return found
+
+
+@pytest.mark.parametrize("name", ["a", "0.05", "0.025", "horse", "automobile", "mmmm"])
+@pytest.mark.parametrize("width", [24, 32, 48])
+def test_each_name_stays_above_its_own_column(name: str, width: int) -> None:
+    images = np.full((1, 3, 24, width, 1), 90, np.uint8)
+    first, second, third = in_columns(labelled(images, (), [name, "", name]), width, 3)
+    assert first.sum() == third.sum() > 5 and not second.any()
+
+
 def test_names_that_are_wider_than_their_columns_stand_upright() -> None:
+    """They are whole, and read from below."""
     images = np.full((1, 3, 24, 24, 1), 90, np.uint8)
-    name = "automobile"
-    whole = labelled(images, (), [name, "x", name])
+    whole = labelled(images, (), ["automobile", "x", "automobile"])
     assert whole.shape[1] == grid(images).shape[1]
-    dark = (whole[: whole.shape[0] - 28] < 128).any(2)
-    lying = labelled(np.full((1, 3, 24, 200, 1), 90, np.uint8), (), [name, "x", name])
-    wide = (lying[: lying.shape[0] - 28, 2:202] < 128).any(2)
-    heights = [np.ptp(np.flatnonzero(dark[:, left : left + 26].any(1))) + 1 for left in (0, 26, 52)]
-    assert heights[0] == heights[2] > 50 > heights[1]  # whole, though as long as two columns
-    turned = np.rot90(dark[:, :26], -1)
-    columns, rows = np.flatnonzero(turned.any(0)), np.flatnonzero(wide.any(0))
-    assert abs(np.ptp(columns) - np.ptp(rows)) <= 3
-    a, m = turned[:, columns[0] : columns[0] + 7], turned[:, columns[-1] - 6 : columns[-1] + 1]
-    reference = wide[:, rows[0] : rows[0] + 7].sum(), wide[:, rows[-1] - 6 : rows[-1] + 1].sum()
-    assert abs(int(a.sum()) - int(reference[0])) < 12 and abs(int(m.sum()) - int(reference[1])) < 12  # read from below
+    upright = np.rot90(in_columns(whole, 24, 3)[0], -1)
+    lying = Image.new("L", (200, 40), 255)
+    pen = ImageDraw.Draw(lying)
+    sizes = []
+    for size in range(9, 21):
+        pen.rectangle([0, 0, 200, 40], 255)
+        pen.text((4, 4), "automobile", 0, ImageFont.load_default(size))
+        sizes.append(crop(np.asarray(lying) < 128))
+    assert any(crop(upright).shape == own.shape and (crop(upright) == own).mean() > 0.97 for own in sizes)
 
 
-def test_letters_that_pillow_has_not_are_drawn_none_the_less() -> None:
-    """Its own font draws the same box for each of them."""
-    images = np.full((3, 1, 40, 40, 1), 90, np.uint8)
-    drawn = [labelled(images, (letter, "", "")) for letter in "ελÄЖ"]
+def crop(dark: np.ndarray) -> np.ndarray:
+    rows, columns = np.flatnonzero(dark.any(1)), np.flatnonzero(dark.any(0))
+    return dark[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def test_letters_are_no_larger_than_asked_for() -> None:
+    images = np.full((2, 2, 60, 60, 1), 90, np.uint8)
+    high, low = ["reconstruction", "y"], ["x", "y"]
+    for rows, columns in ((high, ()), ((), low), (high, low)):
+        usual, small = (labelled(images, rows, columns, *own) for own in ((), (10,)))
+        labels = Labels(tuple(rows), tuple(columns))
+        for whole, own in ((usual, ()), (small, (10,))):
+            left, top = margins(labels, 60, 60, *own)
+            assert whole.shape == (124 + 2 + top, 124 + 2 + left, 3)
+        assert small.shape[0] + small.shape[1] < usual.shape[0] + usual.shape[1]
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 40, 40, 1), (1, 3, 40, 40, 1), (1, 3, 40, 12, 1)])
+def test_letters_that_pillow_has_not_are_drawn_none_the_less(shape: tuple[int, ...]) -> None:
+    """Its own font draws the same box for each of them. Beside rows, above columns, and upright."""
+    images, upright = np.full(shape, 90, np.uint8), "mm" if shape[3] == 12 else ""
+    drawn = []
+    for letter in "ελÄЖ":
+        rows, columns = ((letter, "", ""), ()) if shape[0] == 3 else ((), (letter + upright, "", ""))
+        whole = labelled(images, rows, columns)
+        beside = whole[:44, : -grid(images).shape[1]] if rows else whole[: -grid(images).shape[0], : shape[3] + 4]
+        drawn.append(crop((beside < 128).any(2)))
     for i, one in enumerate(drawn):
         for another in drawn[:i]:
             assert one.shape != another.shape or (one != another).any()
@@ -144,8 +182,8 @@ def test_letters_that_pillow_has_not_are_drawn_none_the_less() -> None:
 
 def test_a_long_name_is_cut_and_a_line_stays_a_line() -> None:
     images = np.full((2, 2, 8, 8, 1), 90, np.uint8)
-    width = labelled(images, ("n" * 40, "")).shape[1]
-    assert labelled(images, ("n" * 4000, "")).shape[1] <= width + 10
+    np.testing.assert_array_equal(labelled(images, ("n" * 4000, "")), labelled(images, ("n" * 39 + "…", "")))
+    assert labelled(images, ("n" * 40, "")).shape[1] > labelled(images, ("n" * 39, "")).shape[1]  # 40 are whole
     np.testing.assert_array_equal(labelled(images, ("two\nlines", "")), labelled(images, ("two lines", "")))
 
 

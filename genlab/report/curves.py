@@ -128,7 +128,7 @@ def _came_of(one: Trained, metric: str) -> str:
     if trial.error is not None:
         ended += f": {last_line(trial.error)}"
     if not one.metrics:
-        ended += "; no epoch can be shown"
+        ended += "; its reports are damaged or missing" if one.damaged else "; no epoch can be shown"
     return wrapped(f"{one.called}: {reached}, {ended}", 1, LETTERS - 8)[0]
 
 

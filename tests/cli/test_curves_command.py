@@ -40,8 +40,9 @@ def test_of_a_sweep_and_of_a_trial(run: Any, make_sweep: Any) -> None:
     folder = sweep.records.storage.url
     assert run(folder) == "curves.png\n"
     np.testing.assert_array_equal(np.asarray(Image.open("curves.png")), np.asarray(curves(sweep.records)))
-    assert run(f"{folder}/trials/0001", "--out", "one.png") == "one.png\n"
-    np.testing.assert_array_equal(np.asarray(Image.open("one.png")), np.asarray(curves(sweep.records, "0001")))
+    Path("below").mkdir()
+    assert run(f"{folder}/trials/0001", "--out", "below/one.png") == "below/one.png\n"
+    np.testing.assert_array_equal(np.asarray(Image.open("below/one.png")), np.asarray(curves(sweep.records, "0001")))
 
 
 def test_what_cannot_be_drawn_is_refused(run: Any, make_sweep: Any, tmp_path: Path) -> None:

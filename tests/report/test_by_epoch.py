@@ -67,6 +67,17 @@ def test_of_several_seeds_the_mean_and_a_band_of_one_standard_deviation(make_swe
     assert not any("seed_" in name or "/std" in name for name in axes)
 
 
+def test_in_a_shared_panel_the_best_trial_alone_has_bands_and_many_metrics_have_none(
+    make_sweep: Callable[..., Any],
+) -> None:
+    names = ["e/a", "e/b", *(f"f/{letter}" for letter in "abcd")]
+    rows = [{name: [1.0 * n, 2.0 * n] for name in names} for n in (1, 2)]
+    axes = axes_of(two(make_sweep(seeds=(0, 1)), rows))
+    assert len(axes["e"].collections) == 2 and not axes["f"].collections
+    colors = [line.get_color() for line in axes["e"].lines[2:]]
+    assert [tuple(band.get_facecolor()[0][:3]) for band in axes["e"].collections] == colors
+
+
 def test_a_name_of_the_authors_that_looks_like_a_spread_is_no_spread(make_sweep: Callable[..., Any]) -> None:
     """Of one seed `weights/std` and `of/seed_3` are the task's own metrics."""
     sweep = two(make_sweep(), [{"weights/std": 1.0 * n, "of/seed_3": 2.0 * n, "weights": 7.0 * n} for n in (1, 2)])
@@ -122,6 +133,35 @@ def test_the_sweeps_own_metric_is_first_also_where_it_is_one_of_a_series(make_sw
     assert next(iter(axes)) == "accuracy/eps_2 (higher is better)" and len([*axes.values()][1].lines) == 4
 
 
+def test_the_sweeps_own_metric_stands_among_its_relatives_too(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep(metric="accuracy/clean", mode="max")
+    told(sweep, "0000", [{"accuracy/clean": 0.1 * n, "accuracy/target": 0.2 * n} for n in (1, 2)])
+    axes = axes_of(sweep)
+    assert list(axes) == ["accuracy/clean (higher is better)", "accuracy"]
+    assert legend_of(axes["accuracy"]) == ["clean", "target"]
+
+
+def test_of_one_epoch_a_series_is_shown_over_its_numbers_alone(make_sweep: Callable[..., Any]) -> None:
+    sweep = two(make_sweep(), [{f"accuracy/eps_{k}": 1.0 - 0.1 * k for k in range(5)}])
+    assert list(axes_of(sweep)) == ["accuracy/eps_… after the last epoch"]
+    assert "of the last epoch" in texts_of(sweep) and "by epoch" not in texts_of(sweep)
+
+
+def test_a_series_is_in_the_order_of_its_numbers(make_sweep: Callable[..., Any]) -> None:
+    numbers = (10, 9, 100, 2)
+    axes = axes_of(two(make_sweep(), [{f"recall/at_{k}": 0.01 * k * n for k in numbers} for n in (1, 2)]))
+    for line in axes["recall/at_… after the last epoch"].lines:
+        assert curve(line)[0] == [2, 9, 10, 100]
+        np.testing.assert_allclose(curve(line)[1], [0.04, 0.18, 0.2, 2.0])
+    assert legend_of(axes["recall/at_… after the last epoch"]) == ["at 2", "at 9", "at 10", "at 100"]
+
+
+def test_names_of_two_lines_are_whole_in_a_legend(make_sweep: Callable[..., Any]) -> None:
+    sweep = two(make_sweep(), [{"e/a rather long name": 1.0 * n, "e/b": 2.0 * n} for n in (1, 2)])
+    assert [name.replace("\n", " ") for name in legend_of(axes_of(sweep)["e"])] == ["a rather long name", "b"]
+    assert_readable(figure_of(sweep))
+
+
 def test_a_series_that_never_changes_is_told_and_one_that_does_in_part_is_whole(make_sweep: Callable[..., Any]) -> None:
     sweep = make_sweep()
     moving = {f"a/{i}": [0.0, 0.0] for i in range(3)} | {"a/3": [0.5, 0.6]}
@@ -133,22 +173,26 @@ def test_a_series_that_never_changes_is_told_and_one_that_does_in_part_is_whole(
 
 
 def test_of_a_trial_with_fewer_epochs_as_many_are_drawn(make_sweep: Callable[..., Any]) -> None:
-    sweep = make_sweep()
-    told(sweep, "0000", [{METRIC: 5.0, "kid": 1.0}], "pruned")
-    told(sweep, "0001", [{METRIC: 4.0 - n, "kid": 3.0 - n} for n in range(3)])
-    axes = axes_of(sweep)
-    sweep.records.trials["0000"].epochs[1].ends = "completed"  # a row of a grid may have one epoch
-    axes = axes_of(sweep)
-    assert [curve(line)[0] for line in axes["kid"].lines] == [[1], [1, 2, 3]]
-    assert axes["kid"].get_xlim() == axes[OWN].get_xlim() == (0.5, 3.5)
+    """The rows of a grid may differ in their epochs."""
+    for default, best in ((1, 3), (3, 2)):
+        sweep = make_sweep()
+        told(sweep, "0000", [{METRIC: 9.0 - n, "kid": 1.0 + n} for n in range(default)])
+        told(sweep, "0001", [{METRIC: 4.0 - n, "kid": 3.0 - n} for n in range(best)])
+        axes = axes_of(sweep)
+        drawn = [curve(line)[0] for line in axes["kid"].lines]
+        assert drawn == [[*range(1, default + 1)], [*range(1, best + 1)]]
+        assert axes["kid"].get_xlim() == axes[OWN].get_xlim() == (0.5, 3.5)
 
 
 def test_epochs_that_are_not_finite_leave_a_gap_and_are_said(make_sweep: Callable[..., Any]) -> None:
     sweep = make_sweep()
     values = [1.0, np.nan, np.inf, 4.0]
-    told(sweep, "0000", [{METRIC: 1.0 / (n + 1), "kid": value} for n, value in enumerate(values)])
-    assert curve(axes_of(sweep)["kid"].lines[0]) == ([1, 4], [1.0, 4.0])
-    assert "not finite in epochs 2, 3 of trial 0000: kid" in texts_of(sweep)
+    rows = [{METRIC: 1.0 / (n + 1), "kid": value, "a": value} for n, value in enumerate(values)]
+    told(sweep, "0000", [*rows, {METRIC: 0.1, "kid": 5.0, "a": 5.0, "b": -np.inf}, {METRIC: 0.1, "b": 1.0}, {"b": 2.0}])
+    assert curve(axes_of(sweep)["kid"].lines[0]) == ([1, 4, 5], [1.0, 4.0, 5.0])
+    texts = texts_of(sweep)
+    assert "not finite in epochs 2, 3 of trial 0000: kid, a" in texts
+    assert "not finite in epoch 5 of trial 0000: b" in texts
 
 
 def test_a_metric_of_many_decades_has_a_logarithmic_axis_with_plain_numbers(make_sweep: Callable[..., Any]) -> None:
@@ -160,6 +204,13 @@ def test_a_metric_of_many_decades_has_a_logarithmic_axis_with_plain_numbers(make
     assert_readable(figure)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert {"10", "100", "1000"} <= set(labels) and not any("$" in label for label in labels)
+
+
+def test_the_axis_is_logarithmic_for_either_trials_sake(make_sweep: Callable[..., Any]) -> None:
+    rows = {"best": [1.0, 2.0], "default": [1.0, 5000.0]}
+    for first, second in (("best", "default"), ("default", "best")):
+        own, other = ([{"kid": value} for value in rows[key]] for key in (first, second))
+        assert axes_of(two(make_sweep(), own, other))["kid"].get_yscale() == "log"
 
 
 def test_a_lone_metric_takes_the_page(make_sweep: Callable[..., Any]) -> None:

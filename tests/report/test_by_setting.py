@@ -141,6 +141,19 @@ def test_objectives_of_many_decades_have_a_logarithmic_axis(make_sweep: Callable
     assert axes.get_yscale() == "log" and 0.05 < low < 1 and 1000 < high < 10_000
 
 
+def test_an_objective_of_0_is_one(make_sweep: Callable[..., Any]) -> None:
+    space = {"dropout": FloatDistribution(0.0, 0.5)}
+    axes = axes_of(searched(make_sweep(), space, *[(float(n), {"dropout": 0.1 * n}) for n in range(-1, 3)]))
+    assert (0.0, 0.0) in points(axes["dropout"]) and not crosses(axes["dropout"])
+
+
+def test_what_was_confirmed_far_from_the_search_is_on_the_axis(make_sweep: Callable[..., Any]) -> None:
+    space = {"dropout": FloatDistribution(0.0, 0.5)}
+    sweep = searched(make_sweep(), space, (1.0, {"dropout": 0.1}), (200.0, {"dropout": 0.2}))
+    told(sweep, "confirm-0000", [{METRIC: 4000.0}], settings={"dropout": 0.1})
+    assert axes_of(sweep, "confirm-0000")["dropout"].get_ylim()[1] > 4000
+
+
 def test_where_any_trial_has_more_epochs_there_is_no_such_panel(make_sweep: Callable[..., Any]) -> None:
     """Trials that were ended early stand at other epochs than the rest."""
     space = {"lr": FloatDistribution(0.1, 0.5)}

@@ -38,6 +38,7 @@ def test_the_trials_stand_side_by_side_on_equal_axes(make_sweep: Callable[..., A
     assert [*axes][-4:] == ["loss", "loss 2", "score", "score 2"]
     assert axes["loss"].get_title("left") == "trial 0001, best"
     assert axes["loss 2"].get_title("left") == "trial 0000, default setting"
+    assert axes["score"].get_title("left") == axes["score 2"].get_title("left") == ""  # said once, above
     for name, curve in (("loss", "loss/generator"), ("score", "score/real")):
         for key, trial in ((name, "0001"), (f"{name} 2", "0000")):
             (line, *marks) = axes[key].lines
@@ -66,6 +67,17 @@ def test_many_steps_are_smoothed_and_outliers_do_not_flatten_the_rest(make_sweep
     outside = int(((curve > axes.get_ylim()[1]) | (curve < axes.get_ylim()[0])).sum())
     assert 1 <= outside <= 2 * CUT * 1000 and axes.texts[0].get_text().startswith(f"{outside} step")
     assert "thick: mean of 20 steps" in axes.get_legend().get_title().get_text()  # type: ignore[union-attr]
+
+
+def test_steps_that_are_not_finite_are_gaps_and_nothing_else(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    curve = np.linspace(1, 2, 1000, dtype=np.float32)
+    curve[500], curve[600] = np.inf, -np.inf
+    told(sweep, "0000", [{METRIC: 1.0}], steps={"loss/vae": curve})
+    axes = axes_of(sweep)["loss"]
+    for line in axes.lines[:2]:
+        assert list(np.flatnonzero(~np.isfinite(line.get_ydata()))) == [500, 600]
+    assert axes.get_ylim()[1] < 2.2
 
 
 def test_steps_beyond_either_end_of_the_axis_are_counted(make_sweep: Callable[..., Any]) -> None:
@@ -108,6 +120,12 @@ def test_what_is_no_loss_and_no_score_has_a_row_for_each_scale(make_sweep: Calla
     axes = axes_of(sweep)
     assert [*axes] == ["loss", "value", "value 2"]
     assert legend_of(axes["value"]) == ["lambda", "rate"] and legend_of(axes["value 2"]) == ["norm"]
+
+
+def test_the_legend_tells_names_apart(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 1.0}], steps={f"loss/{name}": np.ones(9) for name in ("a/x", "b/x", "c")})
+    assert legend_of(axes_of(sweep)["loss"]) == ["a/x", "b/x", "c"]
 
 
 def test_a_colour_is_never_used_twice_on_an_axis(make_sweep: Callable[..., Any]) -> None:

@@ -100,6 +100,8 @@ def test_of_a_set_the_first_sixteen_are_shown_in_a_square() -> None:
     assert squares(seen(leveled(40))) == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12], [13, 14, 15, 16]]
     assert squares(seen(leveled(5))) == [[1, 2, 3], [4, 5, 255]]
     assert squares(seen(leveled(1))) == [[1]]
+    height, width, _ = seen(leveled(5)).shape
+    assert abs(width / height - 3 / 2) < 0.05  # two rows, no empty third one
 
 
 def test_many_rows_and_columns_are_whole() -> None:
@@ -123,6 +125,14 @@ def test_labels_stand_beside_the_images() -> None:
     assert ((beside[: len(beside) // 2] < 90).any() and (beside[len(beside) // 2 :] < 90).any()) and (rows == 255).any()
     both = seen(images, Labels(("image", "reconstruction"), tuple("0123456789")))
     assert both.shape[0] > rows.shape[0] and (both[:12] < 90).any()
+
+
+def test_labels_that_stand_upright_above_narrow_images_fit_too() -> None:
+    """Of a cell that wider images chose."""
+    images = np.full((1, 2, 60, 8, 1), 90, np.uint8)
+    for within in ((190, 190), (480, 280)):
+        pixels = seen(images, Labels((), ("automobile", "horse")), within)
+        assert pixels.shape[0] <= within[1] and pixels.shape[1] <= within[0]
 
 
 def test_long_labels_leave_room_for_the_images() -> None:

@@ -133,6 +133,18 @@ def test_no_more_than_twenty_rows_and_confirms_apart(make_sweep: Any, texts: lis
     assert sheet.height > 21 * CELL
 
 
+@pytest.mark.parametrize(("trials", "left_out"), [(20, None), (21, "the last 1 are left out")])
+def test_trials_that_have_no_row_are_counted(
+    trials: int, left_out: str | None, make_sweep: Any, texts: list[str]
+) -> None:
+    sweep = make_sweep()
+    for i in range(trials):
+        sweep.whole_trial(f"{i:05d}", 1, lr=i)
+    contact_sheet(sweep.records)
+    words = [f"{trials} trials, best first", *([left_out] if left_out else []), "images: samples"]
+    assert texts[1] == "  ·  ".join(["frechet_distance, lower is better", *words])
+
+
 def test_a_sweep_without_trials(make_sweep: Any, texts: list[str]) -> None:
     contact_sheet(make_sweep().records)
     assert "No trial has begun." in texts
@@ -226,6 +238,20 @@ def test_wide_images_have_wide_cells_and_fewer_epochs(make_sweep: Any, texts: li
         assert [int((line == 10 * epoch).sum()) for epoch in (1, 5, 9)] == [480] * 3
         assert int((sheet[top : top + CELL, MARGIN + LABEL + 240, 0] == 10).sum()) == 96
     assert sheet.shape[1] == MARGIN + LABEL + 3 * (480 + GAP) - GAP + MARGIN
+
+
+def test_what_is_smaller_than_its_cell_stands_in_the_middle(make_sweep: Any) -> None:
+    """Cells are as large as the first images want them."""
+    sweep = make_sweep()
+    for i, shape in enumerate(((200, 400), (100, 60))):
+        sweep.trial(f"0000{i}", lr=i)
+        own = ReplicaReport({"frechet_distance": float(i)}, {}, {"a": np.full((*shape, 1), 10 + i, np.uint8)})
+        sweep.epoch(f"0000{i}", 1, "completed", replace(sweep.report(f"0000{i}", 1), replicas=[own]))
+    sheet = np.asarray(contact_sheet(sweep.records))[..., 0]
+    left, top = MARGIN + LABEL, HEAD + COLUMN_HEAD + 200 + GAP
+    painted = sheet[top : top + 200, left : left + 400] == 11
+    rows, columns = np.flatnonzero(painted.any(1)), np.flatnonzero(painted.any(0))
+    assert abs(rows[0] - (199 - rows[-1])) <= 1 and abs(columns[0] - (399 - columns[-1])) <= 1 < columns[0]
 
 
 def test_high_images_have_high_rows(make_sweep: Any) -> None:

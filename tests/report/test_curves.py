@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -120,15 +121,47 @@ def test_what_was_confirmed_best_is_shown(make_sweep: Callable[..., Any]) -> Non
     assert "5 trials" not in texts_of(sweep)[1] and "4 trials (3 completed, 1 pruned)" in texts_of(sweep)[1]
 
 
+def test_a_best_trial_as_good_as_the_default_setting_is_another_one(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    for name in ("0000", "0001"):
+        told(sweep, name, [{METRIC: 2.0, "kid": 1.0}, {METRIC: 1.0, "kid": 2.0}])
+    told(sweep, "confirm-0001", [{METRIC: 1.0}])
+    assert [text.partition(":")[0] for text in texts_of(sweep)[2:4]] == [
+        "trial 0001, best",
+        "trial 0000, default setting",
+    ]
+    assert len(axes_of(sweep)["kid"].lines) == 2
+
+
+def test_the_spread_of_several_seeds_is_that_of_the_last_epoch(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep(seeds=(0, 1))
+    told(sweep, "0000", [{METRIC: [1.0, 9.0]}, {METRIC: [3.0, 4.0]}])
+    assert texts_of(sweep)[2] == f"trial 0000, best and default setting: {METRIC} 3.5 ± 0.71, completed after epoch 2"
+
+
 def test_how_a_trial_ended_is_said_and_why(make_sweep: Callable[..., Any]) -> None:
     sweep = make_sweep()
     told(sweep, "0000", [{METRIC: 2.0}, {METRIC: 1.0}], None)
     sweep.error("0000", 3)
     told(sweep, "0001", [{METRIC: 2.0}, {METRIC: 1.0}], "diverged")
+    told(sweep, "0002", [{METRIC: 2.0}], None)
+    assert texts_of(sweep)[1].endswith("  ·  3 trials (1 diverged, 1 failed, 1 unfinished)")
     failed = "trial 0000: no objective, failed after epoch 2: ValueError: the loss has no gradient"
     assert texts_of(sweep, "0000")[2] == failed
     assert texts_of(sweep, "0001")[2] == "trial 0001: no objective, diverged after epoch 2"
     assert len(figure_of(sweep, "0000").axes) == 1  # what it did before is drawn
+
+
+def test_a_trial_whose_reports_are_all_damaged_says_so(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 2.0, "kid": 1.0}, {METRIC: 1.5, "kid": 2.0}])
+    told(sweep, "0001", [{METRIC: 1.0, "kid": 3.0}, {METRIC: 0.5, "kid": 4.0}])
+    for epoch in sweep.records.trials["0000"].epochs.values():
+        Path(sweep.records.storage.root, epoch.report.path).write_bytes(b"junk")
+    said = f"trial 0000: {METRIC} 1.5, completed after epoch 2; its reports are damaged or missing"
+    assert texts_of(sweep, "0000")[2] == said and not figure_of(sweep, "0000").axes
+    assert len(axes_of(sweep)["kid"].lines) == 2  # the best one's, and none of the other's
+    assert "left out, since damaged or missing: epochs 1, 2 of trial 0000" in texts_of(sweep)
 
 
 def test_long_and_many_settings_stay_on_the_page(make_sweep: Callable[..., Any]) -> None:
@@ -146,3 +179,5 @@ def test_the_picture(make_sweep: Callable[..., Any]) -> None:
     picture = curves(sweep.records)
     assert isinstance(picture, Image.Image) and picture.mode == "RGB" and picture.width == 13 * DPI
     assert picture.tobytes() == curves(sweep.records).tobytes() and not plt.get_fignums()
+    pixels = np.asarray(picture).reshape(-1, 3)
+    assert (pixels == (0x1F, 0x5F, 0xBF)).all(1).sum() > 100  # the best trial's blue

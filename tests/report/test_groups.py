@@ -55,12 +55,26 @@ def test_more_than_a_panel_holds_are_told_apart_by_the_next_part_of_their_names(
     ]
 
 
+def test_names_are_told_apart_as_far_as_it_takes() -> None:
+    names = [f"e/a/b{i}/{letter}" for i in (1, 2) for letter in "stuvwx"] + ["e/a/c"]
+    assert panels(names) == [
+        ("e/a/b1", tuple("stuvwx")),
+        ("e/a/b2", tuple("stuvwx")),
+        ("e/a/c", ("e/a/c",)),
+    ]
+
+
 def test_many_that_nothing_tells_apart_are_counted_through() -> None:
     names = [f"accuracy/{letter}" for letter in "abcdefghijklmnopq"]
     found = panels(names)
     assert [title for title, _ in found] == [f"accuracy ({i} of 3)" for i in (1, 2, 3)]
     assert [label for _, labels in found for label in labels] == [*"abcdefghijklmnopq"]
     assert max(len(labels) for _, labels in found) == LINES
+
+
+def test_panels_of_one_title_are_counted_apart_from_the_others() -> None:
+    found = panels([f"e/{a}/{letter}" for a in "ab" for letter in "pqrstuvw"])
+    assert [title for title, _ in found] == ["e/a (1 of 2)", "e/a (2 of 2)", "e/b (1 of 2)", "e/b (2 of 2)"]
 
 
 def test_every_metric_has_one_panel() -> None:

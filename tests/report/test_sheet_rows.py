@@ -91,6 +91,23 @@ def test_rows_are_the_trials_in_the_order_of_their_last_objectives(
     assert heads[1] == f"frechet_distance, {better}  ·  5 trials, best first  ·  images: samples"
 
 
+def test_an_epoch_is_named_above_the_middle_of_its_cells(
+    make_sweep: Callable[..., Any], written: list[Written]
+) -> None:
+    sweep = make_sweep()
+    told(sweep, "00000", [2.0, 1.0], 10)
+    contact_sheet(sweep.records)
+    middles = {w.text: w.x for w in written if w.text.startswith("epoch ")}
+    assert middles == {f"epoch {i + 1}": MARGIN + LABEL + i * ROW + CELL / 2 for i in range(2)}
+
+
+def test_an_objective_of_0_is_one(make_sweep: Callable[..., Any], written: list[Written]) -> None:
+    sweep = make_sweep()
+    told(sweep, "00000", [0.0], 10)
+    contact_sheet(sweep.records)
+    assert label(written, 0)[1] == "0"
+
+
 def test_the_color_beside_a_label_says_how_the_trial_ended(make_sweep: Callable[..., Any]) -> None:
     sweep = make_sweep()
     told(sweep, "00000", [1.0], 10)

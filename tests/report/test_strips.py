@@ -22,6 +22,7 @@ class Line(NamedTuple):
     x: list[float]
     y: list[float]
     own: bool
+    axes: Axes
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[Line]:
 
     def plot(self: Any, x: Any, y: Any, *rest: Any, **more: Any) -> Any:
         drawn = real(self, x, y, *rest, **more)
-        found.append(Line([*x], [*y], drawn[0].get_color() not in ("#c4c8ce", "#70767f")))
+        found.append(Line([*x], [*y], drawn[0].get_color() not in ("#c4c8ce", "#70767f"), self))
         return drawn
 
     monkeypatch.setattr(Axes, "plot", plot)
@@ -63,7 +64,8 @@ def told(
     for epoch, objective in enumerate(objectives, 1):
         last = epoch == len(objectives)
         metrics = {name.replace("__", "/"): value / (1 if last else 2) for name, value in more.items()}
-        own = ReplicaReport({"frechet_distance": objective, "epoch_seconds": 3.0, **metrics})
+        speeds = {"epoch_seconds": objective, "images_per_second": 1 / (1 + abs(objective))}
+        own = ReplicaReport({"frechet_distance": objective, **speeds, **metrics})
         report = replace(sweep.report(name, epoch), replicas=[own])
         sweep.epoch(name, epoch, ends if last else None, report)
 
@@ -129,6 +131,8 @@ def test_metrics_that_have_no_room_are_counted(
     named = [text for text, x, y in texts if text.startswith("m") and x > MARGIN + LABEL + PLOT]
     (more,) = {text for text, _, _ in texts if text.endswith(" more")}
     assert len(named) / 2 + int(more.split()[1]) == 40 and len(named) > 20
+    places = [(x, y) for text, x, y in texts if x > MARGIN + LABEL + PLOT]
+    assert len(set(places)) == len(places)  # none upon another
     ends = sorted({round(y) for text, x, y in texts if x > MARGIN + LABEL + PLOT and y > HEAD + 30})
     assert ends[-1] + 14 <= sheet.height - MARGIN
     for text, x, y in texts:
@@ -174,6 +178,19 @@ def test_why_a_trial_has_no_more_epochs_is_said(
     )
 
 
+def test_the_metrics_of_a_trial_without_a_curve_stand_below_those_of_the_others(
+    make_sweep: Callable[..., Any], texts: list[tuple[str, float, float]]
+) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [3.0, 2.0], kid=1.0)
+    told(sweep, "0001", [4.0], "diverged", kid=2.0)
+    contact_sheet(sweep.records)
+    (first, second) = [x for text, x, _ in texts if text == "kid"]
+    assert first == second
+    (why,) = [x for text, x, _ in texts if text.startswith("Diverged: ")]
+    assert why < first
+
+
 def test_a_damaged_report_costs_its_metrics_alone(
     make_sweep: Callable[..., Any], lines: list[Line], texts: list[tuple[str, float, float]]
 ) -> None:
@@ -212,6 +229,84 @@ def test_rows_are_as_high_as_their_labels(make_sweep: Callable[..., Any]) -> Non
             sweep.epoch(f"000{i}", 1, "completed", replace(sweep.report(f"000{i}", 1), replicas=[own]))
         heights[count] = contact_sheet(sweep.records).height
     assert heights[8] - heights[1] == 2 * (190 - 130) and GAP == 10
+
+
+def test_the_best_trial_may_have_fewer_epochs_than_others(make_sweep: Callable[..., Any], lines: list[Line]) -> None:
+    """The rows of a grid may differ in their epochs."""
+    sweep = make_sweep()
+    told(sweep, "0000", [1.0])
+    told(sweep, "0001", [5.0, 4.0, 3.0])
+    contact_sheet(sweep.records)
+    assert {line.axes.get_xlim() for line in lines} == {(0.5, 3.5)}
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_axis_shows_the_objectives_of_all_trials_and_little_else(
+    epochs: int, make_sweep: Callable[..., Any], lines: list[Line]
+) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [400.0] * epochs)
+    told(sweep, "0001", [410.0] * epochs)
+    told(sweep, "0002", [300.0] * (epochs - 1) + [-1e9], "diverged")
+    contact_sheet(sweep.records)
+    drawn = [400.0, 410.0] if epochs == 1 else [300.0, 410.0]
+    for line in lines:
+        low, high = line.axes.get_xlim() if epochs == 1 else line.axes.get_ylim()
+        assert low < drawn[0] and drawn[1] < high and high - low < 1.3 * (drawn[1] - drawn[0])
+    diverged = [line for line in lines if line.own][2:]
+    assert [line.y for line in diverged] == ([] if epochs == 1 else [[300.0]])
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_objectives_of_many_decades_have_a_logarithmic_axis(
+    epochs: int, make_sweep: Callable[..., Any], lines: list[Line]
+) -> None:
+    sweep = make_sweep()
+    for i, objective in enumerate((0.001, 1.0, 1000.0)):
+        told(sweep, f"000{i}", [objective] * epochs)
+    contact_sheet(sweep.records)
+    for line in lines:
+        which, (low, high) = (
+            (line.axes.get_xscale(), line.axes.get_xlim())
+            if epochs == 1
+            else (line.axes.get_yscale(), line.axes.get_ylim())
+        )
+        assert which == "log" and 1e-4 < low < 0.001 and 1000 < high < 1e4
+
+
+def test_a_trial_alone_has_its_metrics_beside_its_curve(
+    make_sweep: Callable[..., Any], texts: list[tuple[str, float, float]]
+) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [3.0, 2.0], kid=1.5, sizes__real=300.0)
+    contact_sheet(sweep.records)
+    right = [text for text, x, y in texts if x > MARGIN + LABEL + PLOT and y > HEAD]
+    assert right[1:] == ["kid", "1.5", "sizes/real", "300"]
+
+
+def test_a_long_message_stays_on_the_sheet(make_sweep: Callable[..., Any]) -> None:
+    for epochs in (0, 2):
+        sweep = make_sweep()
+        told(sweep, "0000", [3.0, 2.0, 1.0])
+        told(sweep, "0001", [3.0] * epochs, None)
+        sweep.records.append("error", trial="0001", epoch=epochs + 1, traceback="ValueError: " + "a long word " * 40)
+        sheet = np.asarray(contact_sheet(sweep.records))
+        assert (sheet[HEAD:, -MARGIN + 4 :] == 255).all() and (sheet[-MARGIN + 2 :] == 255).all()
+
+
+def test_metrics_that_came_with_the_last_epoch_are_told(
+    make_sweep: Callable[..., Any], texts: list[tuple[str, float, float]]
+) -> None:
+    sweep = make_sweep()
+    for i in range(2):
+        sweep.trial(f"000{i}", lr=i)
+        for epoch in (1, 2):
+            metrics = {"frechet_distance": 1.0 + i} | ({"late": 5.0 + i} if epoch == 2 else {"early": 7.0 + i})
+            report = replace(sweep.report(f"000{i}", epoch), replicas=[ReplicaReport(metrics)])
+            sweep.epoch(f"000{i}", epoch, "completed" if epoch == 2 else None, report)
+    contact_sheet(sweep.records)
+    right = [text for text, x, y in texts if x > MARGIN + LABEL + PLOT and y > HEAD]
+    assert right[1:] == ["late", "5", "late", "6"]
 
 
 @pytest.mark.parametrize("objectives", [[1e-6, 1.0], [-5.0, 5000.0], [3.0, 3.0], [0.0, 0.0]])

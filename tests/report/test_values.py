@@ -24,6 +24,16 @@ def test_what_never_changes_is_told_in_a_line(make_sweep: Callable[..., Any]) ->
     assert "the same in every epoch: sizes/real 300 · parameters 1500" in texts_of(sweep, "0001")
 
 
+def test_a_value_of_0_is_told(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    for i, name in enumerate(("0000", "0001")):
+        told(sweep, name, [{METRIC: 9.0 - i - n, "still": 1.0 * i, "epoch_seconds": 1.0 - i} for n in range(2)])
+    assert {
+        "the same in every epoch: still 1 (best), 0 (default setting)",
+        "median of the epochs: epoch_seconds 0 (best), 1 (default setting)",
+    } <= {*texts_of(sweep)}
+
+
 def test_a_metric_that_is_constant_in_one_trial_alone_is_drawn(make_sweep: Callable[..., Any]) -> None:
     sweep = make_sweep()
     told(sweep, "0000", [{METRIC: 9.0 - n, "kid": 1.0 + n} for n in range(2)])
@@ -65,6 +75,18 @@ def test_test_data_stand_apart(make_sweep: Callable[..., Any]) -> None:
     assert_readable(figure_of(sweep, "confirm-0000"))
 
 
+def test_a_name_with_test_in_it_is_no_test_data(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 3.0 - n, "contest/a": 1.0 + n, "a/test/b": 2.0 + n} for n in range(2)])
+    assert {"contest/a", "a/test/b"} <= set(axes_of(sweep)) and "on test data" not in texts_of(sweep)
+
+
+def test_seeds_that_agree_have_a_spread_of_0(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep(seeds=(0, 1))
+    told(sweep, "0000", [{METRIC: [3.0, 4.0], "kid": [1.5, 1.5]}])
+    assert "1.5 ± 0" in texts_of(sweep)
+
+
 def test_a_robustness_curve_of_test_data_is_drawn_over_its_numbers(make_sweep: Callable[..., Any]) -> None:
     sweep = make_sweep()
     test = {f"test/accuracy/eps_{x:g}": 1 - x for x in (0.1, 0.2, 0.3, 0.4)}
@@ -87,6 +109,15 @@ def test_of_one_epoch_every_metric_stands_in_a_table(make_sweep: Callable[..., A
     assert {*names} <= {*texts} and {str(k) for k in range(30)} | {str(100 + k) for k in range(30)} <= {*texts}
     assert texts.count("best") == texts.count("default setting") == 3  # blocks side by side
     assert_readable(figure_of(sweep))
+
+
+def test_a_table_is_in_the_order_of_the_report_and_read_downwards(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    names = ["z", "b", "y", "a", "x", "c", "w"]
+    told(sweep, "0000", [{METRIC: 9.0} | {name: float(i) for i, name in enumerate(names)}])
+    places = {text.get_text(): text.get_position() for text in figure_of(sweep).texts if text.get_text() in names}
+    assert sorted(names, key=lambda name: (places[name][0], -places[name][1])) == names
+    assert len({round(x, 6) for x, _ in places.values()}) == 3
 
 
 def test_values_stand_beside_their_names_and_below_their_trial(make_sweep: Callable[..., Any]) -> None:
@@ -117,8 +148,10 @@ def test_what_was_never_finite_is_told(make_sweep: Callable[..., Any]) -> None:
 def test_a_metric_of_some_seeds_alone_is_told(make_sweep: Callable[..., Any]) -> None:
     sweep = make_sweep(seeds=(0, 1))
     sweep.trial("0000")
-    replicas = [ReplicaReport({METRIC: 1.0, "here": 2.0}), ReplicaReport({METRIC: 1.0, "there": 2.0})]
-    sweep.epoch("0000", 1, "completed", replace(sweep.report("0000", 1), replicas=replicas))
+    for epoch, name in ((1, "here"), (2, "there")):
+        replicas = [ReplicaReport({METRIC: 1.0, name: 2.0}), ReplicaReport({METRIC: 1.0})]
+        report = replace(sweep.report("0000", epoch), replicas=replicas[:: 1 if epoch == 1 else -1])
+        sweep.epoch("0000", epoch, "completed" if epoch == 2 else None, report)
     assert "not reported by every seed, so without a mean: here, there" in texts_of(sweep)
 
 
