@@ -11,6 +11,8 @@ from genlab.errors import GenlabError, last_line
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import Records, TrialRecord
 
+FAR = 1_000_000  # steps that may be missing before an epoch, with ten times those that are known: more is no gap
+
 
 class Reports:
     """The reports of one trial by epoch, read when asked for; a damaged one is its error."""
@@ -98,18 +100,25 @@ def trained(records: Records, trial: TrialRecord, role: str) -> Trained:
     ends: dict[int, int] = {}
     seeds: Sequence[int] = ()
     of_some: dict[str, None] = {}
+    known = 0  # steps so far
     for epoch in sorted(trial.epochs):
         report = reports.take(epoch)
         if isinstance(report, GenlabError):
             damaged.append(epoch)
             continue
+        steps = report.replicas[0].steps
+        count = max(map(len, steps.values()), default=0)
+        known += count
+        if report.first_step > FAR + 10 * known:
+            damaged.append(epoch)
+            continue
         own, merged = own_metrics(report), report.metrics()
-        metrics[epoch], seeds, steps = own, report.seeds, report.replicas[0].steps
+        metrics[epoch], seeds = own, report.seeds
         spreads[epoch] = {name: merged[f"{name}/std"] for name in own} if len(seeds) > 1 else {}
         of_some |= dict.fromkeys(name for replica in report.replicas for name in replica.metrics if name not in own)
         pieces.append((report.first_step, steps))
         if steps:
-            ends[epoch] = report.first_step + max(map(len, steps.values()))
+            ends[epoch] = report.first_step + count
     whole = {name: np.full(max(ends.values()), np.nan) for _, steps in pieces for name in steps}
     for first, steps in pieces:
         for name, curve in steps.items():

@@ -63,7 +63,9 @@ def outcome(trials: Iterable[TrialRecord], mode: str) -> Outcome:
     ended = [trial for trial in rank(by_name.values(), mode) if trial.ends == "completed"]
     completed = [trial for trial in ended if not trial.confirms]
     confirmed = [trial for trial in ended if trial.confirms]
-    best = by_name[confirmed[0].name.removeprefix(CONFIRMS)] if confirmed else completed[0] if completed else None
+    best = next(iter([*confirmed, *completed]), None)
+    if confirmed:  # records that somebody wrote may lack the trial that it confirms
+        best = by_name.get(confirmed[0].name.removeprefix(CONFIRMS), confirmed[0])
     default = next((trial for trial in completed if trial is searched[0]), None)
     return Outcome(mode, searched, completed, confirmed, best, default)
 

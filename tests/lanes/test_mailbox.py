@@ -639,7 +639,12 @@ def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
             await box.note(text, once=True)
         seen = await box.look()
         assert seen["error"] == "no memory left on the GPU"
-        assert seen["notes"] == ["lane 0 starts again: no memory left on the GPU", "downloading", "12 images", "13 images"]
+        assert seen["notes"] == [
+            "lane 0 starts again: no memory left on the GPU",
+            "downloading",
+            "12 images",
+            "13 images",
+        ]
         await box.note("13 images", once=True)
         assert (await box.look())["notes"] == []
         await box.join(0, "b", 2, None, "host")

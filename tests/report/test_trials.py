@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,19 @@ def test_all_steps_of_a_trial_in_their_places(make_sweep: Callable[..., Any]) ->
     curves = [sweep.report("0000", epoch, 4).replicas[0].steps["score/real"] for epoch in (1, 3)]
     np.testing.assert_array_equal(found.steps["score/real"], [*curves[0], *[np.nan] * 4, *curves[1]])
     assert found.ends == {1: 4, 3: 12} and found.seeds == (3, 4) and found.called == "trial 0000, best"
+
+
+def test_an_epoch_that_says_it_began_after_steps_that_nobody_saw_takes_no_memory(
+    make_sweep: Callable[..., Any],
+) -> None:
+    """A report comes from anybody, and its first step may be any number."""
+    sweep = make_sweep()
+    sweep.trial("0000")
+    sweep.epoch("0000", 1, steps=4)
+    sweep.epoch("0000", 2, report=replace(sweep.report("0000", 2, 4), first_step=2**52))
+    sweep.epoch("0000", 3, "completed", steps=4)
+    found = trained(sweep.records, sweep.records.trials["0000"], "best")
+    assert found.damaged == [2] and found.ends == {1: 4, 3: 12} and list(found.metrics) == [1, 3]
 
 
 def test_of_a_metric_the_finite_values_and_the_last_of_them(make_sweep: Callable[..., Any]) -> None:

@@ -23,6 +23,7 @@ from genlab.report.curves import curves
 from genlab.sealed import seal
 from genlab.tracking.event_files import batch_path
 from genlab.tracking.events import AnyEvent, Event
+from genlab.tracking.outcome import outcome
 from genlab.tracking.records import Records
 from genlab.tracking.replay import replay
 from genlab.tracking.schema import as_json, checked
@@ -360,3 +361,13 @@ def test_nothing_in_it_moves_the_cursor_or_writes_to_the_clipboard(
         _, said = genlab_says(*words)
         assert not any(c in said for c in "\x1b\x07\x9b\u202e\r"), words
         assert "\\x1b]52;c;" in said or "\\x9b1A" in said, words
+
+
+def test_a_confirmation_of_a_trial_that_is_not_there(make_sweep: Any, genlab_says: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("confirm-0007", 1)
+    sweep.end()
+    found = outcome(sweep.records.trials.values(), "min")
+    assert found.best is not None and found.best.name == "confirm-0007" and found.gain is None
+    for words in (("list", sweep.storage.url), ("show", sweep.records.storage.url)):
+        assert genlab_says(*words)[0] == 0
