@@ -63,6 +63,7 @@ def joins(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Joins
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", made.init)
     monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: made.noted)
+    monkeypatch.setattr("ray._private.utils.get_ray_address_file", lambda _: environment["HOME"])
     token = "ray._private.authentication.authentication_token_setup.maybe_enable_token_auth_if_token_available"
     monkeypatch.setattr(token, lambda **_: made.done.append("token"))
     monkeypatch.setattr(cluster, "start", lambda: made.done.append("started"))
@@ -128,6 +129,29 @@ def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> N
         joins.done.clear()
         assert cluster.connect(address) is True
         assert sorted(joins.done) == ["imported", "started"]
+
+
+def test_a_ray_that_another_account_noted_is_not_joined(
+    joins: Joins, heads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody may write the note, and a Ray that is joined learns the token. By its address it is joined."""
+    joins.noted = heads[0]
+    note = tmp_path / "ray_current_cluster"
+    note.write_text(heads[0])
+    monkeypatch.setattr("ray._private.utils.get_ray_address_file", lambda _: str(note))
+    account = os.geteuid() or 4711  # a file of root's is root's for everybody
+    if os.geteuid() == 0:
+        os.chown(note, account, -1)
+    for me, done in ((account, "token"), (account + 1, "started")):
+        monkeypatch.setattr(os, "geteuid", lambda me=me: me)
+        joins.done.clear()
+        caplog.clear()
+        cluster.connect(None)
+        assert done in joins.done and len(joins.done) == (2 if done == "started" else 3)
+        assert (f"--address {heads[0]} joins it" in caplog.text) is (done == "started")
+    joins.done.clear()
+    cluster.connect(heads[0])
+    assert {"address": heads[0], **cluster.CALM} in joins.done
 
 
 def test_a_ray_that_does_not_start_is_one_line(environment: dict[str, str]) -> None:

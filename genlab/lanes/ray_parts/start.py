@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
+import os
 from collections.abc import Iterator
 
 from genlab.lanes.ray_parts import names
+
+log = logging.getLogger(__name__)
 
 UNUSED_PROCESSES = ("start_api_server", "start_monitor", "start_log_monitor")
 
@@ -25,12 +29,21 @@ def heed_switches() -> None:
 
 def noted_address() -> str | None:
     """The address that `ray start` noted on this machine; None if there is none. Ray's own "auto" would also join the
-    private Ray of another sweep.
+    private Ray of another sweep. What another account noted is passed over with a warning, unless it is root: anybody
+    may write where Ray notes it, and who is joined learns the token.
 
     Otherwise: that "auto".
     """
-    read = names.named("ray._private.utils:read_ray_address")
-    return read() if read is not None else "auto"
+    utils = "ray._private.utils"
+    read, note = names.named(f"{utils}:read_ray_address"), names.named(f"{utils}:get_ray_address_file")
+    if read is None:
+        return "auto"
+    if (address := read()) and note is not None:
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(file := note(None)).st_uid not in (0, os.geteuid()):
+                log.warning("another account noted a Ray at %s in %s: --address %s joins it", address, file, address)
+                return None
+    return address
 
 
 def take_token() -> None:
