@@ -110,7 +110,10 @@ def _join_or_start(named: str | None, by: str) -> None:
             return
         why = str(error).partition("\n")[0]
         which = f"the Ray at {address}, which {by} names," if named else f"the Ray at {address}"
-        raise GenlabError(f"{which} cannot be joined ({why}): {other}") from None
+        raise GenlabError(
+            f"{which} cannot be joined ({why}): if it asks for a token, put that into RAY_AUTH_TOKEN or "
+            f"~/.ray/auth_token; else {other}"
+        ) from None
 
 
 def _check_address(named: str, by: str, other: str) -> None:
