@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 from urllib.parse import unquote, urlsplit
 
-from genlab.tracking.address import is_http, shown, sqlite_file
+from genlab.tracking.address import is_http, same, shown, sqlite_file
 
 NAME = "mlartifacts"  # of the folder beside a SQLite database
+# where a server or a database may keep artifacts, beside its own address
+STORES = ("s3", "r2", "b2", "gs", "wasbs", "abfss", "hdfs", "viewfs", "dbfs", "ftp", "sftp")
+_HOST = re.compile(r"[\w.-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")  # that every reader of URLs reads alike
 LOCKED = 20.0  # seconds that another process may hold the database
 # columns of MLflow's tables that say where artifacts lie
 COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
@@ -18,30 +22,49 @@ COLUMNS = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
 def misplaced(tracking_uri: str, artifacts: str, name: str = "") -> str | None:
     """Why nothing is written to where `tracking_uri` says that artifacts lie; None where it may be written to.
 
-    A server could name any file of this machine, and so could a database that somebody else made, or a link beside it.
+    A server could name any file of this machine, or another server, and so could a database that somebody else made, or
+    a link beside it.
 
     Args:
         artifacts: the place, as MLflow knows it.
         name: of the artifact, relative to that.
     """
-    path = _local(artifacts)
-    if path is None:
-        return None
-    if is_http(tracking_uri):
-        return (
-            f"{shown(tracking_uri)} wants files written to the folder {path} of this machine, which a server must not: "
-            "start it with --artifacts-destination, so that it takes them itself"
-        )
-    database = sqlite_file(tracking_uri)
+    path, database = _local(artifacts), sqlite_file(tracking_uri)
     if database is None:
+        if path is None:
+            return _elsewhere(tracking_uri, artifacts)
+        if is_http(tracking_uri):
+            return (
+                f"{shown(tracking_uri)} wants files written to the folder {path} of this machine, which a server must "
+                "not: start it with --artifacts-destination, so that it takes them itself"
+            )
         return None
     own = os.path.join(os.path.dirname(database), NAME)
-    if _lies_in(path, own):
+    if path is not None and _lies_in(path, own):
         link = next((one for one in _steps(own, os.path.join(path, name)) if os.path.islink(one)), None)
         return link and f"{link} is a link: nothing is written through it, since it may lead to anybody's files"
     return (
-        f"the database {database} keeps its artifacts in {path}, which is not beside it: move them to {own}, or name "
-        "another database or a server by --tracking-uri"
+        f"the database {database} keeps its artifacts in {path or shown(artifacts)}, which is not beside it: move them "
+        f"to {own}, or name another database or a server by --tracking-uri"
+    )
+
+
+def _elsewhere(tracking_uri: str, artifacts: str) -> str | None:
+    """`misplaced` for a place that is not on this machine. Who serves artifacts over HTTP is told the user's password,
+    so that must be the server that a person named. A store has an account of its own."""
+    parts = urlsplit(artifacts)
+    if parts.scheme in STORES:
+        return None
+    if is_http(tracking_uri):
+        server = urlsplit(tracking_uri)
+        if parts.scheme == "mlflow-artifacts" and not parts.netloc:
+            return None
+        scheme = server.scheme if parts.scheme == "mlflow-artifacts" else parts.scheme
+        if _HOST.fullmatch(parts.netloc) and same(f"{scheme}://{parts.netloc}", f"{server.scheme}://{server.netloc}"):
+            return None
+    return (
+        f"{shown(tracking_uri)} wants files sent to {shown(artifacts)}, and nothing is sent to an address that this "
+        "start does not name: have the server take them itself (--serve-artifacts)"
     )
 
 

@@ -13,6 +13,7 @@ import shlex
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -33,6 +34,7 @@ KIND = "custom_model_development"  # the UI then opens on runs and charts, not o
 LEFT = 600.0  # seconds after which what a process left that was making a database is removed
 THUMBNAIL = 256  # pixels along the longer edge of the copy that MLflow makes of an image
 SENT, MISSING = "genlab.sent_epoch", "genlab.missing_epochs"
+LOGGED = "mlflow.loggedImages"  # by this tag the UI knows that a run has images
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Runs:
             Refused: the experiment was deleted on the server, or its artifacts lie where nothing may be written.
         """
         self.notes: list[str] = []  # what was done to the server beside sending
+        self._places: dict[str, Any] = {}  # where artifacts lie, by URI
         self._names: dict[tuple[str, str | None], set[str]] = {}  # of artifacts, by run and folder
         if database := sqlite_file(tracking_uri):
             _make_database(database)
@@ -165,10 +168,10 @@ class Runs:
             path = os.path.join(temporary, name)
             with open(path, "wb") as file:
                 file.write(data)
-            self._client.log_artifact(run.id, path, folder)
+            self._place(run).log_artifact(path, folder)
 
     def image(self, run: Run, image: np.ndarray, key: str, step: int, time: float, look: bool) -> None:
-        """An image under the UI's step slider.
+        """An image under the UI's step slider: the files and the tag of MLflow's `log_image`.
 
         Args:
             run: where.
@@ -178,25 +181,23 @@ class Runs:
             time: of the epoch, seconds since 1970.
             look: whether an earlier, cut-off try may have sent it: then it is looked for, and written over in place.
         """
-        self._check_place(run, "images")
-        key, image = _image_key(key), _thick(image)
-        there = self._image_there(run, key, step) if look else None
-        if there is None:
-            self._client.log_image(run.id, image, key=key, step=step, timestamp=int(time * 1000), synchronous=True)
-            return
         from mlflow.tracking.multimedia import compress_image_size
         from PIL import Image
 
-        # Of the two files that `log_image` writes, either may be torn or absent.
-        whole, (stem, sep) = Image.fromarray(image), there
+        key, image = _image_key(key), _thick(image)
+        new = f"{key.replace('/', '~')}+step+{step}+timestamp+{int(time * 1000)}+{uuid.uuid4()}", "+"
+        stem, sep = (self._image_there(run, key, step) if look else None) or new
+        whole = Image.fromarray(image)
+        # of an earlier try either file may be torn or absent
         for picture, name in ((whole, f"{stem}.png"), (compress_image_size(whole), f"{stem}{sep}compressed.webp")):
             buffer = io.BytesIO()
             picture.save(buffer, name.rpartition(".")[2])
             self.file(run, buffer.getvalue(), name, "images")
-        self.log(run, tags={"mlflow.loggedImages": "True"})
+        if LOGGED not in run.tags:
+            self.log(run, tags={LOGGED: "True"})
 
     def _image_there(self, run: Run, key: str, step: int) -> tuple[str, str] | None:
-        """Name without its end, and separator, of the image that `log_image` made of `key` at `step`, if it did.
+        """Name without its end, and separator, of the image of `key` at `step`, if there is one.
 
         Names are `images/<key with ~ for />+step+<n>+timestamp+<ms>+<uuid>.png`; before MLflow 3.11 # and % for ~
         and +.
@@ -212,7 +213,8 @@ class Runs:
     def _listed(self, run: Run, folder: str | None = None) -> set[str]:
         """Names of a run's artifacts in a folder: asked for once, since nobody else sends meanwhile."""
         if (run.id, folder) not in self._names:
-            found = self._client.list_artifacts(run.id, folder)
+            self._check_place(run, folder or "")
+            found = self._place(run).list_artifacts(folder)
             self._names[run.id, folder] = {info.path.rpartition("/")[2] for info in found}
         return self._names[run.id, folder]
 
@@ -226,7 +228,20 @@ class Runs:
         names = self._listed(run, "images")
         return there is not None and {f"{there[0]}.png", f"{there[0]}{there[1]}compressed.webp"} <= names
 
+    def _place(self, run: Run) -> Any:
+        """MLflow's access to where the artifacts of a run lie, as it was checked: `MlflowClient` would ask the server
+        again, which may then give another answer."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if run.artifacts not in self._places:
+            self._places[run.artifacts] = get_artifact_repository(run.artifacts, tracking_uri=self.tracking_uri)
+        return self._places[run.artifacts]
+
     def _check_place(self, run: Run, name: str) -> None:
+        """
+        Raises:
+            Refused: nothing is written there.
+        """
         if problem := misplaced(self.tracking_uri, run.artifacts, name):
             raise Refused(problem)
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from made_sweeps import Seen, assert_complete
+from mlflow.tracking._tracking_service.client import TrackingServiceClient
 from test_mlflow_runs import send
 
 from genlab.tracking.artifacts import mend, misplaced
+from genlab.tracking.mlflow_runs import Publisher
 from genlab.tracking.replay import replay
 from genlab.tracking.runs import Runs
 from genlab.tracking.server import Refused, quiet_mlflow
@@ -31,11 +33,26 @@ SERVER = "http://host:5000"
         ("sqlite:///{here}/mlflow.db", "{here}/mlartifacts", None),
         ("sqlite:///{here}/mlflow.db", "{here}/mlartifacts/run/artifacts", None),
         ("sqlite:///{here}/mlflow.db", "file://{here}/mlartifacts/run", None),
-        ("sqlite:///{here}/mlflow.db", "s3://bucket/x", None),
+        ("sqlite:///{here}/mlflow.db", "s3://bucket/x", "keeps its artifacts in s3://bucket/x"),
+        ("sqlite:///{here}/mlflow.db", "http://host/x", "keeps its artifacts in http://host/x"),
+        ("sqlite:///{here}/mlflow.db", "mlflow-artifacts:/x", "keeps its artifacts in mlflow-artifacts:/x"),
         ("sqlite:///{here}/mlflow.db", "/elsewhere/mlartifacts", "keeps its artifacts in /elsewhere/mlartifacts"),
         ("sqlite:///{here}/mlflow.db", "{here}/mlartifacts/../x", "keeps its artifacts in"),
         ("sqlite:///{here}/mlflow.db", "{here}/mlartifacts-other", "keeps its artifacts in"),
         ("postgresql://host/db", "/nfs/results/mlartifacts", None),
+        ("postgresql://host/db", "s3://bucket/x", None),
+        ("postgresql://host/db", "http://host/x", "wants files sent to http://host/x"),
+        (SERVER, "mlflow-artifacts://host:5000/1", None),
+        (SERVER, "http://HOST:5000/api/2.0/mlflow-artifacts/artifacts/1", None),
+        ("http://me:secret@host:5000/under/", "mlflow-artifacts:/1", None),
+        ("https://host", "mlflow-artifacts://host:443/1", None),
+        (SERVER, "mlflow-artifacts://other:5000/1", "wants files sent to mlflow-artifacts://other:5000/1"),
+        (SERVER, "http://host:5001/1", "wants files sent to http://host:5001/1"),
+        (SERVER, "https://host:5000/1", "wants files sent to https://host:5000/1"),
+        (SERVER, "http://other:5000/1", "wants files sent"),
+        (SERVER, "http://other\\@host:5000/1", "wants files sent"),
+        (SERVER, "http:///1", "wants files sent"),
+        (SERVER, "runs:/abc/1", "wants files sent"),
     ],
 )
 def test_where_nothing_is_written(uri: str, artifacts: str, said: str | None, tmp_path: Path) -> None:
@@ -70,20 +87,71 @@ def test_a_link_in_the_place_of_an_artifact_is_not_written_through(
     assert victim.read_text() == "mine"
 
 
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database plays a server."""
+    monkeypatch.setattr("genlab.tracking.artifacts.is_http", lambda uri: True)
+    monkeypatch.setattr("genlab.tracking.artifacts.sqlite_file", lambda uri: None)
+
+
 def test_a_server_that_names_a_folder_of_this_machine_gets_nothing(
-    make_sweep: Any, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_sweep: Any, database: str, tmp_path: Path, played: None
 ) -> None:
-    """Whatever it answers for the experiment, and for a run alone."""
     sweep = make_sweep()
     sweep.whole_trial("00000", 1)
-    monkeypatch.setattr("genlab.tracking.artifacts.is_http", lambda uri: True)  # the database plays a server
     with pytest.raises(Refused, match="wants files written to the folder"):
         send(sweep, database)
-    real = Runs._find
-    monkeypatch.setattr("genlab.tracking.runs.misplaced", lambda *_: None)
-    monkeypatch.setattr(Runs, "_find", lambda self, *about: (real(self, *about), monkeypatch.undo())[0])
-    monkeypatch.setattr("genlab.tracking.artifacts.is_http", lambda uri: True)
     assert not (tmp_path / "results" / "mlartifacts").exists()
+
+
+@pytest.mark.parametrize("look", [False, True])
+def test_a_server_that_names_a_folder_for_a_run_alone_gets_nothing(
+    look: bool, make_sweep: Any, database: str, tmp_path: Path, played: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the experiment's artifacts lie may be written to. Nor is anything looked for in such a folder."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    real = Runs._find
+    with monkeypatch.context() as patched:
+        patched.setattr("genlab.tracking.runs.misplaced", lambda *_: None)
+        if look:
+            send(sweep, database)
+            shutil.rmtree(tmp_path / "results" / "mlartifacts")
+    monkeypatch.setattr(Runs, "_find", lambda self, *about: trusting(real, self, *about))
+    sender = Publisher(sweep.records.storage, sweep.records.name, sweep.records.manifest, database, look=look)
+    with pytest.raises(Refused, match="wants files written to the folder"):
+        for event in sweep.records.events:
+            sender.publish(event)
+    assert not (tmp_path / "results" / "mlartifacts").exists()
+
+
+def trusting(find: Any, *about: Any) -> Any:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("genlab.tracking.runs.misplaced", lambda *_: None)
+        return find(*about)
+
+
+def test_what_was_checked_is_where_files_are_written(
+    make_sweep: Any, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is asked once more, by MLflow itself, names another folder."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "config.json").write_text("mine")
+    real = TrackingServiceClient.get_run
+
+    def lying(self: Any, run_id: str) -> Any:
+        run = real(self, run_id)
+        run.info._artifact_uri = f"file://{victim}"
+        return run
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrackingServiceClient, "get_run", lying)
+        send(sweep, database)
+    assert {path.name: path.read_text() for path in victim.iterdir()} == {"config.json": "mine"}
+    assert_complete(sweep, database)
 
 
 def moved(make_sweep: Any, database: str, tmp_path: Path, how: Any) -> tuple[Any, str, Path]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_sweeps import START, Seen, assert_complete
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.tracking.mlflow_runs import Publisher
@@ -27,8 +28,9 @@ def publish(sender: Publisher, sweep: Any, first: int = 1) -> None:
 def failing(
     monkeypatch: Any, method: str, error: Callable[[], Exception], when: Callable[..., bool], after: bool = True
 ) -> None:
-    """Where `when` says so of its arguments the client's `method` raises, after it did what it was asked or before."""
-    client = quiet_mlflow().MlflowClient
+    """Where `when` says so of its arguments the client's `method`, or for `log_artifact` that of the place where files
+    are kept, raises, after it did what it was asked or before."""
+    client = LocalArtifactRepository if method == "log_artifact" else quiet_mlflow().MlflowClient
     real = getattr(client, method)
 
     def call(self: Any, *args: Any, **words: Any) -> Any:
@@ -108,7 +110,7 @@ def test_the_same_sender_goes_on_after_a_lost_answer(make_sweep: Any, database: 
     assert assert_complete(sweep, database).children["00002"].data.params == {"lr": "0.25"}
 
 
-@pytest.mark.parametrize("method", ["log_batch", "set_terminated", "log_image"])
+@pytest.mark.parametrize("method", ["log_batch", "set_terminated", "log_artifact"])
 def test_the_same_sender_sends_an_epoch_again_whose_answer_was_lost(
     method: str, make_sweep: Any, database: str, monkeypatch: Any
 ) -> None:
@@ -177,7 +179,7 @@ def test_one_epoch_that_is_refused_keeps_no_other_back(make_sweep: Any, database
     sweep.whole_trial("00000", 3)
     sender = publisher(sweep, database)
     with monkeypatch.context() as patched:
-        failing(patched, "log_image", invalid, lambda *_, step, **__: step == 2)
+        failing(patched, "log_artifact", invalid, lambda path, _: "+step+2+" in path)
         publish(sender, sweep)
     assert list(sender.unsent) == [("00000", 2)] and "not this one" in sender.unsent["00000", 2]
     seen = Seen(sweep, database)
