@@ -87,6 +87,11 @@ def _last(folder: Storage, of: str) -> int:
     return max((int(name[:-5]) for name in folder.names(of) if re.fullmatch(r"\d{8}\.json", name)), default=0)
 
 
+def _now() -> tuple[float, float]:
+    """The time on two clocks: one goes on while the machine sleeps, the other one cannot be set."""
+    return time.time(), time.monotonic()
+
+
 def _path(of: str, number: int) -> str:
     return f"{of}/{number:08d}.json"
 
@@ -129,6 +134,7 @@ class Heartbeat:
             folder.write_new(_path(of, self.number), self._sign())
         except AlreadyThere:
             raise Taken(f"{folder.url} has {what} already: it was started just now", None) from None
+        self._renewed, self._lapsed = _now(), False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
         self._thread.start()
@@ -153,14 +159,23 @@ class Heartbeat:
                 last = _last(self.folder, self.of)
                 other = _claim(self.folder, self.of, last) if last else None
                 if last > self.number or (last == self.number and other is not None and not other.is_of(myself())):
+                    self._lapsed = True
                     self.lost(f"{other} has taken the sweep over, since this process was not heard for a while")
                     return
+                self._lapsed = self.lapsed
                 if last == self.number:
                     self.folder.write(_path(self.of, self.number), self._sign())
                 else:  # it is gone: made new, so that it takes nothing from who came meanwhile
                     self.folder.write_new(_path(self.of, self.number), self._sign())
+                self._renewed = _now()
             except Exception:  # what else this process writes will tell of a storage that fails
                 continue
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether the claim was once not renewed for so long that another process may have held it meanwhile, as where
+        this one was suspended, or its machine. What was known before must be looked at anew, under a new claim."""
+        return self._lapsed or any(now - then > LISTEN for now, then in zip(_now(), self._renewed, strict=True))
 
     def stop(self) -> None:
         """End the beat and take the claim back."""

@@ -245,6 +245,11 @@ class _Worker:
         read: deque[AnyEvent] = deque()  # and not yet sent
         while self._wait_for_news():
             try:
+                if self.claim is not None and self.claim.lapsed:  # another process may have sent meanwhile
+                    self.claim.stop()
+                    self.claim = publisher = None
+                    self.done = 0
+                    read.clear()
                 if publisher is None:
                     self.claim = self.claim or claim(self.folder, self.tracking_uri)
                     manifest = read_manifest(self.folder)
@@ -292,10 +297,10 @@ class _Worker:
             self.die()
 
     def _wait_for_news(self) -> bool:
-        """False when `close` has come and all is sent."""
+        """False when `close` has come and all is sent, while the claim was held."""
         with self.news:
             self.news.wait_for(lambda: self.newest > self.done or self.closing is not None)
-            return self.newest > self.done
+            return self.newest > self.done or (self.claim is not None and self.claim.lapsed)
 
     def _pause(self, seconds: float) -> None:
         """Wait, but when `close` comes try at once, and then every second."""

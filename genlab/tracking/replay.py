@@ -112,16 +112,35 @@ def _replay(
 
 
 def _send(records: Records, result: Replayed, over: bool, progress: Callable[[str, int, int], None] | None) -> None:
-    """`over`: nobody is at work on it."""
-    sender: Heartbeat | None = None
-    try:
-        sender = claim(records.storage, result.tracking_uri)
-    except StorageError as error:
-        result.notes.append(f"nobody is kept from sending it at the same time: {error}")
+    """`over`: nobody is at work on it. Where another process may have sent it meanwhile, it is gone through again."""
+    while True:
+        sender: Heartbeat | None = None
+        try:
+            sender = claim(records.storage, result.tracking_uri)
+        except StorageError as error:
+            result.notes.append(f"nobody is kept from sending it at the same time: {error}")
+        try:
+            if _publish(records, result, over, sender, progress):
+                return
+        finally:
+            if sender is not None:
+                sender.stop()
+
+
+def _publish(
+    records: Records,
+    result: Replayed,
+    over: bool,
+    sender: Heartbeat | None,
+    progress: Callable[[str, int, int], None] | None,
+) -> bool:
+    """Send all events. False where the claim has lapsed meanwhile."""
     publisher = Publisher(records.storage, records.name, records.manifest, result.tracking_uri, look=True)
     try:
         for done, event in enumerate(records.events):
             for pause in _pauses():
+                if sender is not None and sender.lapsed:
+                    return False
                 try:
                     publisher.publish(event)
                     break
@@ -138,9 +157,9 @@ def _send(records: Records, result: Replayed, over: bool, progress: Callable[[st
     except Unreachable as error:
         result.problem, result.unreachable = str(error), True
     finally:
-        result.restored, result.notes = publisher.restored, [*result.notes, *publisher.notes]
-        if sender is not None:
-            sender.stop()
+        result.restored += publisher.restored
+        result.notes += publisher.notes
+    return result.unreachable or sender is None or not sender.lapsed
 
 
 def _pauses() -> Iterator[float | None]:

@@ -133,6 +133,31 @@ def test_a_clock_that_is_off_lets_no_second_driver_in(off: float, beats: bool, s
         assert clock.slept >= 3 * module.HEARTBEAT
 
 
+@pytest.mark.parametrize("sees", ["time", "monotonic"])
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_claim_that_was_long_not_renewed_has_lapsed_for_good(
+    sees: str, beats: bool, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever clock says so: one stands still while the machine sleeps, the other one may be set."""
+    monkeypatch.setattr(module, "HEARTBEAT", 0.02 if beats else 60.0)
+    now = {"time": NOW, "monotonic": 5.0}
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now["time"], monotonic=lambda: now["monotonic"]))
+    mine = Heartbeat(storage)
+    now[sees] += module.LISTEN
+    assert not mine.lapsed
+    if beats:
+        wait_for(lambda: mine._renewed == (now["time"], now["monotonic"]))
+    now[sees] += module.LISTEN / 2 if beats else 0.1
+    assert mine.lapsed is not beats
+    now[sees] += module.LISTEN
+    assert mine.lapsed
+    if beats:  # and a beat does not mend it
+        wait_for(lambda: mine._renewed == (now["time"], now["monotonic"]))
+        assert mine.lapsed
+    monkeypatch.setattr(module, "HEARTBEAT", 60.0)
+    mine.stop()
+
+
 def test_of_two_that_start_at_once_one_drives(storage: Storage) -> None:
     results: list[Any] = []
     ready = threading.Barrier(6)
@@ -189,7 +214,7 @@ def test_the_heart_beats_until_it_is_stopped_whatever_the_storage_does(
     assert 3 * module.HEARTBEAT <= module.STALE  # a late beat is no death
     monkeypatch.setattr(module, "HEARTBEAT", 0.01)
     clock = [NOW]
-    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock[0]))
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: clock[0], monotonic=lambda: clock[0]))
     heartbeat = Heartbeat(storage)
     try:
         assert read_json(storage, FIRST) == OWN  # before anything else happens

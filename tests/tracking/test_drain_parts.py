@@ -330,6 +330,27 @@ def test_a_damaged_event_is_passed_by_and_told(make_sweep: Any, made: Any) -> No
     assert told["left"] == 1 and "events/00000002.json" in told["problem"] and told["page"] == "http://page"
 
 
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_drain_that_was_suspended_goes_through_all_again(at: int, make_sweep: Any, made: Any) -> None:
+    """Another process may have sent meanwhile: also while the last event was being sent."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    sweep.end()
+    one, publish, claims = closing(sweep), made.publish, list[Any]()
+
+    class Suspended(made):
+        def publish(self, event: Any) -> None:
+            publish(self, event)
+            if event.n == at and not claims:
+                claims.append(one.claim)
+                claims[0]._lapsed = True
+
+    mlflow_runs.Publisher = Suspended  # type: ignore[misc]
+    one.send()
+    assert made.sent == [*range(1, at + 1), 1, 2, 3]
+    assert one.claim is not None and one.claim is not claims[0] and (one.done, one.unsent) == (3, 0)
+
+
 def test_an_event_that_cannot_be_read_yet_is_waited_for(make_sweep: Any, made: Any, monkeypatch: Any) -> None:
     """A store may show a file some time after it was written."""
     sweep = make_sweep()

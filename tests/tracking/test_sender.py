@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -12,9 +15,11 @@ import pytest
 from made_sweeps import assert_complete, wait_for
 
 from genlab.errors import StorageError
+from genlab.tracking import claims
 from genlab.tracking.claims import Heartbeat
 from genlab.tracking.drain import Drain
-from genlab.tracking.replay import replay
+from genlab.tracking.replay import Replayed, replay
+from genlab.tracking.runs import Runs
 from genlab.tracking.sender import Busy, claim
 
 WAITS = "import time, sys\nfrom genlab.tracking.sender import claim\nfrom genlab.tracking.storage import Storage\n"
@@ -147,4 +152,59 @@ def test_a_claim_is_given_back_whatever_happens(
     (result,) = replay(sweep.storage.url, tracking_uri=database)
     assert result.left == sweep.n and "KeyError" in str(result.problem) and len(stopped) == 1
     monkeypatch.undo()
+    assert replay(sweep.storage.url, tracking_uri=database)[0].left == 0
+
+
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Call it with seconds in which this process was suspended. No claim is renewed meanwhile, or after."""
+    gone = [0.0]
+    clock = SimpleNamespace(
+        time=lambda: time.time() + gone[0], monotonic=lambda: time.monotonic() + gone[0], sleep=time.sleep
+    )
+    monkeypatch.setattr(claims, "time", clock)
+    monkeypatch.setattr(claims, "HEARTBEAT", 60.0)
+    return lambda seconds: gone.__setitem__(0, gone[0] + seconds)
+
+
+def test_a_replay_that_was_suspended_goes_through_all_again(
+    make_sweep: Any, database: str, asleep: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one took it for dead, and sent all, while this one was about to make the run of a trial."""
+    sweep = make_sweep()
+    for trial in range(3):
+        sweep.whole_trial(f"{trial:05d}", 2)
+    sweep.end()
+    create, others = Runs.create, list[Replayed]()
+
+    def suspended(self: Runs, name: str, *about: Any) -> Any:
+        if name == "00001" and not others:
+            monkeypatch.setattr(Runs, "create", create)
+            asleep(40)
+            others.extend(replay(sweep.storage.url, tracking_uri=database))
+        return create(self, name, *about)
+
+    monkeypatch.setattr(Runs, "create", suspended)
+    (result,) = replay(sweep.storage.url, tracking_uri=database)
+    assert [(one.left, one.problem) for one in (result, *others)] == [(0, None)] * 2
+    assert_complete(sweep, database)
+    (sender,) = sweep.records.storage.names("senders")
+    assert sweep.records.storage.names(f"senders/{sender}") == []
+
+
+def test_a_replay_that_was_suspended_leaves_to_another_one_what_it_sends_now(
+    make_sweep: Any, database: str, asleep: Callable[[float], None]
+) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    taken: list[Heartbeat] = []
+
+    def progress(_: str, done: int, __: int) -> None:
+        if done == 2:
+            asleep(40)
+            taken.append(claim(sweep.records.storage, database))
+
+    (result,) = replay(sweep.storage.url, tracking_uri=database, progress=progress)
+    assert "sends it to" in str(result.problem) and result.left == sweep.n - 2
+    taken[0].stop()
     assert replay(sweep.storage.url, tracking_uri=database)[0].left == 0
