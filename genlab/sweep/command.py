@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from genlab.data import kind_of
-from genlab.errors import GenlabError, calling, last_line, told
+from genlab.errors import CorruptFile, GenlabError, calling, last_line, told
 from genlab.lanes.loading import Elsewhere, pickled
 from genlab.screen import escaped, forgive
 from genlab.sweep import plan as planning
 from genlab.sweep.environment import environment
-from genlab.sweep.options import LATEST, Options, parse
+from genlab.sweep.options import LATEST, Options, parse, recorded
 from genlab.sweep.plan import Plan
 from genlab.sweep.preview import describe
 from genlab.sweep.source import changed
@@ -106,7 +106,7 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
     given = options.given()
     if earlier is None and (named := address.named(options.tracking_uri)):
         given["tracking_uri"] = named
-    given = {**(earlier.options() if earlier else {}), **given}
+    given = {**(_recorded(earlier) if earlier else {}), **given}
     with _which(sweep, options, storage, earlier):
         plan = planning.make(sweep, given, script)
         if earlier is not None:
@@ -178,8 +178,9 @@ def _on_ray(
             if earlier is not None:  # another driver may have been at work until just now
                 records = Records.open(storage, earlier.name)
                 news = _check_same(records, plan, options.accept_code)
-                if new_options := _kept(options.given()):
-                    news["options"] = new_options
+                before = records.options()
+                if new := {name: it for name, it in _kept(options.given()).items() if before.get(name) != it}:
+                    news["options"] = new
                 if options.retry_failed:
                     failed = [trial.name for trial in records.trials.values() if trial.ends == "failed"]
                     if failed:
@@ -214,6 +215,18 @@ def resumed(sweep: Sweep, options: Options, storage: Storage) -> Records:
             )
         name = own[-1]
     return Records.open(storage, name)
+
+
+def _recorded(records: Records) -> dict[str, Any]:
+    """The options that the records name.
+
+    Raises:
+        CorruptFile: they are none that a command line could give.
+    """
+    try:
+        return recorded(records.options())
+    except ValueError as error:
+        raise CorruptFile(f"the options in the records of {records.storage.url} are damaged: {error}") from None
 
 
 @contextlib.contextmanager
@@ -251,6 +264,13 @@ def _check_same(records: Records, plan: Plan, accept_code: bool) -> dict[str, An
                 f"{records.name} cannot be resumed with another {key}: {difference}. What a trial's result follows "
                 "from stays the same; start a new sweep instead."
             )
+    for trial in records.trials.values():
+        for field, kept in trial.distributions.items():
+            if now.space.get(field) != kept:
+                raise CorruptFile(
+                    f"the records of {records.name} are damaged: {field} of trial {trial.name} was drawn from no "
+                    "distribution of the sweep"
+                )
     known = sum(not trial.confirms for trial in records.trials.values())
     if plan.asked < known:
         raise GenlabError(f"{records.name} has {known} trials already: --trials {plan.asked} would take some away")
@@ -340,7 +360,7 @@ def _run(
                 drain.close()
                 raise
             except Exception as error:  # of ours, or of Ray's: what was trained is summed up, MLflow's runs are closed
-                traceback.print_exc()
+                print(escaped(traceback.format_exc()), file=sys.stderr)
                 stopped = f"the driver failed: {last_line(told(error))}"
         if "GPU" not in space.resources:  # on a CPU the last bits follow from the number of threads
             plan = dataclasses.replace(plan, options={**plan.options, "cpus_per_worker": space.resources["CPU"]})

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import tyro
+
+from genlab.tracking.schema import checked
 
 LATEST = "latest"
 SCHEDULER = "default: asha, but fifo for few trials"
@@ -90,13 +92,20 @@ class Options:
             raise ValueError(f"--gpus-per-worker {self.gpus_per_worker}: above 1 it must be a whole number")
 
     def given(self) -> dict[str, Any]:
-        """The options that were named, those aside that say where and whether rather than what."""
-        own = {"storage", "resume", "accept_code", "retry_failed", "dry_run", "debug", "address"}
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
+        """The options that were named, of those that records keep (`KEPT`)."""
+        given = {name: getattr(self, name) for name in KEPT}
         given = {name: value for name, value in given.items() if not (value is None or value is False or value == ())}
         if "data_root" in given:  # Ray moves its workers elsewhere
             given["data_root"] = os.path.abspath(os.path.expanduser(given["data_root"]))
         return given
+
+
+# what a sweep is, and so what its records keep; the other options say where it runs, and whether
+KEPT = tuple(
+    field.name
+    for field in dataclasses.fields(Options)
+    if field.name not in ("storage", "resume", "accept_code", "retry_failed", "dry_run", "debug", "address")
+)
 
 
 def parse(description: str, arguments: Sequence[str] | None = None) -> Options:
@@ -106,6 +115,17 @@ def parse(description: str, arguments: Sequence[str] | None = None) -> Options:
         if word == "--resume" and (i + 1 == len(words) or words[i + 1].startswith("--")):
             words[i] = f"--resume={LATEST}"
     return tyro.cli(Options, description=description, args=words, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def recorded(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sweep's records say of the options that were given, as `Options.given` says it.
+
+    Raises:
+        ValueError: no command line says that.
+    """
+    if other := options.keys() - KEPT:
+        raise ValueError(f"there is no option {min(other)!r}")
+    return checked(options, Options).given()
 
 
 def _joined(words: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from optuna.trial import TrialState, create_trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from genlab.errors import CorruptFile
 from genlab.lanes.client import OBJECTIVE
 from genlab.sweep.plan import Plan, distribution_record
 from genlab.sweep.proposals import instead, propose, startup
@@ -68,13 +69,16 @@ def sampler(plan: Plan, number: int) -> optuna.samplers.BaseSampler:
 def _frozen(trial: TrialRecord) -> optuna.trial.FrozenTrial:
     curve = {n: epoch.objective for n, epoch in trial.epochs.items() if epoch.objective is not None}
     kinds = {"completed": TrialState.COMPLETE, "failed": TrialState.FAIL}
-    return create_trial(
-        params={name: trial.settings[name] for name in trial.distributions},  # rows of a grid come from none
-        distributions=_distributions(trial),
-        intermediate_values=curve,
-        state=kinds.get(trial.ends or "", TrialState.PRUNED),
-        value=trial.objective if trial.ends == "completed" else None,
-    )
+    try:
+        return create_trial(
+            params={name: trial.settings[name] for name in trial.distributions},  # rows of a grid come from none
+            distributions=_distributions(trial),
+            intermediate_values=curve,
+            state=kinds.get(trial.ends or "", TrialState.PRUNED),
+            value=trial.objective if trial.ends == "completed" else None,
+        )
+    except ValueError as error:
+        raise CorruptFile(f"the records of trial {trial.name} are damaged: {error}") from error
 
 
 def _distributions(trial: TrialRecord) -> dict[str, BaseDistribution]:

@@ -15,7 +15,8 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]+)")
 # of a URL, up to the last @ before its path; a password may hold a slash, a port is none
-_USER = re.compile(r"(?<=://)(?:[^/@:\s\"']*:(?!\d+/)[^\s\"']*|[^/\s\"']*)@")
+_USER = re.compile(r"(?<=://)(?:[^/@:]*:(?!\d+/).*|[^/]*)@")
+_WORD = re.compile(r"[^\s\"']+")
 _CUT = re.compile(r"\?|%[0-9A-Fa-f]{2}")  # what a database's URL does not take literally
 
 
@@ -145,4 +146,10 @@ def is_http(tracking_uri: str) -> bool:
 
 def shown(tracking_uri: str) -> str:
     """The URI, or a text with URIs in it, without users and passwords."""
-    return _USER.sub("", tracking_uri)
+    return _WORD.sub(lambda word: _without_user(word[0]), tracking_uri)
+
+
+def _without_user(word: str) -> str:
+    """What is behind the last @ is looked through no more: a text may be long, and be made to take long."""
+    last = word.rfind("@") + 1
+    return _USER.sub("", word[:last]) + word[last:]

@@ -7,11 +7,22 @@ happened. A sweep's folder may come from anybody: no path in an event leads out 
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import field
+from msgspec import Meta, field
 
-from genlab.tracking.schema import Count, Finite, Number, Record, Setting, Settings, Time, TrialName
+from genlab.tracking.schema import (
+    Count,
+    Finite,
+    Integer,
+    Number,
+    Record,
+    Setting,
+    Settings,
+    Time,
+    TrialName,
+    checked,
+)
 from genlab.tracking.storage import FileName
 
 REPORT = 1 << 31  # bytes that a report may have
@@ -54,11 +65,49 @@ class DataSeen(Event, frozen=True, tag="data"):
     prepared: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
+class _Floats(Record, frozen=True):
+    low: Finite
+    high: Finite
+    log: bool
+    step: Finite | None
+
+
+class _Integers(Record, frozen=True):
+    low: Integer
+    high: Integer
+    log: bool
+    step: Number
+
+
+class _Choices(Record, frozen=True):
+    choices: Annotated[list[Setting], Meta(min_length=1)]
+
+
+_ATTRIBUTES = {"FloatDistribution": _Floats, "IntDistribution": _Integers, "CategoricalDistribution": _Choices}
+
+
 class Distribution(Record, frozen=True):
     """What a setting was drawn from, as Optuna writes it."""
 
     name: Literal["FloatDistribution", "IntDistribution", "CategoricalDistribution"]
     attributes: Settings
+
+    def __post_init__(self) -> None:
+        found = checked(self.attributes, _ATTRIBUTES[self.name])
+        if isinstance(found, _Choices):
+            return
+        if found.low > found.high or (found.log and found.low <= 0) or (found.step is not None and found.step <= 0):
+            raise ValueError(f"no {self.name} goes from {found.low} to {found.high}, log {found.log}")
+
+    def could_give(self, value: Setting) -> bool:
+        """Whether a setting may have been drawn from this."""
+        found = checked(self.attributes, _ATTRIBUTES[self.name])
+        if isinstance(found, _Choices):
+            return value in found.choices
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        rounding = 1e-9 * (abs(found.low) + abs(found.high))
+        return found.low - rounding <= value <= found.high + rounding
 
 
 class TrialBegan(Event, frozen=True, tag="trial"):
@@ -79,6 +128,9 @@ class TrialBegan(Event, frozen=True, tag="trial"):
             value = self.config.get(name)
             if type(value) is not int or value < least:
                 raise ValueError(f"its config has no {name} of {least} or more")
+        for name, distribution in self.distributions.items():
+            if name not in self.settings or not distribution.could_give(self.settings[name]):
+                raise ValueError(f"its setting {name[:80]!r} is not from the distribution on record")
 
 
 class EpochDone(Event, frozen=True, tag="epoch"):

@@ -26,6 +26,10 @@ class NotRegular(CorruptFile):
     """A link, a device, a FIFO or a socket where a file or a folder must be."""
 
 
+class Closed(CorruptFile):
+    """A folder that this account may not look into."""
+
+
 class TooLarge(CorruptFile):
     """A file that is larger than any of its kind may be."""
 
@@ -113,7 +117,11 @@ class LocalFolder:
             }
 
     def exists(self, path: str, odd: bool = False) -> bool:
-        """Whether there is such a regular file, or such a folder; if `odd`, also a link, or whatever else."""
+        """Whether there is such a regular file, or such a folder; if `odd`, also a link, or whatever else.
+
+        Raises:
+            Closed: a folder on the way may not be looked into.
+        """
         try:
             if not _parts(path):
                 return os.path.isdir(self.root)
@@ -121,6 +129,12 @@ class LocalFolder:
                 mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
         except (FileNotFoundError, NotADirectoryError, NotRegular):
             return False
+        except PermissionError as error:
+            raise Closed(f"{self.where(path)} cannot be reached: {error.strerror}") from None
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # links that lead to each other
+                return False
+            raise
         return odd or stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
     def delete(self, path: str) -> None:

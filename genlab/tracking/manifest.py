@@ -17,6 +17,9 @@ FORMAT = 4
 
 SweepName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]*\Z", max_length=200)]
 
+FolderName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]*\Z", max_length=230)]
+"""A sweep's name, and when it began."""
+
 
 class Asha(Record, frozen=True):
     """The settings of ASHA."""
@@ -63,7 +66,7 @@ class Manifest(Record, frozen=True):
     """
 
     format: Literal[4]
-    name: str
+    name: FolderName
     created: Time
     sweep: SweepName
     task: str

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from genlab.errors import CorruptFile, last_line
 from genlab.tracking.address import shown
+from genlab.tracking.doubles import find, without_doubles
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.tracking.events import (
     AnyEvent,
@@ -29,7 +30,7 @@ from genlab.tracking.events import (
 from genlab.tracking.manifest import Manifest
 from genlab.tracking.points import epoch_points, report_points
 from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES
-from genlab.tracking.runs import MISSING, PARAM, SENT, Run, Runs
+from genlab.tracking.runs import MISSING, PARAM, SENT, SWEEP, TRIAL, Run, Runs
 from genlab.tracking.schema import as_json
 from genlab.tracking.server import EventRefused, Refused, fault, page
 from genlab.tracking.storage import MANIFEST, Storage
@@ -70,6 +71,7 @@ class Publisher:
         self._unsure: set[str] = set()  # trials of events whose answer was lost; "" for the sweep's own
         self._parent = Run("", "")
         self._children: dict[str, Run] = {}
+        self._said: Summary | None = None  # of the end that went by here last
         self._passed: dict[str, int] = {}  # the last epoch of each trial that went by here, sent now or earlier
 
     def publish(self, event: AnyEvent) -> None:
@@ -146,8 +148,9 @@ class Publisher:
         try:
             with self._faults():
                 self._runs = runs = Runs(self.tracking_uri, self.manifest.sweep, self.folder)
-                self.notes += [note for note in runs.notes if note not in self.notes]
-                self._children = self._without_doubles(runs, list(runs.search(self.name)))
+                for note in runs.notes:
+                    self._note(note)
+                self._children = find(runs, self.folder, self.name, self.manifest, self._note)
                 self._parent = self._children.pop("", None) or self._create_parent(runs)
                 manifest = shown(json.dumps(as_json(self.manifest), indent=1))
                 self._files(self._parent, {MANIFEST: manifest}, anew=self._parent.sent < 0)
@@ -160,23 +163,6 @@ class Publisher:
                 raise Refused(str(error)) from error
             raise
 
-    def _without_doubles(self, runs: Runs, found: list[Run]) -> dict[str, Run]:
-        """The sweep's runs by their trials, "" for its own. Should two senders have made one twice, the one that holds
-        most stays, and the other is deleted."""
-        kept: dict[str, Run] = {}
-        doubles = 0
-        for run in sorted(found, key=lambda run: (-run.sent, run.id)):
-            trial = run.tags.get("genlab.trial", "")
-            if trial in kept:
-                runs.delete(run)
-                doubles += 1
-            else:
-                kept[trial] = run
-        if doubles:
-            where = shown(self.tracking_uri)
-            self.notes.append(f"{doubles} runs of {self.name} were at {where} twice: one of each is kept")
-        return kept
-
     def _look_again(self, runs: Runs) -> None:
         """The sweep's own run, and those of the trials that we are unsure of. Where they cannot be had, all are looked
         for anew."""
@@ -185,7 +171,7 @@ class Publisher:
                 parent = runs.read(self._parent.id)
                 for trial in self._unsure - {""}:
                     self._children.pop(trial, None)
-                    self._children |= self._without_doubles(runs, list(runs.search(self.name, trial)))
+                    self._children |= without_doubles(runs, self.name, runs.search(self.name, trial), self._note)
         except EventRefused:
             parent = None
         if parent is None:
@@ -193,6 +179,10 @@ class Publisher:
         else:
             self._parent = parent
             self._unsure.clear()
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
 
     @property
     def runs(self) -> Runs:
@@ -240,7 +230,7 @@ class Publisher:
         run = self._children.get(event.trial)
         anew = run is None or run.sent < 0
         if run is None:
-            tags = {"genlab.trial": event.trial, "mlflow.parentRunId": self._open_parent().id}
+            tags = {TRIAL: event.trial, "mlflow.parentRunId": self._open_parent().id}
             if event.trial.startswith(CONFIRMS):
                 tags["genlab.confirms"] = "true"
             tags["genlab.env.seed"] = str(event.config["seed"])
@@ -285,11 +275,13 @@ class Publisher:
 
     def _end(self, event: SweepEnded) -> None:
         """Close the parent run with what came out. Points are at the step of the event's number, so that each end of a
-        sweep that was extended has one of its own."""
+        sweep that was extended has one of its own. Where nothing new came out there is none."""
         ended = float(self._parent.tags.get(ENDED, 0.0))
         if event.time < ended:
+            self._said = event.summary
             return
         anew, summary = event.time > ended, event.summary
+        news, self._said = summary != self._said, summary
         parent = self._open_parent() if anew else self._parent
         self._files(parent, {"summary.json": json.dumps(as_json(summary), indent=1)}, anew)
         for picture in (CONTACT_SHEET, CURVES):
@@ -304,7 +296,7 @@ class Publisher:
             tags["genlab.best_run_id"] = self._children[summary.best].id
         self.runs.set_status(parent, "FINISHED", event.time)  # before the tag that says that all is there
         tags |= {"mlflow.note.content": _note(self.name, summary), ENDED: repr(event.time)}
-        self.runs.log(parent, epoch_points(metrics, event.time, event.n), tags=tags)
+        self.runs.log(parent, epoch_points(metrics, event.time, event.n) if news else None, tags=tags)
 
     def _picture(self, parent: Run, name: str, anew: bool) -> None:
         """One that the sweep drew at its end, if it did. What else lies under its name is sent to nobody."""
@@ -373,7 +365,7 @@ class Publisher:
     def _tags(self) -> dict[str, str]:
         """Of every run of this sweep."""
         environment = self.manifest.environment
-        tags = {"genlab.sweep": self.name, "mlflow.source.type": "LOCAL"}
+        tags = {SWEEP: self.name, "mlflow.source.type": "LOCAL"}
         tags |= {f"genlab.env.{key}": value for key, value in environment.items()}
         return tags | {MLFLOW_TAGS[key]: value for key, value in environment.items() if key in MLFLOW_TAGS}
 

@@ -28,6 +28,7 @@ from genlab.tracking.events import (
     TrialBegan,
     TrialFailed,
 )
+from genlab.tracking.local import Closed
 from genlab.tracking.manifest import Manifest, read_manifest
 from genlab.tracking.schema import Setting, Settings
 from genlab.tracking.storage import MANIFEST, AlreadyThere, FileName, Storage
@@ -183,8 +184,8 @@ class Records:
     @staticmethod
     def sweeps(storage: Storage) -> list[str]:
         """Names of the folders in a storage that hold a sweep: oldest first by their names, then those whose names do
-        not say when their sweep began."""
-        names = [name for name in storage.names() if storage.below(name).exists(MANIFEST, odd=True)]
+        not say when their sweep began. One that cannot be looked into counts if it is called as a sweep."""
+        names = [name for name in storage.names() if _is_sweep(storage, name)]
         stamped = [((m[1], int(m[2] or 1)), name) for name in names if (m := STAMP.search(name))]
         return [name for _, name in sorted(stamped)] + [name for name in names if not STAMP.search(name)]
 
@@ -260,3 +261,10 @@ class Records:
     def data(self) -> Mapping[str, Any] | None:
         """What the data sets were, as the first lane that read them described them."""
         return next((event.description for event in self.events if isinstance(event, DataSeen)), None)
+
+
+def _is_sweep(storage: Storage, name: str) -> bool:
+    try:
+        return storage.below(name).exists(MANIFEST, odd=True)
+    except (Closed, StorageError):
+        return STAMP.search(name) is not None

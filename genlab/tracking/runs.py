@@ -34,6 +34,7 @@ KIND = "custom_model_development"  # the UI then opens on runs and charts, not o
 LEFT = 600.0  # seconds after which what a process left that was making a database is removed
 THUMBNAIL = 256  # pixels along the longer edge of the copy that MLflow makes of an image
 SENT, MISSING = "genlab.sent_epoch", "genlab.missing_epochs"
+SWEEP, TRIAL = "genlab.sweep", "genlab.trial"  # whose a run is: the name of the sweep's folder, and the trial's
 LOGGED = "mlflow.loggedImages"  # by this tag the UI knows that a run has images
 
 
@@ -46,6 +47,7 @@ class Run:
     artifacts: str = ""  # where they lie, as MLflow knows it
     tags: dict[str, str] = field(default_factory=dict)
     clean: bool = False
+    began: int = 0  # milliseconds since 1970
 
     @property
     def sent(self) -> int:
@@ -60,7 +62,7 @@ class Run:
 
 def _seen(run: Any) -> Run:
     """MLflow's run as ours."""
-    return Run(run.info.run_id, run.info.status, run.info.artifact_uri, dict(run.data.tags))
+    return Run(run.info.run_id, run.info.status, run.info.artifact_uri, dict(run.data.tags), began=run.info.start_time)
 
 
 class Runs:
@@ -93,7 +95,7 @@ class Runs:
         while True:
             page = self._client.search_runs(
                 [self.experiment],
-                of_sweep(sweep) + (f" and tags.`genlab.trial` = '{trial}'" if trial else ""),
+                of_sweep(sweep) + (f" and tags.`{TRIAL}` = '{trial}'" if trial else ""),
                 max_results=1000,
                 order_by=["attributes.start_time DESC"],
                 page_token=token,
@@ -112,11 +114,17 @@ class Runs:
         """A new run, RUNNING since `time` (seconds since 1970)."""
         tags = {legal(key): value[:TAG] for key, value in tags.items()}
         run = self._client.create_run(self.experiment, int(time * 1000), tags, run_name=name)
-        return Run(run.info.run_id, "RUNNING", run.info.artifact_uri, dict(tags), clean=True)
+        return Run(run.info.run_id, "RUNNING", run.info.artifact_uri, dict(tags), clean=True, began=int(time * 1000))
 
     def delete(self, run: Run) -> None:
         """Delete a run. MLflow can restore it."""
         self._client.delete_run(run.id)
+
+    def move(self, run: Run, sweep: str) -> None:
+        """Have a run belong to the sweep of this name, and be called so if it is the sweep's own."""
+        if TRIAL not in run.tags:
+            self._client.update_run(run.id, name=sweep)
+        self.log(run, tags={SWEEP: sweep})
 
     def set_status(self, run: Run, status: str, time: float | None = None) -> None:
         """FINISHED, FAILED or KILLED at `time` (seconds since 1970), or RUNNING again."""

@@ -18,7 +18,7 @@ import fsspec
 import psutil
 
 from genlab.errors import CorruptFile, GenlabError, StorageError
-from genlab.tracking.local import LocalFolder, TooLarge
+from genlab.tracking.local import Closed, LocalFolder, TooLarge
 from genlab.tracking.schema import Count
 
 T = TypeVar("T")
@@ -271,7 +271,12 @@ class Storage:
             return {}
 
     def exists(self, path: str, odd: bool = False) -> bool:
-        """Whether there is such a regular file or folder, behind no link; if `odd`, also one that cannot be read."""
+        """Whether there is such a regular file or folder, behind no link; if `odd`, also one that cannot be read.
+
+        Raises:
+            Closed: a folder on the way may not be looked into.
+            StorageError: the storage did not answer after a few tries.
+        """
         return self._patiently(lambda: self.files.exists(path, odd), f"{self.where(path)} cannot be reached")
 
     def delete(self, path: str) -> None:
@@ -300,7 +305,11 @@ class Storage:
         Raises:
             Gone: the folder has no marker: it, or the mount that it lies on, is away.
         """
-        if self.marker and not self.files.exists(self.marker):
+        try:
+            there = not self.marker or self.files.exists(self.marker)
+        except Closed:
+            there = False
+        if not there:
             raise Gone(f"the folder {self.url} is not there, or has no {self.marker}")
 
     def _patiently(self, action: Callable[[], T], failure: str) -> T:

@@ -142,7 +142,7 @@ def test_objectives_of_many_decades_have_a_logarithmic_axis(make_sweep: Callable
 
 
 def test_an_objective_of_0_is_one(make_sweep: Callable[..., Any]) -> None:
-    space = {"dropout": FloatDistribution(0.0, 0.5)}
+    space = {"dropout": FloatDistribution(-0.5, 0.5)}
     axes = axes_of(searched(make_sweep(), space, *[(float(n), {"dropout": 0.1 * n}) for n in range(-1, 3)]))
     assert (0.0, 0.0) in points(axes["dropout"]) and not crosses(axes["dropout"])
 

@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from made_sweeps import kinds, wait_for
 from one_process import DATA, Machine, at, curve_sweep, machine
 
-from genlab.errors import GenlabError
+from genlab.errors import CorruptFile, GenlabError
 from genlab.sealed import seal
 from genlab.sweep import uniform
 from genlab.sweep.driver import Driver
@@ -152,6 +153,50 @@ def test_a_bare_resume_says_which_of_several_it_takes(machine: Machine, capsys: 
     assert f"resuming {again}, 1 trials so far; 1 more of this name are in" in capsys.readouterr().out
     assert machine.run(search(), resume=first, trials=6) == 0
     assert len(Records.open(machine.storage, first).trials) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"trials": "x"}, "trials: Expected"),
+        ({"lanes": [1]}, "lanes: Expected"),
+        ({"set": [[1]]}, r"set\[0\]: Expected"),
+        ({"cpus_per_worker": "2"}, "cpus_per_worker: Expected"),
+        ({"trials": 0}, "--trials 0: it must be at least 1"),
+        ({"scheduler": "other"}, "scheduler: Invalid"),
+        ({"storage": "/elsewhere"}, "there is no option 'storage'"),
+        ({"resume": "another"}, "there is no option 'resume'"),
+    ],
+)
+def test_options_on_record_that_no_command_line_gives_are_refused(machine: Machine, options: Any, says: str) -> None:
+    assert machine.run(search(), trials=2) == 0
+    records, joined = machine.records, len(machine.joined)
+    changed = msgspec.structs.replace(records.manifest, options=options)
+    records.storage.write("manifest.json", changed.encode())
+    with pytest.raises(CorruptFile, match=f"options in the records of .* are damaged: {says}"):
+        machine.run(search(), resume="latest", trials=3)
+    assert len(machine.joined) == joined
+
+
+def test_trials_drawn_from_what_the_sweep_has_not_are_refused(machine: Machine) -> None:
+    assert machine.run(search(), trials=2) == 0
+    records, joined = machine.records, len(machine.joined)
+    last = [event for event in records.events if isinstance(event, KINDS["trial"])][-1]
+    (drawn,) = last.distributions.values()
+    other = msgspec.structs.replace(drawn, attributes={**drawn.attributes, "high": 50.0})
+    records.append("trial", trial="0002", settings=last.settings, config=last.config, distributions={"level": other})
+    with pytest.raises(CorruptFile, match="level of trial 0002 was drawn from no distribution of the sweep"):
+        machine.run(search(), resume="latest", trials=5)
+    assert len(machine.joined) == joined
+
+
+def test_an_option_that_is_on_record_already_is_no_news(machine: Machine) -> None:
+    assert machine.run(search(), trials=2, scheduler="fifo") == 0
+    events = machine.records.events
+    assert machine.run(search(), resume="latest", trials=2, scheduler="fifo") == 0
+    assert machine.records.events == events
+    assert machine.run(search(), resume="latest", lanes=1) == 0
+    assert machine.records.options() == {"trials": 2, "scheduler": "fifo", "lanes": 1}
 
 
 def test_a_sweep_that_had_ended_and_has_nothing_to_do_ends_once(machine: Machine) -> None:

@@ -220,6 +220,26 @@ def test_a_trial_that_goes_on_is_running_again(make_sweep: Any, database: str) -
     assert (parent.info.status, parent.data.metrics["best_objective"]) == ("FINISHED", 12.0)
 
 
+def test_a_sweep_that_ends_again_with_nothing_new_gets_no_second_point(make_sweep: Any, database: str) -> None:
+    """As one that was resumed with --lanes alone. Who sends it later sees all ends at once."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    ends = []
+    for objective, gain in ((12.0, 1.0), (12.0, 1.0), (11.0, 1.0), (11.0, 1.0)):
+        sweep.records.append("start", options={"lanes": len(ends) + 1})
+        sweep.end(objective=objective, gain=gain)
+        ends.append(sweep.n)
+        send(sweep, database)
+    other = f"{database}.other"
+    send(sweep, other)
+    for uri in (database, other):
+        seen = Seen(sweep, uri)
+        run = seen.parent.info.run_id
+        points = [(point.step, point.value) for point in seen.client.get_metric_history(run, "best_objective")]
+        assert points == [(ends[0], 12.0), (ends[2], 11.0)]
+        assert seen.parent.info.status == "FINISHED"
+
+
 def test_pictures_arrive_as_they_are(make_sweep: Any, database: str) -> None:
     """A single picture, a set and rows of columns, each as one image, and images of test data under their own key."""
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -119,6 +120,57 @@ def test_an_event_that_leads_out_of_its_folder_or_makes_no_sense_is_refused(chan
             assert len(Records.open(sweep.storage, sweep.records.name).events) == 1
 
 
+def floats(**changes: Any) -> dict[str, Any]:
+    attributes = {"low": 0.0, "high": 1.0, "log": False, "step": None}
+    return {"name": "FloatDistribution", "attributes": attributes | changes}
+
+
+def integers(**changes: Any) -> dict[str, Any]:
+    return {"name": "IntDistribution", "attributes": {"low": 1, "high": 9, "log": False, "step": 1} | changes}
+
+
+def choices(*values: Any) -> dict[str, Any]:
+    return {"name": "CategoricalDistribution", "attributes": {"choices": list(values)}}
+
+
+BAD_DISTRIBUTIONS = [
+    floats(**{"\x1b[8mlow": 5}),
+    floats(low=2.0),
+    floats(low=None),
+    floats(log=True),
+    floats(step=0.0),
+    floats(step=-1.0),
+    floats(high=float("inf")),
+    floats(log="yes"),
+    integers(low=10),
+    integers(low=1.5),
+    integers(low=0, log=True),
+    integers(step=None),
+    integers(step=0),
+    integers(high=10**30),
+    choices(),
+    choices({"a": 1}),
+    {"name": "FloatDistribution", "attributes": {}},
+]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "values"),
+    [
+        (floats(), [0.0, 0.5, 1.0, 1]),
+        (floats(low=0.1, log=True), [0.1, 1.0]),
+        (floats(high=0.3, step=0.1), [0.1 + 0.2]),  # rounded up beyond the end
+        (floats(low=1.0), [1.0]),
+        (integers(), [1, 9]),
+        (integers(low=-3, high=-3, step=2), [-3]),
+        (choices(1, "b", None, [2, 3]), [1, "b", None, [2, 3]]),
+    ],
+)
+def test_a_setting_from_its_distribution_is_sound(drawn: Any, values: list[Any]) -> None:
+    for value in values:
+        assert is_sound(BEGAN | {"settings": {"lr": value}, "distributions": {"lr": drawn}})
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -131,6 +183,13 @@ def test_an_event_that_leads_out_of_its_folder_or_makes_no_sense_is_refused(chan
         {"settings": {"lr": {"deep": 1}}},
         {"settings": {"lr": 10**400}},
         {"distributions": {"lr": {"name": "os.system", "attributes": {}}}},
+        *({"distributions": {"lr": drawn}} for drawn in BAD_DISTRIBUTIONS),
+        {"distributions": {"other": floats()}},
+        {"settings": {"lr": "text"}, "distributions": {"lr": floats()}},
+        {"settings": {"lr": True}, "distributions": {"lr": floats()}},
+        {"settings": {"lr": 1.5}, "distributions": {"lr": floats()}},
+        {"settings": {"lr": -0.5}, "distributions": {"lr": floats()}},
+        {"settings": {"lr": 2}, "distributions": {"lr": choices(1, "b")}},
         *({"trial": name} for name in ("..", "a/b", "", ".", "a.b", "/")),
     ],
 )
@@ -332,6 +391,52 @@ def test_a_folder_that_is_a_link_itself_is_read(make_sweep: Any, tmp_path: Path,
     assert Records.sweeps(Storage(str(tmp_path / "shared"))) == ["theirs"]
     code, said = genlab_says("list", str(tmp_path / "shared"))
     assert code == 0 and "theirs" in said
+
+
+@pytest.mark.parametrize(("name", "listed"), [("lost+found", False), ("theirs-20260102-030405", True)])
+@pytest.mark.parametrize("how", ["closed", "loop"])
+def test_a_folder_that_cannot_be_looked_into_costs_its_own_line(
+    how: str, name: str, listed: bool, make_sweep: Any, database: str, genlab_says: Any, monkeypatch: Any
+) -> None:
+    """A colleague's, which this account may not enter, or a link that leads to itself. It costs no patience either."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    sweep.end(best="00000")
+    folder, opened = Path(sweep.storage.root) / name, os.open
+    if how == "loop":
+        folder.symlink_to(name)
+    else:
+        folder.mkdir()
+
+        def refusing(path: Any, *about: Any, **more: Any) -> int:
+            if str(path) == str(folder):
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return opened(path, *about, **more)
+
+        monkeypatch.setattr(os, "open", refusing)
+    monkeypatch.setattr("threading.Event.wait", lambda *_: pytest.fail("it waits"))
+    found = Records.sweeps(sweep.storage)
+    monkeypatch.undo()
+    is_listed = listed and how == "closed"
+    assert (name in found, sweep.records.name in found) == (is_listed, True)
+    if how == "closed":
+        monkeypatch.setattr(os, "open", refusing)
+        monkeypatch.setattr("genlab.tracking.storage.PAUSES", (0.0,))
+    code, said = genlab_says("list", sweep.storage.url)
+    rows = [" ".join(line.split()) for line in said.splitlines()]
+    assert any(row.startswith(f"{sweep.records.name} ended") for row in rows) and code == is_listed
+    assert (f"{name} cannot be read" in rows) is is_listed
+    results = {one.sweep: one.left for one in replay(sweep.storage.url, tracking_uri=database)}
+    assert results == {sweep.records.name: 0} | ({name: 1} if is_listed else {})
+
+
+@pytest.mark.parametrize("where", ["environment", "name of an option"])
+def test_a_text_made_to_take_long_takes_none(where: str, make_sweep: Any, database: str) -> None:
+    """User and password are looked for in all of it. In a test that hangs the suite ends."""
+    long = "://a:" * 100_000
+    sweep = make_sweep(**({"environment": {"x": long}} if where == "environment" else {"options": {long: 1}}))
+    sweep.whole_trial("00000", 1)
+    assert replay(sweep.storage.url, tracking_uri=database)[0].left == 0
 
 
 ESCAPES = "\x1b]52;c;cm0gLXJmIC8=\x07 \x1b[8mhidden\x1b[0m \x1b[2K\rforged \u202etxt.exe \x9b1A"
