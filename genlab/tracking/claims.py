@@ -8,6 +8,7 @@ for dead and finds a higher number than its own holds nothing any more. Nobody w
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -15,8 +16,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import psutil
 from msgspec import Meta
 
@@ -29,13 +32,22 @@ HEARTBEAT = 5.0  # seconds between two beats
 STALE = 30.0  # seconds after which a process on another machine is taken for dead
 LISTEN = 3 * HEARTBEAT  # seconds in which one whose clock is another must be heard
 DRIVERS = "drivers"
+BOOT, NAMESPACE = "/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"
 LONGEST = 1 << 16  # bytes of a claim
 
 
 class Claim(Record, frozen=True):
-    """What a process says of itself: enough for another one on the same machine to tell whether it still lives."""
+    """What a process says of itself: enough for another one on the same machine to tell whether it still lives.
+
+    Attributes:
+        host: the machine's name.
+        processes: where its number counts: containers of one machine, which may share its name, number their own.
+        pid, started: its number, and when it started, seconds since 1970.
+        time: when the claim was renewed last, seconds since 1970.
+    """
 
     host: Annotated[str, Meta(max_length=300)]
+    processes: Annotated[str, Meta(max_length=300)]
     pid: Annotated[int, Meta(ge=1, le=2**31)]
     started: Finite
     time: Finite
@@ -46,16 +58,20 @@ class Claim(Record, frozen=True):
 
     def may_live(self) -> bool:
         """False where it was on this machine, and its process is gone."""
-        if self.host != socket.gethostname():
+        if not self.is_seen():
             return True
         try:
             return psutil.Process(self.pid).create_time() == self.started
         except psutil.Error:
             return False
 
+    def is_seen(self) -> bool:
+        """Whether its process, if it lives, can be seen from this one."""
+        return (self.host, self.processes) == (socket.gethostname(), _processes())
+
     def is_of(self, other: Claim) -> bool:
         """Whether both are of the same process."""
-        return (self.host, self.pid, self.started) == (other.host, other.pid, other.started)
+        return msgspec.structs.replace(self, time=0.0) == msgspec.structs.replace(other, time=0.0)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -64,7 +80,17 @@ class Claim(Record, frozen=True):
 def myself() -> Claim:
     """A claim of this process, made now."""
     started = psutil.Process().create_time()
-    return Claim(host=socket.gethostname(), pid=os.getpid(), started=started, time=time.time())
+    return Claim(host=socket.gethostname(), processes=_processes(), pid=os.getpid(), started=started, time=time.time())
+
+
+@functools.cache
+def _processes() -> str:
+    """The PID namespace, where the system has such; Linux gives each start of a machine its own number, too."""
+    found = ""
+    for path, read in ((BOOT, lambda path: Path(path).read_text().strip()), (NAMESPACE, os.readlink)):
+        with contextlib.suppress(OSError):
+            found += read(path)
+    return found
 
 
 def live_driver(folder: Storage) -> Claim | None:
@@ -141,7 +167,7 @@ class Heartbeat:
 
     def _is_heard(self, number: int, before: Claim) -> bool:
         """Whether it beats, whatever its clock says. One of this machine has this machine's clock."""
-        if before.host == socket.gethostname():
+        if before.is_seen():
             return False
         end = time.monotonic() + LISTEN
         while time.monotonic() < end:

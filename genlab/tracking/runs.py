@@ -5,6 +5,7 @@ Only `MlflowClient` and run ids: the fluent calls keep a run in a thread and wri
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import posixpath
@@ -24,8 +25,9 @@ import numpy as np
 from genlab.errors import calling
 from genlab.tracking.address import artifact_location, shown, sqlite_file
 from genlab.tracking.artifacts import mend, misplaced
+from genlab.tracking.local import WITHOUT_LINKS
 from genlab.tracking.points import Point, legal
-from genlab.tracking.server import Refused, of_sweep, quiet_mlflow
+from genlab.tracking.server import Refused, Unreachable, of_sweep, quiet_mlflow
 from genlab.tracking.storage import Storage
 
 METRICS, FIELDS = 800, 100  # a call takes 1000 entities in all, of these 100 params and 100 tags
@@ -172,6 +174,7 @@ class Runs:
             Refused: its place is not to be trusted.
         """
         self._check_place(run, posixpath.join(folder or "", name))
+        self._check_there()
         with tempfile.TemporaryDirectory() as temporary:
             path = os.path.join(temporary, name)
             with open(path, "wb") as file:
@@ -253,6 +256,14 @@ class Runs:
         if problem := misplaced(self.tracking_uri, run.artifacts, name):
             raise Refused(problem)
 
+    def _check_there(self) -> None:
+        """
+        Raises:
+            Unreachable: the database is away, with its folder or its mount. MLflow would make the folder anew.
+        """
+        if (database := sqlite_file(self.tracking_uri)) and not os.path.exists(database):
+            raise Unreachable(f"{database} is not there")
+
     def _find(self, name: str, folder: Storage) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
@@ -277,24 +288,31 @@ class Runs:
 
 
 def _make_database(path: str) -> None:
-    """An empty SQLite database of MLflow's, if none is there. It is made under another name: MLflow takes seconds for
-    it, and what is left of a process that is killed meanwhile could be neither used nor mended. Its folder is not made:
-    it may be away, as when its mount is."""
+    """An empty SQLite database of MLflow's, if none is there. It is made elsewhere: MLflow takes seconds for it, makes
+    its folder anew if that has gone away meanwhile, and what is left of a process that is killed could be neither used
+    nor mended."""
     if os.path.exists(path):
         return
     folder, prefix = os.path.dirname(path), f".{os.path.basename(path)}-"
     for left in os.scandir(folder):
         if left.name.startswith(prefix) and time.time() - left.stat().st_mtime > LEFT:
-            shutil.rmtree(left.path, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder) as own:
+            os.unlink(left.path)
+    copy = os.path.join(folder, f"{prefix}{uuid.uuid4().hex[:8]}")
+    with tempfile.TemporaryDirectory() as own:
         made = os.path.join(own, "new.db")
         quiet_mlflow().MlflowClient(tracking_uri=f"sqlite:///{made}").search_experiments(max_results=1)
         try:
-            os.link(made, path)
+            shutil.copyfile(made, copy)
+            os.link(copy, path)
         except FileExistsError:  # two drivers at once: either's will do
             pass
-        except OSError:  # a disk without hard links
-            os.rename(made, path)
+        except OSError as error:
+            if error.errno not in WITHOUT_LINKS:
+                raise
+            os.rename(copy, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(copy)
 
 
 def _image_key(key: str) -> str:

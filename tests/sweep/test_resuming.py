@@ -268,7 +268,7 @@ def test_a_driver_elsewhere_is_respected_until_its_heartbeat_is_stale(
 ) -> None:
     monkeypatch.setattr("genlab.tracking.claims.LISTEN", 0.1)
     records = damaged(machine)
-    other = {"host": "another", "pid": 1, "started": 0.0}
+    other = {"host": "another", "processes": "", "pid": 1, "started": 0.0}
     sign_of(machine).parent.mkdir(exist_ok=True)
     sign_of(machine).write_text(seal(json.dumps({**other, "time": time.time()})))
     before = files(Path(machine.storage.url))

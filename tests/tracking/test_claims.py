@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,8 +27,14 @@ from genlab.tracking.storage import Storage
 
 NOW = 1_760_000_000.0
 FIRST, SECOND = "drivers/00000001.json", "drivers/00000002.json"
-OWN = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time(), "time": NOW}
-OTHER = {"host": "another", "pid": 1, "started": 0.0, "time": NOW}
+OWN = {
+    "host": socket.gethostname(),
+    "processes": module.myself().processes,
+    "pid": os.getpid(),
+    "started": psutil.Process().create_time(),
+    "time": NOW,
+}
+OTHER = {"host": "another", "processes": "", "pid": 1, "started": 0.0, "time": NOW}
 
 
 @pytest.fixture
@@ -83,7 +90,11 @@ def claim(storage: Storage, path: str, driver: Any) -> None:
         (OWN | {"pid": 2**22 + 1}, False),  # above what Linux gives
         (OWN | {"pid": "x"}, False),
         (OWN | {"pid": -1}, False),
+        (OWN | {"pid": 2**22 + 1, "processes": "those of a container"}, True),  # it cannot be seen from here
+        (OWN | {"pid": 2**22 + 1, "processes": "those of a container", "time": NOW - 31}, False),
+        (OWN | {"host": "another"}, True),
         ({"host": OWN["host"], "time": NOW}, False),
+        ({name: OWN[name] for name in OWN if name != "processes"}, False),
         ({}, False),
     ],
 )
@@ -155,6 +166,22 @@ def test_a_claim_that_was_long_not_renewed_has_lapsed_for_good(
         wait_for(lambda: mine._renewed == (now["time"], now["monotonic"]))
         assert mine.lapsed
     monkeypatch.setattr(module, "HEARTBEAT", 60.0)
+    mine.stop()
+
+
+@pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs root, and util-linux")
+def test_a_container_of_the_same_name_leaves_a_live_claim_alone(storage: Storage) -> None:
+    """It does not see the process that has it."""
+    mine = Heartbeat(storage)
+    code = (
+        "import sys; from genlab.tracking.claims import Heartbeat;"
+        "from genlab.tracking.storage import Storage; Heartbeat(Storage(sys.argv[1]))"
+    )
+    namespace = ["unshare", "--pid", "--fork", "--mount-proc"]
+    done = subprocess.run([*namespace, sys.executable, "-c", code, storage.url], capture_output=True, text=True)
+    if done.stderr.startswith("unshare:"):
+        pytest.skip(done.stderr)
+    assert done.returncode == 1 and f"has a driver already: process {os.getpid()} on" in done.stderr
     mine.stop()
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from alembic.operations import Operations
 
 from genlab.tracking import runs
 from genlab.tracking.runs import Runs
-from genlab.tracking.server import quiet_mlflow
+from genlab.tracking.server import Unreachable, quiet_mlflow
 from genlab.tracking.storage import Storage
 
 KILLED = """
@@ -29,12 +34,42 @@ def test_a_driver_that_is_killed_while_it_makes_the_database_leaves_none(tmp_pat
     uri, folder = f"sqlite:///{tmp_path}/mlflow.db", Storage(str(tmp_path / "x"))
     done = subprocess.run([sys.executable, "-c", KILLED, uri, folder.url], capture_output=True, text=True)
     assert done.returncode == 9, done.stderr
-    (left,) = os.listdir(tmp_path)
-    assert left.startswith(".mlflow.db-") and os.listdir(tmp_path / left) != []
-    os.utime(tmp_path / left, (1, 1))  # long ago
+    assert os.listdir(tmp_path) == []
+    for name, age in ((".mlflow.db-cut", 10_000), (".mlflow.db-young", 0), (".other-old", 10_000)):
+        (tmp_path / name).write_bytes(b"half of a copy")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
     made = Runs(uri, "x", folder)
     assert quiet_mlflow().MlflowClient(uri).get_experiment(made.experiment).name == "x"
-    assert os.listdir(tmp_path) == ["mlflow.db"]
+    assert sorted(os.listdir(tmp_path)) == [".mlflow.db-young", ".other-old", "mlflow.db"]
+
+
+def test_a_folder_that_goes_away_meanwhile_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow makes the folder of a SQLite database itself, and that of artifacts."""
+    results = tmp_path / "results"
+    results.mkdir()
+    uri, folder = f"sqlite:///{results}/mlflow.db", Storage(str(results / "x"))
+    create = Operations.create_table
+
+    def moved(self: Operations, *about: Any, **more: Any) -> Any:
+        if results.exists():
+            results.rename(tmp_path / "moved")
+        return create(self, *about, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Operations, "create_table", moved)
+        with pytest.raises(FileNotFoundError):
+            Runs(uri, "x", folder)
+    assert os.listdir(tmp_path) == ["moved"]
+    (tmp_path / "moved").rename(results)
+    made = Runs(uri, "x", folder)
+    run = made.create("x", 1.0, {})
+    made.file(run, b"1", "config.json")
+    results.rename(tmp_path / "moved")
+    with pytest.raises(Unreachable, match=r"results/mlflow\.db is not there"):
+        made.file(run, b"2", "config.json")
+    with pytest.raises(Unreachable, match=r"results/mlflow\.db is not there"):
+        made.image(run, np.zeros((8, 8, 3), np.uint8), "samples", 1, 1.0, look=False)
+    assert os.listdir(tmp_path) == ["moved"]
 
 
 def test_of_two_that_make_the_database_at_once_one_does_and_nothing_of_it_is_lost(
@@ -62,7 +97,7 @@ def test_of_two_that_make_the_database_at_once_one_does_and_nothing_of_it_is_los
     database.unlink()
 
     def no_links(*paths: str) -> None:
-        raise PermissionError(1, "Operation not permitted")
+        raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", no_links)
     runs._make_database(str(database))
