@@ -23,6 +23,11 @@ def escaped(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), _COLORS.sub("", text))
 
 
+def one_line(text: str) -> str:
+    """`escaped(text)` in one line: what names, settings or commands hold looks like no line of ours."""
+    return escaped(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 class Screen(Console):
     """A terminal, or what is in its place, that shows each text as it is: [a], :100: and control characters may stand
     in a setting. A notebook gets lines as a file does: what rich would display there comes from one thread alone."""
@@ -79,13 +84,16 @@ def forgive(told: str = "") -> None:
     Args:
         told: what is said on standard error when that happens to standard output, before the reason.
     """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed from the beginning: the next file to be opened would have its number
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115
     errors = sys.stderr
 
     def lost(error: OSError) -> None:
         if told:
             print(f"{told} ({error.strerror})", file=errors, flush=True)
 
-    if sys.stderr is not None and not isinstance(sys.stderr, Forgiving):
+    if not isinstance(sys.stderr, Forgiving):
         sys.stderr = errors = Forgiving(sys.stderr, lambda error: None)  # type: ignore[assignment]
-    if sys.stdout is not None and not isinstance(sys.stdout, Forgiving):
+    if not isinstance(sys.stdout, Forgiving):
         sys.stdout = Forgiving(sys.stdout, lost)  # type: ignore[assignment]

@@ -9,6 +9,7 @@ import tyro
 from genlab.cli.show import wide_console
 from genlab.errors import GenlabError
 from genlab.results import SweepResults
+from genlab.screen import one_line
 from genlab.tracking.records import Records
 from genlab.tracking.replay import no_sweeps
 from genlab.tracking.storage import MANIFEST, Storage
@@ -44,9 +45,9 @@ def run(storage: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="STO
                 str(error) if isinstance(error, GenlabError) else f"{name}: {type(error).__name__}: {error}"
             )
             row = ("cannot be read",)
-        table.add_row(name, *row)
+        table.add_row(*map(one_line, (name, *row)))
     console = wide_console()
     console.print(table)
     for problem in problems:
-        console.print(problem, soft_wrap=True)
+        console.print(one_line(problem), soft_wrap=True)
     return 1 if problems else 0

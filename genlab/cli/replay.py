@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from genlab.screen import escaped
+from genlab.screen import one_line
 from genlab.tracking.address import shown
 from genlab.tracking.replay import Replayed, replay
 
@@ -28,8 +28,8 @@ def run(
     """
     results = replay(storage, sweep, tracking_uri, _progress if sys.stderr.isatty() else None)
     for result in results:
-        for line in (*map(escaped, result.notes), escaped(_line(result))):
-            print(line)
+        for line in (*result.notes, _line(result)):
+            print(one_line(line))
     if not any(result.left for result in results):
         return 0
     again = ["genlab", "replay", storage]
@@ -53,4 +53,4 @@ def _line(result: Replayed) -> str:
 
 def _progress(sweep: str, done: int, events: int) -> None:
     end = "\n" if done == events else ""
-    print(f"\r{escaped(sweep)}: {done}/{events} ", end=end, file=sys.stderr, flush=True)
+    print(f"\r{one_line(sweep)}: {done}/{events} ", end=end, file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ import tyro
 from genlab.report.contact_sheet import differences, spread
 from genlab.results import UNFINISHED, SweepResults, TrialResults, locate
 from genlab.results import open as open_sweep
-from genlab.screen import Screen
+from genlab.screen import Screen, one_line
 from genlab.tasks.registry import MODULES
 from genlab.tracking.events import Started, TrialBegan
 from genlab.tracking.records import CONTACT_SHEET, CURVES
@@ -64,7 +64,7 @@ def _show_sweep(sweep: SweepResults, console: Screen) -> None:
         if sweep.records.storage.exists(name):
             lines.append(f"{picture}: {sweep.records.storage.where(name)}")
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(one_line(line), soft_wrap=True)
     confirming = sweep.ranked(confirming=True)
     for title, trials in (("best first", sweep.ranked()), ("trained again on fresh seeds", confirming)):
         if not trials:
@@ -80,7 +80,8 @@ def _show_sweep(sweep: SweepResults, console: Screen) -> None:
             if trials is confirming:
                 values.append(show(trial.metrics_by_epoch().get(trial.epoch, {}).get(test)))
             settings = " ".join(f"{name}={show(value)}" for name, value in told.items())
-            table.add_row(trial.name, *values, _ends(trial), f"{trial.epoch}/{trial.config['epochs']}", settings)
+            row = (trial.name, *values, _ends(trial), f"{trial.epoch}/{trial.config['epochs']}", settings)
+            table.add_row(*map(one_line, row))
         console.print(table)
 
 
@@ -99,12 +100,13 @@ def _show_trial(trial: TrialResults, console: Screen) -> None:
         lines.append(f"reports and states: {storage.where(f'trials/{trial.name}')}")
     lines += _loading(trial)
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(one_line(line), soft_wrap=True)
     table = Table(title="config", title_justify="left")
     for column in ("field", "value", ""):
         table.add_column(column, overflow="fold")
     for name, value in trial.config.items():
-        table.add_row(name, str(trial.settings.get(name, value)), "searched" if name in trial.settings else "")
+        searched = "searched" if name in trial.settings else ""
+        table.add_row(one_line(name), one_line(str(trial.settings.get(name, value))), searched)
     console.print(table)
     by_epoch = trial.metrics_by_epoch()
     if by_epoch:
@@ -114,7 +116,7 @@ def _show_trial(trial: TrialResults, console: Screen) -> None:
         for column in ("", *map(str, epochs)):
             table.add_column(column, overflow="fold", justify="right" if column else "left")
         for name in dict.fromkeys(name for metrics in by_epoch.values() for name in metrics):
-            table.add_row(name, *(show(by_epoch[epoch].get(name)) for epoch in epochs))
+            table.add_row(one_line(name), *(show(by_epoch[epoch].get(name)) for epoch in epochs))
         console.print(table)
     for epoch, metrics in by_epoch.items():
         if not metrics:

@@ -22,6 +22,7 @@ from genlab.lanes.group import join_group
 from genlab.lanes.loading import loaded
 from genlab.lanes.output import Output
 from genlab.tasks import Config, Task
+from genlab.tracking.epoch_reports import Where
 from genlab.tracking.storage import FileName, Storage
 
 BEAT = 5.0  # seconds between two signs of life
@@ -339,7 +340,7 @@ class Rank:
         if self.settings.mailbox is not None:
             self.settings.mailbox.note.remote(text)
 
-    def _host(self) -> dict[str, Any]:
+    def _host(self) -> dict[Where, Any]:
         import torch
 
         name = torch.cuda.get_device_name(0) if self.device != "cpu" else f"cpu, {torch.get_num_threads()} threads"

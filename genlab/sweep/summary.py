@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from genlab.errors import GenlabError, StorageError, calling
 from genlab.report.contact_sheet import contact_sheet
 from genlab.report.curves import curves
+from genlab.screen import one_line
 from genlab.sweep.closing import ahead_line, best_lines, exhausted_line, failed_lines
 from genlab.sweep.plan import Plan
 from genlab.sweep.view import View, show
@@ -196,4 +197,4 @@ def _tell(
             lines += [ahead, f"train it to its end: {summary.ahead.command}"]
         lines += [f"{kind}: {where}" for kind, where in pictures.items()]
     for line in lines:
-        view.say(line)
+        view.say(one_line(line))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 import re
 import socket
 from urllib.parse import urlsplit
+
+import psutil
 
 from genlab.errors import GenlabError
 from genlab.tracking.storage import Storage
@@ -119,7 +122,19 @@ def _host(name: str) -> str:
     """A host's name; `localhost` for this machine."""
     name = name.rstrip(".").lower()
     here = {"localhost", "::1", "0.0.0.0", "::", socket.gethostname().lower()}
-    return "localhost" if name in here or name.startswith("127.") else name
+    if name in here or name.startswith("127."):
+        return "localhost"
+    here |= {each.address.partition("%")[0].lower() for own in psutil.net_if_addrs().values() for each in own}
+    return "localhost" if _resolved(name) & here else name
+
+
+@functools.cache
+def _resolved(name: str) -> frozenset[str]:
+    """The addresses of a host; its name alone where they are not known."""
+    try:
+        return frozenset(str(found[4][0]) for found in socket.getaddrinfo(name, None))
+    except (OSError, UnicodeError):
+        return frozenset([name])
 
 
 def artifact_location(tracking_uri: str, folder: Storage) -> str | None:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from genlab.tracking.address import is_http, same, shown, sqlite_file
 
+SWEEP = "genlab.sweep"  # the tag that all runs of genlab's have: the name of the sweep's folder
 NAME = "mlartifacts"  # of the folder beside a SQLite database
 # where a server or a database may keep artifacts, beside its own address
 STORES = ("s3", "r2", "b2", "gs", "wasbs", "abfss", "hdfs", "viewfs", "dbfs", "ftp", "sftp")
@@ -79,27 +80,39 @@ def mend(database: str) -> str | None:
     """
     own = os.path.join(os.path.dirname(database), NAME)
     with contextlib.closing(sqlite3.connect(database, timeout=LOCKED)) as connection, connection:
-        known = [row[0] for row in connection.execute("SELECT DISTINCT artifact_location FROM experiments") if row[0]]
-        others = [old for old in known if _was_beside(old) and not _lies_in(_local(old) or "", own)]
-        moved = [old for old in others if os.path.isdir(own) or not os.path.isdir(_local(old) or "")]
-        for old in moved:
+        known = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
+        others = [(number, old) for number, old in known if old and _was_beside(old, own)]
+        moved = [(number, old) for number, old in others if _is_ours(connection, number, old, own)]
+        for number, old in moved:
             for table, column in COLUMNS:
                 connection.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                    (own, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                    f"WHERE experiment_id = ? AND ({column} = ? OR substr({column}, 1, ?) = ?)",
+                    (own, len(old) + 1, number, old, len(old) + 1, f"{old}/"),
                 )
     if not moved:
         return None
-    return (
-        f"the database {database} was moved: its images are looked for, and kept, in {own} (it knew {', '.join(moved)})"
-    )
+    before = ", ".join(dict.fromkeys(old for _, old in moved))
+    return f"the database {database} was moved: its images are looked for, and kept, in {own} (it knew {before})"
 
 
-def _was_beside(location: str) -> bool:
-    """Whether that is a folder which lay beside a database of genlab's."""
+def _is_ours(connection: sqlite3.Connection, experiment: int, old: str, own: str) -> bool:
+    """Whether genlab's artifacts of an experiment lie in `own` now: some are there, or where they were is nothing any
+    more. Another program's stay where they are."""
+    runs = connection.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (experiment,)).fetchall()
+    swept = connection.execute(
+        f"SELECT 1 FROM tags JOIN runs USING (run_uuid) WHERE experiment_id = ? AND key = '{SWEEP}' LIMIT 1",
+        (experiment,),
+    ).fetchone()
+    if runs and not swept:
+        return False
+    return not os.path.isdir(_local(old) or "") or any(os.path.isdir(os.path.join(own, run)) for (run,) in runs)
+
+
+def _was_beside(location: str, own: str) -> bool:
+    """Whether that is a folder beside a database elsewhere, called as those of genlab are."""
     path = _local(location)
-    return path is not None and os.path.basename(path) == NAME
+    return path is not None and os.path.basename(path) == NAME and not _lies_in(path, own)
 
 
 def _steps(folder: str, path: str) -> list[str]:

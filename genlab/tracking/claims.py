@@ -33,6 +33,7 @@ STALE = 30.0  # seconds after which a process on another machine is taken for de
 LISTEN = 3 * HEARTBEAT  # seconds in which one whose clock is another must be heard
 DRIVERS = "drivers"
 BOOT, NAMESPACE = "/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"
+MOST = 10**12 - 1  # claims
 LONGEST = 1 << 16  # bytes of a claim
 
 
@@ -110,7 +111,7 @@ class Taken(GenlabError):
 
 def _last(folder: Storage, of: str) -> int:
     """The number of the last claim; 0 without any."""
-    return max((int(name[:-5]) for name in folder.names(of) if re.fullmatch(r"\d{8}\.json", name)), default=0)
+    return max((int(name[:-5]) for name in folder.names(of) if re.fullmatch(r"\d{8,12}\.json", name)), default=0)
 
 
 def _now() -> tuple[float, float]:
@@ -142,6 +143,7 @@ class Heartbeat:
 
         Raises:
             Taken: another process has it.
+            CorruptFile: no further claim can be numbered.
         """
         self.folder, self.of = folder, of
         self.lost: Callable[[str], None] = lambda why: None  # called when another process has taken it over
@@ -156,6 +158,8 @@ class Heartbeat:
                 other,
             )
         self.number = before + 1
+        if self.number > MOST:
+            raise CorruptFile(f"{folder.where(_path(of, before))} is no claim of genlab's: remove it")
         try:
             folder.write_new(_path(of, self.number), self._sign())
         except AlreadyThere:

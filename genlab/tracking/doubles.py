@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from genlab.errors import GenlabError
 from genlab.tracking.address import shown
 from genlab.tracking.manifest import Manifest, read_manifest
-from genlab.tracking.runs import TRIAL, Run, Runs
+from genlab.tracking.runs import STORAGE, TRIAL, Run, Runs
 from genlab.tracking.server import Refused
 from genlab.tracking.storage import Storage
 
@@ -25,7 +25,7 @@ def find(runs: Runs, folder: Storage, name: str, manifest: Manifest, note: Calla
         note: called with a line on what was done to the server.
 
     Raises:
-        Refused: it is a copy or a link.
+        Refused: it is a copy or a link, or may be one.
     """
     found = list(runs.search(name))
     if name != manifest.name and not any(_is_parent(run) for run in found):
@@ -57,7 +57,13 @@ def _renamed(runs: Runs, folder: Storage, name: str, manifest: Manifest, note: C
     own = [run for run in earlier if _is_parent(run) and run.began == int(manifest.created * 1000)]
     if not own:
         return []
-    beside = Storage(posixpath.dirname(folder.url)).sweep(manifest.name)
+    storage = posixpath.dirname(folder.url)
+    if own[0].tags.get(STORAGE) != storage:
+        raise Refused(
+            f"{folder.url} was sent to {shown(runs.tracking_uri)} from another storage, as {manifest.name}: all of it "
+            f"would be there twice. Call it {manifest.name} again"
+        )
+    beside = Storage(storage).sweep(manifest.name)
     if _began(beside) == manifest.created:
         raise Refused(
             f"{folder.url} is a copy of {beside.url}, or a link to it, which was sent before: all of it would be at "

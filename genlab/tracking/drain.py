@@ -271,8 +271,11 @@ class _Worker:
             self.done, self.opened, tries, self.progress = self.done + 1, True, 0, time.monotonic()
             self.unsent, self.problem = len(publisher.unsent), next(iter(publisher.unsent.values()), None)
             self.page, self.notes = publisher.page, publisher.notes
-        if publisher is not None and not isinstance(event, SweepEnded):
-            publisher.interrupted(time.time())
+        if publisher is not None:
+            publisher.look_for_doubles()
+            self.notes = publisher.notes
+            if not isinstance(event, SweepEnded):
+                publisher.interrupted(time.time())
 
     def run(self) -> None:
         """Until the driver is gone, all is sent after `close`, or its grace is over."""

@@ -17,6 +17,9 @@ from genlab.tracking.storage import FileName, Storage
 
 FORMAT = 3
 
+Where = Literal["host", "device", "lane", "workers"]
+"""What a report says of what it ran on. Each is a tag of its run: any other name could be a tag of genlab's own."""
+
 
 @dataclass(frozen=True)
 class ReplicaReport:
@@ -52,7 +55,7 @@ class EpochReport:
         seeds: one a replica.
         replicas: what each one showed.
         diverged: a loss was not finite; the metrics are then the last finite ones.
-        host: what it ran on (host, device, lane, workers), JSON values by name.
+        host: what it ran on, JSON values by name.
     """
 
     trial: str
@@ -62,7 +65,7 @@ class EpochReport:
     seeds: Sequence[int]
     replicas: Sequence[ReplicaReport]
     diverged: bool = False
-    host: Mapping[str, Any] = field(default_factory=dict)
+    host: Mapping[Where, Any] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
         """Each metric; with several replicas the mean, beside `<metric>/std` and `<metric>/seed_<i>`."""
@@ -153,7 +156,7 @@ class Header(Record, frozen=True):
     seeds: list[Count]
     replicas: list[ReplicaHeader]
     diverged: bool
-    host: dict[str, Scalar]
+    host: dict[Where, Scalar]
 
 
 def _replica(arrays: Mapping[str, np.ndarray], i: int, header: ReplicaHeader) -> ReplicaReport:

@@ -17,12 +17,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import psutil
+
 from genlab.errors import CorruptFile
 from genlab.sealed import seal, unseal
 from genlab.tracking.events import AnyEvent
 from genlab.tracking.schema import as_json, checked
 from genlab.tracking.storage import Storage
 
+LONGEST = 1 << 24  # bytes of an event: a long traceback has a hundredth of that
+SPREAD = 8  # bytes of memory that a byte of an event's file takes while it is read, and more
 SEGMENT = 1000  # events of a segment, or a few more
 READERS = 16  # files that are read at once: a store takes its time for each
 TRIES = 3  # to read what was listed, while a driver puts segments in the place of batches
@@ -183,12 +187,26 @@ class EventFiles:
         for _ in range(TRIES):
             names = [name for name in self.folder.names("events") if _NAME.fullmatch(name)]
             needed = cover(names)
+            self._check_size(needed)
             with ThreadPoolExecutor(READERS) as readers:
                 found = [*readers.map(self._read_if_there, needed)]
             contents = {name: data for name, data in zip(needed, found, strict=True) if data is not None}
             if len(contents) == len(needed):
                 return names, contents
         raise CorruptFile(f"{self.folder.where('events')} changes faster than it can be read")
+
+    def _check_size(self, names: Sequence[str]) -> None:
+        """
+        Raises:
+            CorruptFile: these files are more than memory holds.
+        """
+        sizes = self.folder.sizes("events")
+        size, room = sum(sizes.get(name, 0) for name in names), psutil.virtual_memory().available // SPREAD
+        if size > room:
+            raise CorruptFile(
+                f"the events in {self.folder.where('events')} have {size:,} bytes, and this machine's memory holds "
+                f"{room:,} of them"
+            )
 
     def _read_if_there(self, name: str) -> bytes | None:
         try:
@@ -219,6 +237,8 @@ class EventFiles:
         return events, damage
 
     def _event(self, line: bytes, number: int) -> AnyEvent:
+        if len(line) > LONGEST:
+            raise ValueError(f"event {number} has {len(line):,} bytes, and none has more than {LONGEST:,}")
         event: AnyEvent = checked(unseal(line), AnyEvent)
         if event.n != number:
             raise ValueError(f"it is not event {number}")

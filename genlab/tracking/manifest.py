@@ -14,6 +14,7 @@ from genlab.tracking.schema import Count, Number, Record, Setting, Settings, Tim
 from genlab.tracking.storage import MANIFEST, Storage
 
 FORMAT = 4
+LONGEST = 1 << 22  # bytes that a manifest may have
 
 SweepName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]*\Z", max_length=200)]
 
@@ -98,7 +99,7 @@ def read_manifest(folder: Storage) -> Manifest:
         CorruptFile: it is damaged.
     """
     try:
-        data = folder.read(MANIFEST)
+        data = folder.read(MANIFEST, LONGEST)
     except FileNotFoundError:
         raise GenlabError(f"{folder.url} holds no sweep: it has no {MANIFEST}") from None
     try:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import posixpath
 from collections.abc import Iterator, Mapping
 
 from genlab.errors import CorruptFile, last_line
 from genlab.tracking.address import shown
+from genlab.tracking.artifacts import SWEEP
 from genlab.tracking.doubles import find, without_doubles
 from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 from genlab.tracking.events import (
@@ -30,7 +32,7 @@ from genlab.tracking.events import (
 from genlab.tracking.manifest import Manifest
 from genlab.tracking.points import epoch_points, report_points
 from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES
-from genlab.tracking.runs import MISSING, PARAM, SENT, SWEEP, TRIAL, Run, Runs
+from genlab.tracking.runs import MISSING, PARAM, SENT, STORAGE, TRIAL, Run, Runs
 from genlab.tracking.schema import as_json
 from genlab.tracking.server import EventRefused, Refused, fault, page
 from genlab.tracking.storage import MANIFEST, Storage
@@ -121,6 +123,16 @@ class Publisher:
         """Where a browser shows what was sent; None before anything was."""
         asked = (self.manifest.metric, self.manifest.mode)
         return page(self.tracking_uri, self._runs.experiment, self.name, *asked) if self._runs else None
+
+    def look_for_doubles(self) -> None:
+        """At the end: a sender that calls the server by another name may have sent the same meanwhile.
+
+        Raises:
+            Unreachable, Refused: as `publish`.
+        """
+        if self._runs is not None:
+            with self._faults():
+                without_doubles(self._runs, self.name, self._runs.search(self.name), self._note)
 
     def interrupted(self, time: float) -> None:
         """Mark the runs that nobody is working on as KILLED; the next event of theirs sets them RUNNING again.
@@ -359,7 +371,12 @@ class Publisher:
 
     def _create_parent(self, runs: Runs) -> Run:
         manifest = self.manifest
-        asked = {"genlab.metric": manifest.metric, "genlab.mode": manifest.mode, "genlab.task": manifest.task}
+        asked = {
+            STORAGE: posixpath.dirname(self.folder.url),
+            "genlab.metric": manifest.metric,
+            "genlab.mode": manifest.mode,
+            "genlab.task": manifest.task,
+        }
         return runs.create(self.name, manifest.created, self._tags() | asked)
 
     def _tags(self) -> dict[str, str]:

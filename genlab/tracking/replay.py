@@ -152,6 +152,7 @@ def _publish(
             if progress is not None:
                 progress(records.name, done + 1, result.events)
         result.problem = next(iter(publisher.unsent.values()), None)
+        publisher.look_for_doubles()
         if over and records.events and not isinstance(records.events[-1], SweepEnded):
             publisher.interrupted(time.time())
     except Unreachable as error:

@@ -6,6 +6,7 @@ Only `MlflowClient` and run ids: the fluent calls keep a run in a thread and wri
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import posixpath
@@ -24,19 +25,21 @@ import numpy as np
 
 from genlab.errors import calling
 from genlab.tracking.address import artifact_location, shown, sqlite_file
-from genlab.tracking.artifacts import mend, misplaced
+from genlab.tracking.artifacts import SWEEP, mend, misplaced
 from genlab.tracking.local import WITHOUT_LINKS
 from genlab.tracking.points import Point, legal
 from genlab.tracking.server import Refused, Unreachable, of_sweep, quiet_mlflow
 from genlab.tracking.storage import Storage
 
 METRICS, FIELDS = 800, 100  # a call takes 1000 entities in all, of these 100 params and 100 tags
+KEY = 150  # letters of an image's key: MLflow puts 90 more behind it, and a file's name has 255 at most
 PARAM, TAG = 6000, 5000  # characters that a value may have
 KIND = "custom_model_development"  # the UI then opens on runs and charts, not on traces of language models
 LEFT = 600.0  # seconds after which what a process left that was making a database is removed
 THUMBNAIL = 256  # pixels along the longer edge of the copy that MLflow makes of an image
 SENT, MISSING = "genlab.sent_epoch", "genlab.missing_epochs"
-SWEEP, TRIAL = "genlab.sweep", "genlab.trial"  # whose a run is: the name of the sweep's folder, and the trial's
+STORAGE = "genlab.storage"  # of the sweep's own run: the folder or URL that the sweep's folder lies in
+TRIAL = "genlab.trial"  # a trial's name; the sweep's own run has none
 LOGGED = "mlflow.loggedImages"  # by this tag the UI knows that a run has images
 
 
@@ -82,7 +85,8 @@ class Runs:
         """
         self.notes: list[str] = []  # what was done to the server beside sending
         self._places: dict[str, Any] = {}  # where artifacts lie, by URI
-        self._names: dict[tuple[str, str | None], set[str]] = {}  # of artifacts, by run and folder
+        # names of artifacts, by run and folder, and whether each is a file with something in it
+        self._names: dict[tuple[str, str | None], dict[str, bool]] = {}
         if database := sqlite_file(tracking_uri):
             _make_database(database)
             if (done := mend(database)) is not None:
@@ -221,23 +225,27 @@ class Runs:
                 return re.sub(r"[+%]compressed$", "", name.rpartition(".")[0]), match["sep"]
         return None
 
-    def _listed(self, run: Run, folder: str | None = None) -> set[str]:
-        """Names of a run's artifacts in a folder: asked for once, since nobody else sends meanwhile."""
+    def _listed(self, run: Run, folder: str | None = None) -> dict[str, bool]:
+        """Names of a run's artifacts in a folder, and whether each is a file with something in it: asked for once,
+        since nobody else sends meanwhile."""
         if (run.id, folder) not in self._names:
             self._check_place(run, folder or "")
             found = self._place(run).list_artifacts(folder)
-            self._names[run.id, folder] = {info.path.rpartition("/")[2] for info in found}
+            whole = {info.path.rpartition("/")[2]: not info.is_dir and info.file_size != 0 for info in found}
+            self._names[run.id, folder] = whole
         return self._names[run.id, folder]
 
     def has(self, run: Run, name: str) -> bool:
-        """Whether the run has an artifact of this name."""
-        return name in self._listed(run)
+        """Whether the run has an artifact of this name, with something in it."""
+        return self._listed(run).get(name, False)
 
     def has_image(self, run: Run, key: str, step: int) -> bool:
         """Whether both files of an image are there that `image` sends."""
         there = self._image_there(run, _image_key(key), step)
         names = self._listed(run, "images")
-        return there is not None and {f"{there[0]}.png", f"{there[0]}{there[1]}compressed.webp"} <= names
+        return there is not None and all(
+            names.get(name) for name in (f"{there[0]}.png", f"{there[0]}{there[1]}compressed.webp")
+        )
 
     def _place(self, run: Run) -> Any:
         """MLflow's access to where the artifacts of a run lie, as it was checked: `MlflowClient` would ask the server
@@ -316,8 +324,9 @@ def _make_database(path: str) -> None:
 
 
 def _image_key(key: str) -> str:
-    """The key of an image as MLflow takes it."""
-    return legal(key).replace(":", "_")
+    """The key of an image as MLflow takes it, and a file's name can hold it."""
+    made = legal(key).replace(":", "_")
+    return made if len(made) <= KEY else f"{made[: KEY - 9]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def _thick(image: np.ndarray) -> np.ndarray:

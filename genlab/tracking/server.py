@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from types import ModuleType
@@ -21,6 +22,10 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+
+
+# of a file that another try would not write either: what is in its place, or its name, is not for it
+FOR_GOOD = (errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL)
 
 
 class Unreachable(Exception):
@@ -78,6 +83,8 @@ def fault(error: Exception, tracking_uri: str) -> Exception:
         status = int(error.get_http_status_code())
     elif isinstance(error, HTTPError) and error.response is not None:
         status = error.response.status_code
+    elif isinstance(error, OSError) and error.errno in FOR_GOOD:
+        return EventRefused(f"{type(error).__name__}: {said}")
     elif isinstance(error, OSError) or type(error).__module__.startswith(("sqlalchemy", "urllib3", "botocore")):
         return Unreachable(said)
     else:

@@ -11,7 +11,7 @@ from genlab.errors import CorruptFile, GenlabError
 from genlab.tasks import Config, Context, CustomTask, PhasedTask, Pictures, Replica, Report, Task, task_name
 from genlab.tasks.fields import as_dict
 from genlab.tasks.returned import described, method
-from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
+from genlab.tracking.epoch_reports import EpochReport, ReplicaReport, Where
 from genlab.training import contract
 from genlab.training.checkpoints import Checkpoint
 from genlab.training.loop import SPEED, Loop
@@ -67,7 +67,7 @@ class Trial:
         """Evaluate on the test data; a report a replica."""
         return [contract.report(each.evaluate("test"), each, "evaluate") for each in self.replicas]
 
-    def epoch_report(self, name: str, host: Mapping[str, Any], tested: Sequence[Report] = ()) -> EpochReport:
+    def epoch_report(self, name: str, host: Mapping[Where, Any], tested: Sequence[Report] = ()) -> EpochReport:
         """The last epoch as the records keep it.
 
         Args:

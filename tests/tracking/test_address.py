@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,29 @@ from genlab.tracking.address import chosen, named, normal, own_database, same, s
 from genlab.tracking.storage import Storage
 
 HERE = socket.gethostname()
+OWN = next(  # an address of this machine, of one that has another than the loopback's
+    (
+        each.address
+        for own in psutil.net_if_addrs().values()
+        for each in own
+        if each.family == socket.AF_INET and not each.address.startswith("127.")
+    ),
+    "127.0.0.2",
+)
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What names resolve to; no network is asked."""
+    known = {"own.name": OWN, OWN: OWN, "host": "192.0.2.1", "other": "192.0.2.2"}
+
+    def found(name: str, _: None) -> list[Any]:
+        if name not in known:
+            raise socket.gaierror(-2, "Name or service not known")
+        return [(socket.AF_INET, 1, 6, "", (known[name], 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    address._resolved.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -35,6 +59,8 @@ HERE = socket.gethostname()
         ("http://localhost:5000", "http://127.0.0.1:5000"),
         ("http://localhost:5000", "http://[::1]:5000/"),
         ("http://localhost:5000", f"http://{HERE}:5000"),
+        ("http://localhost:5000", f"http://{OWN}:5000"),
+        ("http://127.0.0.1:5000", "http://own.name:5000"),
         ("postgresql://host/db", "postgresql+psycopg2://me:secret@host:5432/db"),
         ("postgres://host/db", "postgresql://host/db"),
     ],

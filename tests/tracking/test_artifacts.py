@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made_sweeps import Seen, assert_complete
 from mlflow.tracking._tracking_service.client import TrackingServiceClient
@@ -19,6 +20,12 @@ from genlab.tracking.runs import Runs
 from genlab.tracking.server import Refused, quiet_mlflow
 
 SERVER = "http://host:5000"
+
+
+@pytest.fixture(autouse=True)
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network is asked what a name resolves to."""
+    monkeypatch.setattr("genlab.tracking.address._resolved", lambda name: frozenset([name]))
 
 
 @pytest.mark.parametrize(
@@ -233,3 +240,64 @@ def test_what_was_lost_is_looked_for_and_restored(make_sweep: Any, database: str
         assert_complete(sweep, database)
     assert replay(str(results))[0].restored == 0
     assert not quiet_mlflow().MlflowClient(tracking_uri=database).search_runs(["0"])
+
+
+def test_another_programs_experiment_keeps_its_artifacts(make_sweep: Any, tmp_path: Path) -> None:
+    """In a database that a person shares with genlab; one of them has a run, the other one none yet."""
+    other = tmp_path / "project" / "mlartifacts"
+    other.mkdir(parents=True)
+    (tmp_path / "shared").mkdir()
+    uri = f"sqlite:///{tmp_path}/shared/mlflow.db"
+    client = quiet_mlflow().MlflowClient(uri)
+    mine, empty = (client.create_experiment(name, f"{other}/{name}/mlartifacts") for name in ("mine", "empty"))
+    for name in ("mine", "empty"):
+        (other / name / "mlartifacts").mkdir(parents=True)
+    run = client.create_run(mine).info.run_id
+    client.log_text(run, "1", "kept.txt")
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    for _ in range(2):
+        (result,) = replay(sweep.storage.url, tracking_uri=uri)
+        assert (result.left, result.notes) == (0, [])
+    assert [info.path for info in client.list_artifacts(run)] == ["kept.txt"]
+    assert client.get_experiment(empty).artifact_location == f"{other}/empty/mlartifacts"
+    shutil.rmtree(other / "mine")
+    assert mend(f"{tmp_path}/shared/mlflow.db") is None
+
+
+@pytest.mark.parametrize("torn", ["empty", "folder"])
+def test_what_is_there_by_name_alone_is_sent_again(torn: str, make_sweep: Any, database: str, tmp_path: Path) -> None:
+    """As a full disk leaves it, or a power cut. Where a folder has the name of a file, that is told."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    sweep.end()
+    assert replay(sweep.storage.url, tracking_uri=database)[0].left == 0
+    found = (tmp_path / "results" / "mlartifacts").rglob("*")
+    files = [path for path in found if path.suffix in (".png", ".webp") or path.name in ("config.json", "summary.json")]
+    assert len(files) == 4
+    for path in files:
+        path.unlink()
+        if torn == "empty":
+            path.touch()
+        elif path.name != "summary.json":
+            path.mkdir()
+    (result,) = replay(sweep.storage.url, tracking_uri=database)
+    if torn == "empty":
+        assert (result.left, result.restored) == (0, 3) and all(path.stat().st_size for path in files)
+    else:
+        assert not result.unreachable and result.left and "IsADirectory" in str(result.problem)
+
+
+def test_an_image_of_a_long_name_arrives(make_sweep: Any, database: str) -> None:
+    """A file's name may have 255 letters, of which MLflow takes 90. Two that begin alike stay two."""
+    sweep = make_sweep()
+    sweep.trial("00000")
+    images = {f"{'k' * 400}{i}": np.full((1, 8, 8, 1), i, np.uint8) for i in range(2)} | {"samples": None}
+    images["samples"] = images[f"{'k' * 400}0"]
+    sweep.epoch("00000", 1, "completed", images=images)
+    for _ in range(2):
+        (result,) = replay(sweep.storage.url, tracking_uri=database)
+        assert (result.left, result.restored, result.problem) == (0, 0, None)
+    seen = Seen(sweep, database)
+    names = [info.path for info in seen.client.list_artifacts(seen.children["00000"].info.run_id, "images")]
+    assert len(names) == 6 and len({name.partition("+step+")[0] for name in names}) == 3

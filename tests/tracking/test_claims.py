@@ -18,7 +18,7 @@ import psutil
 import pytest
 from made_sweeps import wait_for
 
-from genlab.errors import GenlabError, StorageError
+from genlab.errors import CorruptFile, GenlabError, StorageError
 from genlab.sealed import seal, unseal
 from genlab.tracking import claims as module
 from genlab.tracking.claims import Heartbeat, live_driver
@@ -167,6 +167,18 @@ def test_a_claim_that_was_long_not_renewed_has_lapsed_for_good(
         assert mine.lapsed
     monkeypatch.setattr(module, "HEARTBEAT", 60.0)
     mine.stop()
+
+
+def test_claims_are_seen_whatever_their_number(storage: Storage) -> None:
+    claim(storage, "drivers/99999999.json", OTHER)
+    first = Heartbeat(storage)
+    assert storage.names("drivers") == ["100000000.json", "99999999.json"]
+    with pytest.raises(GenlabError, match=f"process {os.getpid()} on"):
+        Heartbeat(storage)
+    first.stop()
+    claim(storage, f"drivers/{10**12 - 1}.json", OTHER)
+    with pytest.raises(CorruptFile, match=r"drivers/999999999999\.json is no claim"):
+        Heartbeat(storage)
 
 
 @pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs root, and util-linux")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,26 @@ def test_a_copy_beside_it_or_a_link_to_it_is_not_sent_as_well(how: str, make_swe
     assert_complete(sweep, database)
 
 
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_renamed_copy_in_another_storage_takes_no_run_away(
+    tagged: bool, make_sweep: Any, database: str, tmp_path: Path
+) -> None:
+    """Whether what it was copied from is still there cannot be seen from where it lies now."""
+    sweep = sent(make_sweep, database)
+    if not tagged:
+        seen = Seen(sweep, database)
+        seen.client.delete_tag(seen.parent.info.run_id, "genlab.storage")
+    shutil.copytree(sweep.records.storage.root, tmp_path / "elsewhere" / "copy")
+    (result,) = replay(str(tmp_path / "elsewhere"), tracking_uri=database)
+    assert result.left == sweep.n and f"Call it {sweep.records.name} again" in str(result.problem)
+    assert [(one.left, one.notes) for one in replay(sweep.storage.url, tracking_uri=database)] == [(0, [])]
+    assert_complete(sweep, database)
+    Path(tmp_path / "elsewhere" / "copy").rename(tmp_path / "elsewhere" / sweep.records.name)
+    (result,) = replay(str(tmp_path / "elsewhere"), tracking_uri=database)
+    assert (result.left, result.notes) == (0, [])
+    assert_complete(sweep, database)
+
+
 def test_one_that_only_says_it_had_that_name_gets_no_run_of_it(make_sweep: Any, database: str) -> None:
     """A folder that comes from somebody else may say anything."""
     sweep, other = sent(make_sweep, database), make_sweep(metric="kid")
@@ -123,3 +144,40 @@ def test_where_its_old_name_is_another_sweeps_now_it_takes_its_own_runs_along(ma
     assert replay(sweep.storage.url, name, tracking_uri=database)[0].left == 0
     assert_complete(sweep, database)
     assert_complete(other, database)
+
+
+def test_a_sweep_whose_reports_name_another_ones_tags_changes_nothing_of_that(make_sweep: Any, database: str) -> None:
+    sweep, other = sent(make_sweep, database), make_sweep()
+    other.trial("00007")
+    report = replace(other.report("00007", 50), host={"sweep": sweep.records.name, "trial": "00000"})
+    other.epoch("00007", 50, "completed", report=report)
+    result = replay(sweep.storage.url, other.records.name, tracking_uri=database)[0]
+    assert result.left == 1 and "host" in str(result.problem)
+    assert (replay(sweep.storage.url, sweep.records.name, tracking_uri=database)[0]).notes == []
+    assert_complete(sweep, database)
+
+
+def test_who_sends_to_the_same_server_by_another_name_leaves_no_double(
+    make_sweep: Any, mlflow_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Addresses that cannot be known to be one place have a sender each. The one that ends last mends it."""
+    sweep = make_sweep("twice")
+    for trial in range(2):
+        sweep.whole_trial(f"{trial:05d}", 2)
+    sweep.end()
+    uri, other = mlflow_server.uri, mlflow_server.uri.replace("127.0.0.1", "localhost")
+    create, others = Runs.create, list[Any]()
+    monkeypatch.setattr("genlab.tracking.address._host", lambda name: name)
+
+    def meanwhile(self: Runs, name: str, *about: Any) -> Any:
+        if name == "00000" and not others:
+            monkeypatch.setattr(Runs, "create", create)
+            others.extend(replay(sweep.storage.url, tracking_uri=other))
+        return create(self, name, *about)
+
+    monkeypatch.setattr(Runs, "create", meanwhile)
+    (result,) = replay(sweep.storage.url, tracking_uri=uri)
+    monkeypatch.undo()
+    assert [(one.left, one.problem) for one in (result, *others)] == [(0, None)] * 2
+    assert result.notes == [f"2 runs of {sweep.records.name} were at {uri} twice: one of each is kept"]
+    assert_complete(sweep, uri)

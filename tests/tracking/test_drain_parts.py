@@ -269,6 +269,9 @@ class MadePublisher:
             raise fault
         self.sent.append(event.n)
 
+    def look_for_doubles(self) -> None:
+        self.notes.append(f"looked after {len(self.sent)}")
+
     def interrupted(self, time: float) -> None:
         self.stopped.append(time)
 
@@ -315,6 +318,7 @@ def test_an_interrupted_sweep_is_marked_as_such(make_sweep: Any, made: Any) -> N
     one = closing(sweep)
     one.send()
     assert made.sent == [1, 2] and made.stopped == [1_760_000_000.0]
+    assert one.notes == ["moved", "looked after 2"]
 
 
 def test_a_damaged_event_is_passed_by_and_told(make_sweep: Any, made: Any) -> None:

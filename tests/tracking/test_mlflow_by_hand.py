@@ -269,6 +269,7 @@ def test_runs_begin_and_end_as_their_trials_do(database: str, tmp_path: Path) ->
         | {"genlab.trial": "confirm-0000-0", "genlab.env.seed": "7", "genlab.confirms": "true"}
         | {"genlab.sent_epoch": "2", "genlab.ends": "completed"},
         "hand-1": {"genlab.metric": "kid", "genlab.mode": "min", "genlab.task": "gan", "genlab.sent_epoch": "0"}
+        | {"genlab.storage": sweep.storage.url.rpartition("/")[0]}
         | {"genlab.data": '{"mnist": [{"n": 60}]}', "genlab.best": "0000", "genlab.ended": "1760000015.5"}
         | {"genlab.best_run_id": there["0000"].info.run_id, "mlflow.note.content": NOTE}
         | {f"genlab.{key}": SUMMARY[key] for key in ("command", "checkpoint")},

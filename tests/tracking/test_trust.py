@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -466,6 +467,59 @@ def test_nothing_in_it_moves_the_cursor_or_writes_to_the_clipboard(
         _, said = genlab_says(*words)
         assert not any(c in said for c in "\x1b\x07\x9b\u202e\r"), words
         assert "\\x1b]52;c;" in said or "\\x9b1A" in said, words
+
+
+def test_a_lines_end_in_it_makes_no_line_of_its_own(make_sweep: Any, tmp_path: Path, genlab_says: Any) -> None:
+    forged = "x\nvae-20261201-999999   ended   9 trials"
+    sweep = make_sweep()
+    sweep.trial("00000", note=forged, **{forged: 1})
+    sweep.epoch("00000", 1, "completed")
+    sweep.end(command=f"uv run x{forged}", best="00000")
+    renamed = tmp_path / "results" / forged
+    Path(sweep.records.storage.root).rename(renamed)
+    for words in (
+        ("list", str(tmp_path / "results")),
+        ("show", str(renamed)),
+        ("show", f"{renamed}/trials/00000"),
+        ("replay", str(tmp_path / "results"), "--tracking-uri", "sqlite:////nowhere/x.db"),
+    ):
+        _, said = genlab_says(*words)
+        assert "x\\nvae-20261201" in said, words
+        assert not any(line.lstrip().startswith("vae-20261201-999999") for line in said.splitlines()), words
+
+
+@pytest.mark.parametrize("kind", ["manifest", "event"])
+def test_a_record_that_is_too_large_is_read_no_further(
+    kind: str, make_sweep: Any, genlab_says: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 2)
+    many = b"[" + b"[]," * 6_000_000 + b"[]]"
+    path = "manifest.json" if kind == "manifest" else batch_path(2)
+    sweep.records.storage.write(path, many)
+    asked: list[int] = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text, **more: (asked.append(len(text)), loads(text, **more))[1])
+    code, said = genlab_says("list", sweep.storage.url)
+    assert code == 1 and "bytes" in said and max(asked, default=0) < 1_000_000
+
+
+def test_events_that_memory_does_not_hold_are_not_read(
+    make_sweep: Any, genlab_says: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files with holes take no room on a disk."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 1)
+    for number in range(3, 6):
+        with open(sweep.records.storage.where(batch_path(number)), "wb") as file:
+            file.truncate(1 << 28)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1 << 32))
+    read: list[str] = []
+    real = Storage.read
+    monkeypatch.setattr(Storage, "read", lambda self, path, *most: (read.append(path), real(self, path, *most))[1])
+    code, said = genlab_says("list", sweep.storage.url)
+    assert code == 1 and "and this machine's memory holds 536,870,912 of them" in " ".join(said.split())
+    assert not any(path.startswith("events/") for path in read)
 
 
 def test_a_confirmation_of_a_trial_that_is_not_there(make_sweep: Any, genlab_says: Any) -> None:
