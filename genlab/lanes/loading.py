@@ -80,6 +80,8 @@ def _culprit(owner: Any) -> str | None:
             around = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
             for name in {*_names(function.__code__), *function.__code__.co_freevars} & around.keys():
                 other = around[name]
+                if id(other) in seen:  # as `__class__` is, where a method says super()
+                    continue
                 try:
                     _dumped(other)
                 except Exception:

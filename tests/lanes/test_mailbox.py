@@ -635,7 +635,7 @@ def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
         await box.failed(0, 1, "no memory left on the GPU", False)
         assert await at_once(waiting) == RESTART
         await box.note("downloading")
-        for text in ("12 images", "12 images", "13 images"):  # of two lanes that read one set, and of a third
+        for text in ("12 images", "12 images", "13 images", "12 images"):  # of lanes that read two sets
             await box.note(text, once=True)
         seen = await box.look()
         assert seen["error"] == "no memory left on the GPU"
