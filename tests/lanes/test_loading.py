@@ -285,7 +285,7 @@ def test_what_keeps_a_task_from_being_sent_is_named_however_far_it_is(
     cloudpickle: Any = ray.cloudpickle
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # as what a script defines
     try:
-        with pytest.raises(GenlabError, match=f"^Holder cannot be sent to the lanes, since {named} cannot be pickled: "):
+        with pytest.raises(GenlabError, match=rf"^Holder cannot be sent .*, since {named} cannot be pickled: "):
             loading.pickled(TinyConfig, holder(how))
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
@@ -300,9 +300,9 @@ def test_what_keeps_a_config_from_being_sent_is_named_as_well() -> None:
             with lock:
                 super().check()
 
-    with pytest.raises(GenlabError, match="^Tiny cannot be sent to the lanes, since lock, to which it refers, cannot"):
+    with pytest.raises(GenlabError, match=r"^Tiny cannot be sent to the lanes, since lock, to which"):
         loading.pickled(Locked, Tiny)
-    with pytest.raises(GenlabError, match="^Locked cannot be sent to the lanes, since lock, to which it refers, cannot"):
+    with pytest.raises(GenlabError, match=r"^Locked cannot be sent to the lanes, since lock, to which"):
         loading.pickled(Locked, None)
 
 

@@ -145,8 +145,9 @@ def test_what_asks_standard_output_for_more_gets_the_workers(clock: Clock) -> No
     with worker() as file, Output(sent.append).of("x"):
         assert not sys.stdout.isatty() and sys.stdout.encoding is None  # as of a StringIO
         sys.stdout.writelines(["a\n", "b\n"])
+        assert sys.stdout.write("") == 0 and sys.stdout.write("c\n") == 2  # as a file counts
         sys.stdout.flush()
-    assert file.getvalue() == "a\nb\n" and sent == ["x: a\nx: b"]
+    assert file.getvalue() == "a\nb\nc\n" and sent == ["x: a\nx: b\nx: c"]
 
 
 class Prints(toys.Toy):

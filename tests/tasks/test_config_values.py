@@ -103,13 +103,15 @@ def test_the_default_settings_of_the_autoencoders_are_those_of_the_reports() -> 
 def test_a_sweep_without_a_word_on_its_data_trains_on_all_digits_as_they_are(kind: Any) -> None:
     """Which need no download: small enough for a first sweep on a CPU."""
     c = kind()
-    assert (c.dataset, c.image_size, c.augment, c.seed, c.epoch_steps, c.batch_size) == ("digits", 32, "none", 0, None, 64)
+    assert (c.dataset, c.image_size, c.augment) == ("digits", 32, "none")
+    assert (c.seed, c.epoch_steps, c.batch_size) == (0, None, 64)
 
 
 def test_the_default_sizes_are_those_of_which_the_findings_speak() -> None:
     """Who compares a sweep with `docs/RESULTS.md` need name none of them."""
     c = GANConfig()
-    assert (c.epochs, c.ngf, c.ndf, c.evaluation_samples, c.judge_steps, c.judge_image_size) == (8, 32, 32, 1000, 400, None)
+    assert (c.epochs, c.ngf, c.ndf) == (8, 32, 32)
+    assert (c.evaluation_samples, c.judge_steps, c.judge_image_size) == (1000, 400, None)
     judge = ClassifierConfig()
     assert (judge.width, judge.features) == (32, 64)
 
