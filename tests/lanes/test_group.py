@@ -118,14 +118,13 @@ def test_gloo_is_told_the_interface_with_the_nodes_address(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("address", group.LOOPBACK)
 def test_rank_0_listens_on_the_loopback_of_either_family(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        made = socket.socket(fileno=group._listening(address))
+        socket.create_server((address, 0), family=family).close()
     except OSError:
-        assert ":" in address, "this machine has a loopback"
-        pytest.skip("this machine has no IPv6")
-    with made:
-        assert made.getsockname()[0] == address and made.getsockname()[1] > 0
-        assert made.family == (socket.AF_INET6 if ":" in address else socket.AF_INET)
+        pytest.skip(f"this machine has no {address}")
+    with socket.socket(fileno=group._listening(address)) as made:
+        assert made.getsockname()[0] == address and made.getsockname()[1] > 0 and made.family == family
 
 
 def test_the_group_that_ray_train_made_is_left_first(monkeypatch: pytest.MonkeyPatch) -> None:
