@@ -14,7 +14,7 @@ import pytest
 import ray.cloudpickle
 import toys
 from one_process import Machine, curve_sweep, machine
-from one_rank import Needs, NeedsConfig
+from one_rank import Needs, NeedsConfig, preparation, rank
 from test_loading import Here
 from tiny_tasks import Tiny, TinyConfig
 from torch import Tensor
@@ -161,6 +161,7 @@ def test_what_was_prepared_for_a_rehearsal_is_never_taken_for_the_real_one(tmp_p
 
 def found(folder: Path, kind: Any, task: Any, **changes: Any) -> dict[str, Any]:
     """What the process finds that is given this order."""
+    (folder / "results").mkdir()  # the driver has made it
     order = {
         "step": True,
         "config": {},
@@ -195,6 +196,19 @@ def test_one_step_of_each_seed_is_of_the_settings_and_the_data_of_the_sweep(
     lines = [(line["seed"], line["epoch"], line["lr"]) for line in toys.read_trace(str(trace))]
     assert lines == [(5, 1, 0.25), (6, 1, 0.25)] and seen["few"]
     assert set(Needs.roots) == {"/of/the/driver"}
+
+
+def test_what_was_prepared_for_all_samples_is_what_the_sweep_will_look_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A judge takes minutes to train: not twice."""
+    monkeypatch.setattr(Needs, "roots", [], raising=False)
+    config = {"nan_at": 1, "batch": 2}
+    assert not found(tmp_path, NeedsConfig, Needs, config=config)["few"]
+    prepared = tmp_path / "results" / "prepared"
+    before = {file.name: file.stat().st_mtime_ns for file in prepared.iterdir()}
+    assert rank(tmp_path / "results", Needs).serve(preparation(config, script="digest"))["kind"] == "ok"
+    assert before and before == {file.name: file.stat().st_mtime_ns for file in prepared.iterdir()}
 
 
 def test_what_cannot_be_prepared_is_told_as_such(tmp_path: Path) -> None:
