@@ -272,6 +272,7 @@ def test_a_machine_that_does_not_see_the_sweeps_folder_says_so(process: SimpleNa
     with pytest.raises(GenlabError, match=r"does not see the sweep's folder .*/sweep: --storage must be") as caught:
         worker._start(settings(Told(), code, str(tmp_path)), 0, 1)
     assert str(tmp_path) in str(caught.value) and socket.gethostname() in str(caught.value)
+    assert not isinstance(caught.value, StorageError)  # which may pass: this a person must put right
 
 
 def test_a_task_with_a_name_is_found_by_it(process: SimpleNamespace) -> None:
