@@ -51,6 +51,7 @@ class Cluster:
         return SimpleNamespace(options=lambda **options: SimpleNamespace(remote=make))
 
     def get(self, answered: Any, timeout: float) -> Any:
+        assert timeout >= 1  # no actor answers at once
         if isinstance(answered, Exception):
             raise answered
         return answered

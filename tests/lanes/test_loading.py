@@ -212,6 +212,8 @@ def test_a_name_has_its_line_where_the_script_binds_it(tmp_path: Path, monkeypat
         "range": "range",
         "nothing": "nothing",
     }
+    monkeypatch.chdir(tmp_path.parent)
+    assert loading.place("A") == f"A ({tmp_path.name}/script.py:3)"
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "gone.py"))
     assert loading.place("A") == "A"
 

@@ -137,6 +137,7 @@ def test_tuples_are_written_with_colons(name: str, text: str, value: tuple[objec
         return
     assert check_value(Tuples, name, text) == value  # as a choice of a search holds it
     assert check_value(Tuples, name, list(value)) == value  # as JSON gives it back
+    assert as_text(list(value)) == as_text(value)
     assert all(type(a) is type(b) for a, b in zip(parse_value(Tuples, name, text), value, strict=True))
 
 
