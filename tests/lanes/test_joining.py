@@ -136,6 +136,20 @@ def test_a_ray_on_the_loopback_is_joined_there(joins: Joins, monkeypatch: pytest
     assert ray_constants.ENABLE_RAY_CLUSTER is True
 
 
+def test_what_is_loaded_ahead_loads_no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds, and Tune would only ask whether it is there."""
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    seen: dict[str, Any] = {}
+
+    def load(name: str) -> None:
+        seen[name] = sys.modules.get("mlflow", "may be loaded")
+
+    monkeypatch.setattr(cluster, "importlib", SimpleNamespace(import_module=load))
+    cluster._import_ahead()
+    assert seen["ray.air.integrations.mlflow"] is None and "genlab.lanes.trainer" in seen
+    assert "mlflow" not in sys.modules  # who needs it later gets it
+
+
 def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> None:
     for noted, address in ((None, None), (heads[0], "local"), (f"127.0.0.1:{free_port()}", None)):
         joins.noted = noted  # the last one is gone
