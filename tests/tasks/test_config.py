@@ -38,6 +38,8 @@ def test_metric_names_are_legal_in_mlflow(kind: type) -> None:
 def test_an_unknown_field_is_refused_with_the_nearest() -> None:
     with pytest.raises(GenlabError, match=r"^GANConfig has no field 'lr_generater': did you mean lr_generator or "):
         build(GANConfig, {"lr_generater": 1e-3})
+    with pytest.raises(GenlabError, match="GANConfig has no field 'implementation'"):  # of the class, not of a trial
+        build(GANConfig, {"implementation": "mine:Task"})
 
 
 @pytest.mark.parametrize(
