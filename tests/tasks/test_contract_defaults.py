@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_tasks import Tiny, TinyConfig
 
 from genlab.errors import GenlabError
-from genlab.tasks import Adam, Inputs, Phase, Pictures, Replica, Report, State, Stream, Task
+from genlab.tasks import Adam, Context, Inputs, Phase, Pictures, Replica, Report, State, Stream, Task, build
 
 
 class Plain(Replica):
@@ -49,3 +50,19 @@ def test_inputs_are_by_name_and_changed_only_in_a_copy() -> None:
         inputs["fake"]
     with pytest.raises(GenlabError, match=r"the phase draws nothing$"):
         Inputs({}, inputs.progress)["fake"]
+
+
+def test_what_a_phase_draws_and_nothing_makes_is_named() -> None:
+    task = Tiny(build(TinyConfig, {}), Context())
+    with pytest.raises(TypeError, match=r"^Tiny draws 'noise', but its sample\(\) makes none$"):
+        task.sample("noise", 3, torch.Generator())
+
+
+def test_a_task_without_streams_has_no_epoch() -> None:
+    class Streamless(Tiny):
+        def streams(self) -> dict[str, Stream]:
+            return {}
+
+    says = r"^streams\(\) \(.*Streamless.streams\) returned none: an epoch is a pass over the first of them$"
+    with pytest.raises(GenlabError, match=says):
+        _ = Streamless(build(TinyConfig, {}), Context()).initial_streams
