@@ -105,7 +105,7 @@ def _join_or_start(named: str | None, by: str) -> None:
         with for_this_machine() if here else contextlib.nullcontext():
             ray.init(address=address, **CALM)
     except (OSError, ValueError, RuntimeError, RayError) as error:
-        if address == "auto" and not named:  # nobody could say whether there is one
+        if address == "auto":  # nobody could say whether there is one
             start()
             return
         why = str(error).partition("\n")[0]

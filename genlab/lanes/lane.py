@@ -61,7 +61,7 @@ class Lane:
 
     def wake(self) -> None:
         """Let its workers look again."""
-        if self._signal is not None and not self._signal.done():
+        if self._signal is not None:
             self._signal.set_result(None)
         self._signal = None
 

@@ -78,8 +78,11 @@ def _culprit(owner: Any) -> str | None:
         seen.add(id(value))
         for function in _functions(value):
             around = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
-            for name in {*_names(function.__code__), *function.__code__.co_freevars} & around.keys():
+            names = {*_names(function.__code__), *function.__code__.co_freevars} & around.keys()
+            for name in sorted(names):  # of several the same one each time
                 other = around[name]
+                if id(other) in seen:  # as `__class__` is, where a method says super()
+                    continue
                 try:
                     _dumped(other)
                 except Exception:

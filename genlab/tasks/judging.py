@@ -75,7 +75,7 @@ class Judging:
             "sizes/features": features.shape[1],
         }
         classes = len(self._load(split).classes)
-        if classes > 1 and judge.head[-1].out_features == classes:  # not a judge of other classes
+        if judge.head[-1].out_features == classes:  # not a judge of other classes
             seen = judge.head(features).argmax(1)
             covered, entropy = class_coverage(seen, classes)
             metrics |= {"classes_covered": covered, "class_entropy": entropy}

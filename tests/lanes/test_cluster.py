@@ -86,6 +86,20 @@ def test_what_never_fits_is_refused(asked: Any) -> None:
         share(cpus(4), **asked)
 
 
+def test_a_refusal_says_what_was_asked_for_and_what_there_is() -> None:
+    nodes = [{"CPU": 8.0}, {"CPU": 6.0, "GPU": 2.0}]
+    told = []
+    for asked in ({"lanes": 3, "workers": 2, "cpus": 4, "gpus": 0.0}, {"lanes": 2, "workers": 3, "gpus": 0.5}):
+        with pytest.raises(GenlabError) as refused:
+            share(nodes, **asked)
+        told.append(str(refused.value).partition(". Ask for fewer")[0])
+    largest = "(the largest node has 6 CPUs and 2 GPUs)"
+    assert told == [
+        f"3 lanes x 2 workers of 4 CPUs each: there is room for 3 such workers {largest}",
+        f"2 lanes x 3 workers of 1 CPUs and 0.5 GPUs each: there is room for 4 such workers {largest}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("addresses", "growing", "refused"),
     [(["a"], 0, False), (["a", "a"], 0, False), (["a", "b"], 0, True), (["a"], 3, True), (["a", "dead"], 0, False)],

@@ -114,3 +114,23 @@ def test_gloo_is_told_the_interface_with_the_nodes_address(monkeypatch: pytest.M
     }
     monkeypatch.setattr(psutil, "net_if_addrs", lambda: found)
     assert group._interface("10.0.0.9") == "eth1" and group._interface("10.0.0.7") == "lo"
+
+
+@pytest.mark.parametrize("address", group.LOOPBACK)
+def test_rank_0_listens_on_the_loopback_of_either_family(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.create_server((address, 0), family=family).close()
+    except OSError:
+        pytest.skip(f"this machine has no {address}")
+    with socket.socket(fileno=group._listening(address)) as made:
+        assert made.getsockname()[0] == address and made.getsockname()[1] > 0 and made.family == family
+
+
+def test_the_group_that_ray_train_made_is_left_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has another interface and another timeout; torch refuses a second one beside it."""
+    done: list[str] = []
+    monkeypatch.setattr(dist, "is_initialized", lambda: "left" not in done)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: done.append("left"))
+    assert len({group.join_group(0, 1, "cpu"), group.join_group(0, 1, "cpu")}) == 2  # groups are told apart
+    assert done == ["left"]

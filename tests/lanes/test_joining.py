@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import math
 import os
 import re
 import socket
@@ -20,7 +22,8 @@ from typing import Any
 import pytest
 import ray
 from made_sweeps import free_port
-from ray._private import ray_constants
+from ray._common.usage import usage_lib
+from ray._private import ray_constants, services
 from ray._private.node import Node
 from ray._private.state import state
 from ray._private.utils import validate_socket_filepath
@@ -28,7 +31,7 @@ from ray._private.utils import validate_socket_filepath
 from genlab.errors import GenlabError
 from genlab.lanes import cluster
 from genlab.lanes.group import LOOPBACK
-from genlab.lanes.ray_parts import names, start
+from genlab.lanes.ray_parts import names
 
 UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 
@@ -65,7 +68,7 @@ def joins(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Joins
     monkeypatch.setattr("ray._private.utils.read_ray_address", lambda: made.noted)
     monkeypatch.setattr("ray._private.utils.get_ray_address_file", lambda _: environment["HOME"])
     token = "ray._private.authentication.authentication_token_setup.maybe_enable_token_auth_if_token_available"
-    monkeypatch.setattr(token, lambda **_: made.done.append("token"))
+    monkeypatch.setattr(token, lambda warn_if_disabled: made.done.append("token") if not warn_if_disabled else None)
     monkeypatch.setattr(cluster, "start", lambda: made.done.append("started"))
     monkeypatch.setattr(cluster, "_import_ahead", lambda: (time.sleep(0.05), made.done.append("imported")))
     return made
@@ -99,6 +102,17 @@ def test_a_named_ray_comes_before_the_environments_and_that_before_the_one_here(
     assert joined(heads[2]) == heads[2]
 
 
+def test_ray_is_as_quiet_when_it_is_joined_as_before(
+    joins: Joins, heads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself lets its logger speak of everything when it is joined."""
+    logger = logging.getLogger("ray")
+    monkeypatch.setattr(logger, "level", logging.NOTSET)
+    monkeypatch.setattr(ray, "init", lambda **_: logger.setLevel(logging.INFO))
+    cluster.connect(heads[0])
+    assert logger.level == logging.ERROR
+
+
 def test_the_token_of_a_ray_that_is_joined_is_closed_to_others(
     joins: Joins, heads: list[str], environment: dict[str, str]
 ) -> None:
@@ -121,6 +135,20 @@ def test_a_ray_on_the_loopback_is_joined_there(joins: Joins, monkeypatch: pytest
         cluster.connect(None)
     assert [address for address, reachable in met.items() if not reachable] == ["127.0.0.1:1", "localhost:1", "[::1]:1"]
     assert ray_constants.ENABLE_RAY_CLUSTER is True
+
+
+def test_what_is_loaded_ahead_loads_no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds, and Tune would only ask whether it is there."""
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    seen: dict[str, Any] = {}
+
+    def load(name: str) -> None:
+        seen[name] = sys.modules.get("mlflow", "may be loaded")
+
+    monkeypatch.setattr(cluster, "importlib", SimpleNamespace(import_module=load))
+    cluster._import_ahead()
+    assert seen["ray.air.integrations.mlflow"] is None and "genlab.lanes.trainer" in seen
+    assert "mlflow" not in sys.modules  # who needs it later gets it
 
 
 def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> None:
@@ -165,7 +193,8 @@ def test_a_ray_that_does_not_start_is_one_line(environment: dict[str, str]) -> N
             )  # fmt: skip
             last = done.stderr.strip().splitlines()[-1]
             assert done.returncode == 1 and last.startswith("genlab.errors.GenlabError: Ray does not start here (")
-            assert f"{file.name}/ray/session_latest/logs" in last and "RAY_TMPDIR" in last
+            assert f"{file.name}/ray/session_latest/logs" in last
+            assert "RAY_TMPDIR names another place for its files" in last
 
 
 @pytest.fixture
@@ -242,6 +271,7 @@ def test_a_ray_that_cannot_be_joined_is_refused_in_one_line(joins: Joins, heads:
         ("head:ray", "which is no address"),
         ("head:0", "which is no address"),
         ("127.0.0.1:99999", "which is no address"),
+        ("127.0.0.1:65536", "which is no address"),
         ("redis://head:6379", "which is no address"),
         ("a b:6379", "which is no address"),
     ],
@@ -309,6 +339,8 @@ def test_rays_switches_are_set_where_the_user_did_not(environment: dict[str, str
     assert environment["TUNE_WARN_THRESHOLD_S"] == "99"
     assert environment["TUNE_DISABLE_SIGINT_HANDLER"] == "1"  # Ctrl-C is the sweep's
     assert environment["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "1"
+    assert not usage_lib.usage_stats_enabled()  # nobody is told of a sweep
+    assert float(environment["TUNE_GLOBAL_CHECKPOINT_S"]) == math.inf  # its state grows with each trial
     assert ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV is False
     environment[UV_RUN] = "1"
     cluster.settle()
@@ -319,13 +351,16 @@ def test_rays_switches_are_set_where_the_user_did_not(environment: dict[str, str
 def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
-    methods = {name: getattr(Node, name) for name in start.UNUSED_PROCESSES}
+    unused = ("start_api_server", "start_monitor", "start_log_monitor")  # each is a process
+    methods = {name: getattr(Node, name) for name in unused}
     seen: list[Any] = []
+    monkeypatch.setattr(services, "ConsolePopen", lambda *_, **how: how)
 
     token = Path(environment["HOME"], ".ray", "auth_token")
 
     def init(**options: Any) -> None:
-        own = [getattr(Node, name)(None, "anything", a=1) for name in start.UNUSED_PROCESSES]
+        own = [getattr(Node, name)(None, "anything", a=1) for name in unused]
+        assert services.ConsolePopen("raylet") == {"process_group": 0}  # out of reach of what ends the driver's group
         seen.append((options, own, sys.modules["ray.dashboard.optional_deps"]))
         assert token.stat().st_mode & 0o777 == 0o600
         assert ray.util.get_node_ip_address() in LOOPBACK
@@ -339,7 +374,7 @@ def test_a_ray_of_ones_own_has_no_dashboard_and_leaves_rays_code_as_it_was(
     ((options, own, module),) = seen
     assert options == {"address": "local", "include_dashboard": False, "num_cpus": 2, **cluster.CALM}
     assert own == [None, None, None] and module is None
-    assert {name: getattr(Node, name) for name in start.UNUSED_PROCESSES} == methods
+    assert {name: getattr(Node, name) for name in unused} == methods and services.ConsolePopen("raylet") == {}
     assert "ray.dashboard.optional_deps" not in sys.modules
     assert ray_constants.ENABLE_RAY_CLUSTER is True
 

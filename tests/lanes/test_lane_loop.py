@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import logging
 import os
@@ -170,6 +171,30 @@ def test_the_mailbox_hears_why_a_worker_could_not_start_or_go_on(monkeypatch: py
         assert error.startswith("Traceback") and error.endswith(why)
 
 
+def test_files_are_named_from_where_the_sweep_was_started(
+    monkeypatch: pytest.MonkeyPatch, process: SimpleNamespace
+) -> None:
+    """Not from the folder in which Ray has its workers; in what a start fails of, and in what a task cannot load of."""
+    here = Path(__file__)
+
+    def start(*arguments: Any) -> Any:
+        raise OSError("no route")
+
+    def broken(code: bytes) -> Any:
+        raise NameError("x")
+
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(ray, "get", lambda answered, timeout: answered)
+    mailbox, settings_here = Told(), dataclasses.replace(settings(), working_folder=str(here.parent))
+    with pytest.raises(OSError, match="no route"), worker._told(dataclasses.replace(settings_here, mailbox=mailbox), 0):
+        start()
+    said = mailbox.told[-1][3].splitlines()[-1]
+    assert said.startswith(f"{here.name}:") and said.endswith("in start: OSError: no route")
+    monkeypatch.setattr(worker, "loaded", broken)
+    with pytest.raises(GenlabError, match=rf"cannot load the task: {here.name}:\d+, in broken: NameError: x$"):
+        worker._load(settings_here)
+
+
 @pytest.mark.parametrize(
     ("error", "final"), [(GenlabError("x is absent"), True), (StorageError("x is full"), False), (OSError("x"), False)]
 )
@@ -247,6 +272,7 @@ def test_a_machine_that_does_not_see_the_sweeps_folder_says_so(process: SimpleNa
     with pytest.raises(GenlabError, match=r"does not see the sweep's folder .*/sweep: --storage must be") as caught:
         worker._start(settings(Told(), code, str(tmp_path)), 0, 1)
     assert str(tmp_path) in str(caught.value) and socket.gethostname() in str(caught.value)
+    assert not isinstance(caught.value, StorageError)  # which may pass: this a person must put right
 
 
 def test_a_task_with_a_name_is_found_by_it(process: SimpleNamespace) -> None:

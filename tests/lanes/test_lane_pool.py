@@ -51,6 +51,7 @@ class Cluster:
         return SimpleNamespace(options=lambda **options: SimpleNamespace(remote=make))
 
     def get(self, answered: Any, timeout: float) -> Any:
+        assert timeout >= 1  # no actor answers at once
         if isinstance(answered, Exception):
             raise answered
         return answered
@@ -174,22 +175,22 @@ def test_each_run_has_a_name_of_its_own_and_knows_its_lane(pool: Made, monkeypat
         def __init__(
             self, name: str, settings: LaneSettings, workers: int, resources: Any, scratch: str, where: Any
         ) -> None:
-            assert (workers, resources, where) == (2, FEW, "of 2") and Path(scratch).is_dir()
+            assert (workers, resources, where) == (2, FEW, "of 3") and Path(scratch).is_dir()
             runs.append((name, settings.lane, settings.mailbox))
 
         def fit(self) -> None:
-            if len(runs) >= 5 and {lane for _, lane, _ in runs} == {0, 1}:
+            if len(runs) >= 5 and {lane for _, lane, _ in runs} == {0, 1, 2}:
                 enough.set()
 
     stand_in = SimpleNamespace(lane_run=Trainer, controllers_place=lambda lanes: f"of {lanes}")
     monkeypatch.setitem(sys.modules, "genlab.lanes.trainer", stand_in)
     cluster = Cluster()
     cluster.gone = (["group"], True)
-    made = pool(cluster, count=2, train=False)
-    assert enough.wait(60) and cluster.made_with == (2,)  # the mailbox waits for so many
+    made = pool(cluster, count=3, train=False)
+    assert enough.wait(60) and cluster.made_with == (3,)  # the mailbox waits for so many
     made.close()
     names, numbers, mailboxes = zip(*runs, strict=True)
-    assert len(set(names)) == len(names) and set(numbers) == {0, 1}
+    assert len(set(names)) == len(names) and set(numbers) == {0, 1, 2}
     assert all(mailbox is cluster.mailbox for mailbox in mailboxes)
 
 

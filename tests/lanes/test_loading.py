@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+import ray.cloudpickle
 import torch
 from one_process import Machine, curve_sweep, machine
 from tiny_tasks import Tiny, TinyConfig
@@ -208,6 +212,8 @@ def test_a_name_has_its_line_where_the_script_binds_it(tmp_path: Path, monkeypat
         "range": "range",
         "nothing": "nothing",
     }
+    monkeypatch.chdir(tmp_path.parent)
+    assert loading.place("A") == f"A ({tmp_path.name}/script.py:3)"
     monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "gone.py"))
     assert loading.place("A") == "A"
 
@@ -228,3 +234,159 @@ class Derived(Base):
 
 def test_what_a_base_class_refers_to_is_named_as_well() -> None:
     assert loading._culprit(Derived) == "LOCK"
+
+
+def holder(how: str) -> Any:
+    """A class that cannot be sent, since `lock` cannot: what its method refers to, or something behind that."""
+    lock = threading.Lock()
+
+    def behind() -> Any:
+        return lock
+
+    def helper() -> Any:
+        return behind()
+
+    class Holder(Tiny):
+        if how == "itself":
+            kept = lock
+
+        if how == "directly":
+
+            def given(self) -> Any:
+                return lock
+
+        if how == "in a function inside":
+
+            def given(self) -> Any:
+                def inside() -> Any:
+                    return LOCK
+
+                return inside
+
+        if how == "by way of others":
+
+            def given(self) -> Any:
+                return helper()
+
+    return Holder
+
+
+@pytest.mark.parametrize(
+    ("how", "named"),
+    [
+        ("directly", "lock, to which it refers,"),
+        ("in a function inside", "LOCK, to which it refers,"),
+        ("by way of others", "lock, to which it refers,"),
+        ("itself", "what it refers to"),
+    ],
+)
+def test_what_keeps_a_task_from_being_sent_is_named_however_far_it_is(
+    how: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the helper that refers to it in its turn: that one may stay as it is."""
+    cloudpickle: Any = ray.cloudpickle
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # as what a script defines
+    try:
+        with pytest.raises(GenlabError, match=rf"^Holder cannot be .*, since {named} cannot be .* a module that"):
+            loading.pickled(TinyConfig, holder(how))
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_what_keeps_a_config_from_being_sent_is_named_as_well() -> None:
+    lock = threading.Lock()
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Locked(TinyConfig):
+        def check(self) -> None:
+            with lock:
+                super().check()
+
+    with pytest.raises(GenlabError, match=r"^Tiny cannot be sent to the lanes, since lock, to which"):
+        loading.pickled(Locked, Tiny)
+    with pytest.raises(GenlabError, match=r"^Locked cannot be sent to the lanes, since lock, to which"):
+        loading.pickled(Locked, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (AttributeError("Can't get attribute 'height' on <module '__main__' (built-in)>"), "height"),
+        (AttributeError("Can't get attribute 'Own.Part.f' on <module 'genlab.lanes.rehearsal' from 'x.py'>"), "Own"),
+        (AttributeError("Can't get attribute 'height' on <module 'installed' from 'x.py'>"), None),
+        (RuntimeError("Can't get attribute 'height' on <module '__main__' (built-in)>"), None),  # of the author's own
+        (AttributeError("'NoneType' object has no attribute 'height'"), None),
+    ],
+)
+def test_a_name_that_only_the_script_has_is_known_by_pickles_words(error: Exception, name: str | None) -> None:
+    assert loading.missing(error) == name
+
+
+@pytest.fixture
+def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> loading.Elsewhere:
+    """One whose process reads nothing, says nothing, and does not end by itself."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\ntrap '' TERM\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    return loading.Elsewhere(b"", {"step": False})
+
+
+def test_a_process_that_tries_a_task_is_out_of_the_terminals_reach_and_ends_when_it_is_told_to(
+    other: loading.Elsewhere,
+) -> None:
+    """Ctrl-C is the driver's, which ends it whatever it does."""
+    assert os.getsid(other.process.pid) != os.getsid(0)
+    assert other.process.poll() is None
+    other.stop()
+    assert other.process.returncode == -signal.SIGKILL
+    assert other.process.stdout is not None and other.process.stdout.closed
+    other.stop()  # as who is interrupted does once more
+
+
+def test_who_is_interrupted_while_a_task_is_tried_leaves_no_process(
+    other: loading.Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    stdout = other.process.stdout
+    assert stdout is not None
+    monkeypatch.setattr(other.process, "stdout", SimpleNamespace(read=read, close=stdout.close))
+    with pytest.raises(KeyboardInterrupt):
+        other.answer()
+    assert other.process.returncode == -signal.SIGKILL and stdout.closed
+
+
+def test_a_process_that_tries_a_task_ends_with_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    parents, ended = iter([7, 7, 1]), list[int]()
+    monkeypatch.setattr(rehearsal, "time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(rehearsal, "os", SimpleNamespace(getppid=lambda: next(parents), _exit=ended.append))
+    rehearsal._end_with(7)
+    assert ended == [1] and not list(parents)
+
+
+BESIDE = """
+import logging, sys
+from genlab.tasks import ClassifierConfig
+
+print("imported")
+print("on the side", file=sys.stderr)
+logging.getLogger("genlab.data").info("12 images")
+
+class BesideConfig(ClassifierConfig):
+    pass
+"""
+
+
+def test_a_module_beside_the_script_is_found_and_may_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever the sweep is started; what it prints is not taken for the answer."""
+    (tmp_path / "beside_the_script.py").write_text(BESIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = importlib.import_module("beside_the_script").BesideConfig
+    capfd.readouterr()
+    order = {"step": False, "config": {}}
+    assert loading.Elsewhere(loading.pickled(kind, None), order).answer() == {}
+    assert capfd.readouterr().err.splitlines() == ["imported", "on the side", "12 images"]

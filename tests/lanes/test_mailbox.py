@@ -348,6 +348,26 @@ def test_what_raised_is_tried_once_more_on_another_lane() -> None:
     run(scenario())
 
 
+def test_beside_a_lane_that_was_set_aside_the_other_one_judges_alone() -> None:
+    """What raises there is not trained once more."""
+
+    async def scenario() -> None:
+        box = await started(strikes=1)
+        for number in (0, 1):
+            await box.join(number, "a", 1, None, f"host-{number}")
+        sound, asked = taking(box, number=1), ask(box, "0000")
+        answer(box, await take(box, number=0), BOOM, number=0)
+        sound = answer(box, await at_once(sound), number=1)
+        assert await at_once(asked) == OK
+        await box.forget("0000")
+        assert "lane 0 on host-0 is set aside" in (await box.look())["notes"][-1]
+        asked = ask(box, "0001")
+        answer(box, await at_once(sound), BOOM, number=1)
+        assert await at_once(asked) == {"kind": "error", "value": "boom"}
+
+    run(scenario())
+
+
 def test_what_raises_on_the_first_lane_that_is_up_waits_for_the_next_one() -> None:
     """Its machine may lack the data; were it believed, three trials in a row would end the sweep."""
 
@@ -569,6 +589,20 @@ def test_a_mailbox_that_was_started_again_hears_an_outcome_before_the_question()
     run(scenario())
 
 
+def test_an_error_that_a_former_mailbox_would_have_heard_of_is_tried_again() -> None:
+    """Nobody here knows on which lanes it raised before."""
+
+    async def scenario() -> None:
+        box = await started()
+        waiting = answer(box, request(), BOOM)
+        await after(5)
+        asked = ask(box)
+        answer(box, await at_once(waiting))
+        assert await at_once(asked) == OK
+
+    run(scenario())
+
+
 def test_forgotten_trials_free_their_lanes_and_leave_nothing() -> None:
     async def scenario() -> None:
         box = await started(patience=1000)
@@ -635,7 +669,7 @@ def test_a_lane_is_up_once_it_says_so_and_why_not_is_known() -> None:
         await box.failed(0, 1, "no memory left on the GPU", False)
         assert await at_once(waiting) == RESTART
         await box.note("downloading")
-        for text in ("12 images", "12 images", "13 images"):  # of two lanes that read one set, and of a third
+        for text in ("12 images", "12 images", "13 images", "12 images"):  # of lanes that read two sets
             await box.note(text, once=True)
         seen = await box.look()
         assert seen["error"] == "no memory left on the GPU"

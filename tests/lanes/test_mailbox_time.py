@@ -22,7 +22,27 @@ from mailboxes import (
     taking,
 )
 
-from genlab.lanes.mailbox import RESTART
+from genlab.lanes.mailbox import AGAIN, ASK_AGAIN, RESTART
+
+
+def test_no_call_waits_longer_than_twenty_seconds() -> None:
+    """Also one that was woken for nothing: who hears nothing for minutes takes the mailbox for dead."""
+
+    async def scenario() -> None:
+        box = await started()
+        asked = asyncio.create_task(box.ask(request()), name=CALL)
+        idle = asyncio.create_task(box.exchange(0, "a", 0, 2, None, None, None), name=CALL)
+        assert (await at_once(idle))["trial"] == "0000"
+        idle = asyncio.create_task(box.exchange(1, "a", 0, 2, None, None, None), name=CALL)
+        await after(15)
+        box.lanes[1].wake()
+        await after(4.75)
+        assert not asked.done() and not idle.done()
+        await after(0.5)
+        assert asked.result() == ASK_AGAIN and idle.result() == AGAIN
+
+    run(scenario())
+
 
 # ---- at once
 
@@ -324,6 +344,21 @@ def test_a_lane_is_silent_though_its_former_group_is_heard(attempt: str) -> None
         other = taking(box, number=1)
         await beats(box, 100, lane_0=attempt)
         assert other.done() == (attempt == "a")
+
+    run(scenario())
+
+
+def test_a_call_of_a_former_group_is_no_sign_of_life_of_the_latest() -> None:
+    async def scenario() -> None:
+        box = await started()
+        ask(box)
+        await take(box, attempt="a")
+        await take(box, attempt="b")
+        other = taking(box, number=1)
+        for _ in range(20):
+            await after(5)
+            assert await take(box, attempt="a") == RESTART
+        assert other.done()
 
     run(scenario())
 

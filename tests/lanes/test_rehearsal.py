@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,16 @@ from typing import Any, ClassVar
 
 import pytest
 import ray.cloudpickle
+import toys
 from one_process import Machine, curve_sweep, machine
+from one_rank import Needs, NeedsConfig, preparation, rank
 from test_loading import Here
 from tiny_tasks import Tiny, TinyConfig
 from torch import Tensor
 
 from genlab.errors import GenlabError
+from genlab.lanes import rehearsal
+from genlab.lanes.loading import pickled
 from genlab.tasks import Adam, Context, FromTask, Phase, Report
 from genlab.tasks.context import FEW
 from genlab.tracking.storage import Storage
@@ -91,15 +96,22 @@ def needy(**settings: Any) -> Any:
 
 
 def test_a_few_samples_are_seen_and_nothing_stays(
-    rehearsing: Machine, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    rehearsing: Machine,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level("INFO", "genlab")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     assert rehearsing.run(needy(), dry_run=True) == 0
     assert Noting.batches == [FEW, FEW] and Noting.evaluated == [FEW, FEW]  # of the judge, then of the trial
     assert "passed, on one worker and a few samples: accuracy 0.25\n" in capsys.readouterr().out
     # without a word on how good the judge is
     assert caplog.messages == ["preparing what trials need once, in one step: judge (TinyConfig)"]
-    assert rehearsing.storage.names() == []
+    assert rehearsing.storage.names() == [] and not list(temporary.glob("genlab-*"))
 
 
 @pytest.mark.parametrize("need", [{"in_batch": 20}, {"in_evaluation": 9}])
@@ -145,3 +157,71 @@ def test_what_was_prepared_for_a_rehearsal_is_never_taken_for_the_real_one(tmp_p
     storage, contexts = Storage(str(tmp_path)), [Context(rehearsal=rehearsal) for rehearsal in (True, False)]
     in_short, whole = (prepare(Tiny, [OneStepConfig()], context, storage).files for context in contexts)
     assert in_short.keys() == whole.keys() and not {*in_short.values()} & {*whole.values()}
+
+
+def found(folder: Path, kind: Any, task: Any, **changes: Any) -> dict[str, Any]:
+    """What the process finds that is given this order."""
+    (folder / "results").mkdir()  # the driver has made it
+    order = {
+        "step": True,
+        "config": {},
+        "metric": "loss",
+        "replicas": 1,
+        "storage": str(folder / "results"),
+        "script": "mine.py",
+        "script_digest": "digest",
+        "data_root": "/of/the/driver",
+        "gpus": 0,
+        "epoch_deadline": 60.0,
+    }
+    return rehearsal._found({**order, **changes}, pickled(kind, task))
+
+
+def test_a_first_step_that_diverges_on_all_has_no_metric_and_is_no_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a sweep, where the trial ends so and the others go on."""
+    seen = found(tmp_path, toys.ToyConfig, toys.Toy, config={"nan_at": 1, "epochs": 3}, metric="height")
+    assert (seen["diverged"], seen["few"]) == (True, False)
+    assert caplog.messages == ["on a few samples, trial 0 diverged in its first step; now on as many as a trial has"]
+
+
+def test_one_step_of_each_seed_is_of_the_settings_and_the_data_of_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Needs, "roots", [], raising=False)
+    trace = tmp_path / "trace"
+    config = {"lr": 0.25, "epochs": 3, "seed": 5, "trace": str(trace), "batch": 2}
+    seen = found(tmp_path, NeedsConfig, Needs, config=config, replicas=2)
+    lines = [(line["seed"], line["epoch"], line["lr"]) for line in toys.read_trace(str(trace))]
+    assert lines == [(5, 1, 0.25), (6, 1, 0.25)] and seen["few"]
+    assert set(Needs.roots) == {"/of/the/driver"}
+
+
+def test_what_was_prepared_for_all_samples_is_what_the_sweep_will_look_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A judge takes minutes to train: not twice."""
+    monkeypatch.setattr(Needs, "roots", [], raising=False)
+    config = {"nan_at": 1, "batch": 2}
+    assert not found(tmp_path, NeedsConfig, Needs, config=config)["few"]
+    prepared = tmp_path / "results" / "prepared"
+    before = {file.name: file.stat().st_mtime_ns for file in prepared.iterdir()}
+    assert rank(tmp_path / "results", Needs).serve(preparation(config, script="digest"))["kind"] == "ok"
+    assert before and before == {file.name: file.stat().st_mtime_ns for file in prepared.iterdir()}
+
+
+def test_what_cannot_be_prepared_is_told_as_such(tmp_path: Path) -> None:
+    seen = found(tmp_path, NeedsUnpreparedConfig, NeedsUnprepared)
+    assert seen["problem"].startswith("what trial 0 needs could not be prepared: ")
+    assert seen["problem"].endswith("the folder 'nowhere' lacks the file 'anything.gz'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeedsUnpreparedConfig(toys.ToyConfig):
+    def prepare(self) -> Mapping[str, Any]:
+        return {"numbers": FromTask(toys.UnpreparedConfig(), toys.Unprepared)}
+
+
+class NeedsUnprepared(toys.Toy):
+    Config = NeedsUnpreparedConfig

@@ -90,7 +90,7 @@ def test_where_no_hard_link_can_be_made_ray_makes_the_token(home: Path, monkeypa
 
 def test_a_home_that_takes_no_token_is_one_line(home: Path) -> None:
     (home / ".ray").touch()
-    with pytest.raises(GenlabError, match=r"/\.ray/auth_token, the token .*\(.+\): set HOME .* or RAY_AUTH_TOKEN"):
+    with pytest.raises(GenlabError, match=r"/\.ray/auth_token, .*\(.+\): set HOME to .*, or RAY_AUTH_TOKEN to a"):
         make_token()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,10 @@ from typing import Any
 import pytest
 import ray
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal import constants as ray_train_constants
 from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group.worker import RayTrainWorker
 
 from genlab.lanes import calls, pool, trainer
 from genlab.lanes.ray_parts import train
@@ -50,16 +55,21 @@ class Started:
         monkeypatch.setattr(ray, "remote", self.remote)
         monkeypatch.setattr(ray, "get", lambda answer: answer)
         monkeypatch.setattr(ray, "kill", self.killed.append)
+        self.parts: dict[str, Any] = {}
         self.actor = SimpleNamespace(
             run=SimpleNamespace(remote=lambda: None), get_result=SimpleNamespace(remote=lambda: "result")
         )
 
     def remote(self, **options: Any) -> Any:
         self.options.append(options)
-        return lambda kind: (self.kinds.append(kind), SimpleNamespace(remote=lambda **parts: self.actor))[1]
+        return lambda kind: (self.kinds.append(kind), SimpleNamespace(remote=self.make))[1]
 
-    def run(self, lane: Any) -> Any:
-        return lane._initialize_and_run_controller(callbacks=[], scaling_policy=None)
+    def make(self, **parts: Any) -> Any:
+        self.parts = parts
+        return self.actor
+
+    def run(self, lane: Any, callbacks: Any = ()) -> Any:
+        return lane._initialize_and_run_controller(callbacks=[*callbacks], scaling_policy="Ray Train's")
 
 
 def test_the_controller_finds_its_settings_and_leaves_the_users(
@@ -106,6 +116,49 @@ def test_a_run_is_killed_by_its_controller(tmp_path: Path, monkeypatch: pytest.M
     started.run(lane)
     lane.kill()
     assert started.killed == [started.actor]
+
+
+def test_a_run_has_none_of_the_actors_that_a_lane_has_no_use_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the user set for Ray Train goes along, and callbacks of other kinds stay."""
+    unused = [
+        importlib.import_module(f"ray.train.v2._internal.{where}").__dict__[name]
+        for where, name in (
+            ("callbacks.datasets", "DatasetsCallback"),
+            ("callbacks.placement_group_callback", "PlacementGroupCleanerCallback"),
+        )
+    ]
+    callbacks = [SimpleNamespace(), *(kind.__new__(kind) for kind in unused)]
+    started = Started(monkeypatch)
+    started.run(made(tmp_path, 3), callbacks)
+    assert started.parts["callbacks"] == callbacks[:1]
+    policy: Any = started.parts["scaling_policy"]
+    assert isinstance(policy, FixedScalingPolicy) and policy.scaling_config.num_workers == 3
+    monkeypatch.setattr(ray, "get_actor", lambda *_, **__: pytest.fail("it asked a coordinator"))
+    policy.after_controller_start(None)
+    policy._maybe_send_resource_request()
+    monkeypatch.setattr(ray_train_constants, "get_env_vars_to_propagate", lambda: {"RAY_TRAIN_X": "1"})
+    train._lean_run.cache_clear()
+    started.run(made(tmp_path))
+    train._lean_run.cache_clear()
+    assert started.options[-1]["runtime_env"] == {"env_vars": {"RAY_TRAIN_X": "1"}}
+
+
+def test_a_worker_loads_torch_at_once_and_collects_no_garbage_until_it_is_warm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = Started(monkeypatch)
+    started.run(made(tmp_path))
+    worker = started.kinds[0].worker_group_cls._worker_cls
+    seen: list[Any] = []
+    monkeypatch.setattr(RayTrainWorker, "__init__", lambda self: seen.append(gc.isenabled()))
+    monkeypatch.setattr(train, "importlib", SimpleNamespace(import_module=seen.append))
+    try:
+        worker()
+    finally:
+        gc.enable()
+    assert seen == [False, "torch"]
 
 
 PRIVATE = [

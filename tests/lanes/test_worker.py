@@ -160,3 +160,22 @@ def test_what_is_prepared_lies_beside_the_sweeps_and_is_found_by_each_setting(
         assert math.isclose(loss, float(start_of(0).sum()) / 2**batch, rel_tol=1e-6)
     edited = one.serve(preparation({"batch": 1}, script="another"))["value"]["files"]
     assert set(edited) < set(value["files"]) and not set(edited.values()) & set(value["files"].values())
+
+
+def test_a_storage_that_does_not_answer_for_a_while_costs_no_trial(tmp_path: Path) -> None:
+    """It is waited for, where records lie as where prepared files do."""
+    one = rank(tmp_path)
+    assert one.storage.patient and one.records.patient
+
+
+def test_on_a_gpu_a_report_names_it_and_memory_goes_back_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may share the device; on a CPU there is none to speak to."""
+    emptied: list[str] = []
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"GPU {number}")
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append("emptied"))
+    one = rank(tmp_path)
+    one._reclaim()
+    assert not emptied
+    one.device = "cuda:0"
+    one._reclaim()
+    assert emptied == ["emptied"] and one._host()["device"] == "GPU 0"

@@ -14,6 +14,7 @@ from made_sweeps import processes, wait_for
 
 from genlab.lanes.client import packed
 from genlab.lanes.ray_parts.tune import Handle, no_state, one_process
+from genlab.lanes.trainable import ClientTrainable
 from genlab.sweep.search import Confirmation
 from genlab.sweep.tuning import CLIENT_FAILURES, fit, next_trial
 
@@ -149,6 +150,39 @@ def test_tune_may_kill_what_it_takes_for_an_actor(answers: Any) -> None:
             ray.get(answers.waiting.remote())
     with pytest.raises(ValueError, match="only supported for actors"):
         ray.kill(Handle(None, None, {"begun": "{}"}))  # type: ignore[arg-type]
+
+
+def test_a_trials_place_that_is_given_to_another_trial_begins_with_that_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune gives the actor of a trial that ended to the next one, by `reset`."""
+    monkeypatch.setattr("ray.put", lambda value: value)
+    asked: list[Any] = []
+    host: Any = SimpleNamespace(train=SimpleNamespace(remote=lambda *given: asked.append(given) or f"after {given[1]}"))
+    handle = Handle(host, "mailbox", {"begun": "first"})
+    handle.train.remote()
+    handle.train.remote()
+    assert handle.reset.remote({"begun": "second"}, logger_creator=None) is True
+    handle.train.remote()
+    assert asked == [
+        ("mailbox", "first", None),
+        ("mailbox", "first", "after first"),
+        ("mailbox", "second", None),
+    ]
+
+    async def answer(mailbox: Any, begun: str, last: Any) -> Any:
+        asked.append((mailbox, begun, last))
+        return f"after {begun}"
+
+    monkeypatch.setattr("genlab.lanes.trainable.next_result", answer)
+    alone = ClientTrainable.__new__(ClientTrainable)  # the same, where each client has a process
+    alone.setup({"begun": "first"}, "mailbox")
+    del asked[:]
+    assert [alone.step(), alone.step(), alone.reset_config({"begun": "second"}), alone.step()] == [
+        "after first",
+        "after first",
+        True,
+        "after second",
+    ]
+    assert [last for _, _, last in asked] == [None, "after first", None]
 
 
 def test_tune_writes_its_state_once_where_it_can_be_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

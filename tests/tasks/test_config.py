@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genlab.errors import GenlabError
-from genlab.tasks import ClassifierConfig, Config, FromCheckpoint, FromTask, GANConfig, build, config_class, configs
+from genlab.tasks import (
+    ClassifierConfig,
+    Config,
+    FromCheckpoint,
+    FromTask,
+    GANConfig,
+    build,
+    config_class,
+    configs,
+    implementation,
+    task_name,
+)
 from genlab.tasks.fields import as_dict, as_text, check_value, parse_value
 
 
@@ -25,8 +36,10 @@ def test_metric_names_are_legal_in_mlflow(kind: type) -> None:
 
 
 def test_an_unknown_field_is_refused_with_the_nearest() -> None:
-    with pytest.raises(GenlabError, match="lr_generator"):
+    with pytest.raises(GenlabError, match=r"^GANConfig has no field 'lr_generater': did you mean lr_generator or "):
         build(GANConfig, {"lr_generater": 1e-3})
+    with pytest.raises(GenlabError, match="GANConfig has no field 'implementation'"):  # of the class, not of a trial
+        build(GANConfig, {"implementation": "mine:Task"})
 
 
 @pytest.mark.parametrize(
@@ -70,9 +83,20 @@ def test_text_of_another_type_is_refused(text: str) -> None:
         parse_value(GANConfig, "ngf", text)
 
 
-def test_unknown_tasks_are_refused() -> None:
-    with pytest.raises(GenlabError, match="gan"):
+def test_unknown_tasks_are_refused_with_the_nearest() -> None:
+    with pytest.raises(GenlabError, match=r"^there is no task 'gann': did you mean gan\?$"):
         config_class("gann")
+    with pytest.raises(GenlabError, match=r"valid names: classifier, dae, gan, vae$"):
+        config_class("xyz")
+
+
+def test_a_task_that_has_a_name_is_found_by_it_and_by_its_config() -> None:
+    for name, kind in configs().items():
+        assert config_class(name) is kind and task_name(kind) == name
+        assert implementation(kind).Config is kind
+    assert task_name(Tuples) == "Tuples"  # one of a script, which has none
+    with pytest.raises(GenlabError, match=r"^Tuples names no task: say which one runs it, as in FromTask\(config, "):
+        implementation(Tuples)
 
 
 def test_the_judge_follows_from_the_data_alone() -> None:
@@ -115,6 +139,7 @@ def test_tuples_are_written_with_colons(name: str, text: str, value: tuple[objec
         return
     assert check_value(Tuples, name, text) == value  # as a choice of a search holds it
     assert check_value(Tuples, name, list(value)) == value  # as JSON gives it back
+    assert as_text(list(value)) == as_text(value)
     assert all(type(a) is type(b) for a, b in zip(parse_value(Tuples, name, text), value, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""What the two tasks may be told: the first value that is refused, and the last that is not."""
+"""What the tasks may be told: the first value that is refused, and the last that is not."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from genlab.tasks import (
     Adam,
     ClassifierConfig,
     Config,
+    DAEConfig,
     FromCheckpoint,
     FromTask,
     FromWeights,
     GANConfig,
+    VAEConfig,
     build,
+    configs,
 )
 from genlab.tasks.fields import check_value, parse_value
 
@@ -42,6 +45,8 @@ LIMITS: list[tuple[type[Config], dict[str, tuple[list[Any], list[Any]]]]] = [
         | dict.fromkeys(("nz", "ngf", "ndf", "discriminator_steps", "judge_steps"), FROM_1),
     ),
     (ClassifierConfig, EVERY | {"lr": RATE, "width": ([1], [2]), "features": FROM_1}),
+    (VAEConfig, EVERY | {"lr": RATE, "width": ([0], [1, None]), "nz": ([1], [2])}),
+    (DAEConfig, EVERY | {"lr": RATE, "noise_std": RATE, "width": FROM_1, "nz": FROM_1}),
 ]
 
 
@@ -61,6 +66,21 @@ def test_values_are_refused_up_to_the_limit_and_taken_beyond_it(
         assert getattr(build(kind, {name: value}), name) == value
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"epochs": 0}, "epochs=0 is too small: it must be at least 1"),
+        ({"batch_size": 1}, "batch_size=1 is too small: it must be at least 2"),
+        ({"dropout": 1.5}, "dropout=1.5 is out of range: it must be in [0.0, 1.0)"),
+        ({"lr_generator": math.inf}, "lr_generator=inf must be positive and finite"),
+    ],
+)
+def test_a_refusal_says_what_would_be_taken(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(GenlabError) as refused:
+        build(GANConfig, settings)
+    assert str(refused.value) == says
+
+
 def test_the_default_setting_is_the_dcgan_of_the_paper() -> None:
     """Radford et al. 2016, section 4; what genlab adds to it is off. Trial 0000 trains it."""
     c = GANConfig()
@@ -68,6 +88,32 @@ def test_the_default_setting_is_the_dcgan_of_the_paper() -> None:
     assert (c.lr_generator, c.lr_discriminator, c.beta1, c.beta2) == (2e-4, 2e-4, 0.5, 0.999)
     assert (c.noise, c.augment, c.spectral_norm) == ("normal", "none", "none")
     assert (c.discriminator_steps, c.reuse_fakes, c.judge) == (1, False, "")
+    assert (c.architecture, c.conditional, c.dropout) == ("dcgan", "none", 0.0)
+
+
+def test_the_default_settings_of_the_autoencoders_are_those_of_the_reports() -> None:
+    vae, dae = VAEConfig(), DAEConfig()
+    assert (vae.epochs, vae.batch_size, vae.nz, vae.width, vae.architecture) == (10, 64, 20, None, "fully_connected")
+    assert (dae.epochs, dae.batch_size, dae.nz, dae.width, dae.noise_std) == (10, 64, 64, 400, 0.5)
+    assert (vae.lr, vae.beta1, vae.beta2) == (5e-4, 0.9, 0.999)
+    assert (dae.lr, dae.beta1, dae.beta2) == (1e-3, 0.9, 0.999)
+
+
+@pytest.mark.parametrize("kind", configs().values())
+def test_a_sweep_without_a_word_on_its_data_trains_on_all_digits_as_they_are(kind: Any) -> None:
+    """Which need no download: small enough for a first sweep on a CPU."""
+    c = kind()
+    assert (c.dataset, c.image_size, c.augment) == ("digits", 32, "none")
+    assert (c.seed, c.epoch_steps, c.batch_size) == (0, None, 64)
+
+
+def test_the_default_sizes_are_those_of_which_the_findings_speak() -> None:
+    """Who compares a sweep with `docs/RESULTS.md` need name none of them."""
+    c = GANConfig()
+    assert (c.epochs, c.ngf, c.ndf) == (8, 32, 32)
+    assert (c.evaluation_samples, c.judge_steps, c.judge_image_size) == (1000, 400, None)
+    judge = ClassifierConfig()
+    assert (judge.width, judge.features) == (32, 64)
 
 
 def test_an_optimizer_of_which_a_task_says_only_the_rate_is_the_usual_one() -> None:

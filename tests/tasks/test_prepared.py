@@ -57,6 +57,10 @@ def test_a_folder_is_refused_with_a_file_in_it(kind: Any, tmp_path: Path) -> Non
         ):
             (tmp_path / "trials" / trial / name).touch()
     last = f"{tmp_path}/trials/0001/epoch_0002-a.state.safetensors"
+    odd = tmp_path / "run [1]"  # not a pattern
+    odd.mkdir()
+    (odd / "epoch_0001-a.state.safetensors").touch()
+    assert (problem(kind(str(odd))) or "").endswith(f", such as '{odd}/epoch_0001-a.state.safetensors'")
     assert problem(kind(str(tmp_path))) == f"{told}, such as '{last}'"  # of a sweep
     assert problem(kind(f"{tmp_path}/trials/0001")) == f"is '{tmp_path}/trials/0001', which is a folder: " + (
         f"name a file in it, such as '{last}'"

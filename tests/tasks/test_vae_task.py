@@ -171,6 +171,14 @@ def test_a_loaded_network_draws_the_same_images(tmp_path: Path) -> None:
     assert images.shape == (5, 1, 32, 32) and 0 <= images.min() < images.max() <= 1
 
 
+def test_a_single_image_to_validate_on_has_no_place_among_others(tmp_path: Path) -> None:
+    loop = Loop(task(dataset=painted(tmp_path / "few", 10), epochs=1, batch_size=4))
+    report = loop.advance(1)
+    assert report.images.keys() == {"samples", "reconstructions", "interpolation"}
+    reconstructions: Any = report.images["reconstructions"]
+    assert reconstructions.images.shape[:2] == (2, 1)
+
+
 @pytest.mark.parametrize(("setting", "told"), [({"nz": 1}, "nz=1"), ({"width": 0}, "width=0"), ({"lr": 0.0}, "lr=0.0")])
 def test_refusals(setting: dict[str, Any], told: str) -> None:
     with pytest.raises(genlab.errors.GenlabError, match=told):
