@@ -114,3 +114,22 @@ def assert_readable(figure: Figure) -> None:
     inner = [axes.get_window_extent() for axes in figure.axes]
     for i, box in enumerate(inner):
         assert not any(box.overlaps(other) for other in inner[:i])
+
+
+def inches(figure: Figure, axes: Any) -> tuple[float, ...]:
+    """Left, top, width and height of axes."""
+    box, (width, height) = axes.get_position(), figure.get_size_inches()
+    return tuple(
+        round(float(value), 6)
+        for value in (box.x0 * width, (1 - box.y1) * height, box.width * width, box.height * height)
+    )
+
+
+def bands(figure: Figure) -> list[float]:
+    """Heights in inches of what is empty all across a figure: above its first part, between its parts, below the last
+    one."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    filled = (np.asarray(canvas.buffer_rgba())[..., :3] < 255).any((1, 2))
+    edges = np.flatnonzero(np.diff(filled.astype(int), prepend=1, append=1))
+    return [float(high - low) / figure.dpi for low, high in edges.reshape(-1, 2)]
