@@ -51,7 +51,7 @@ def test_the_page_is_full_and_its_parts_are_apart(seeds: int, make_sweep: Callab
     sweep = two_trials(make_sweep, seeds)
     for trial in (None, "0001", "0002"):
         empty = bands(figure_of(sweep, trial))
-        assert 0 < min(empty) and max(empty[:-1]) < 0.45 and 0.1 < empty[-1] < 0.45
+        assert min(empty) > 0 and max(empty[:-1]) < 0.45 and 0.1 < empty[-1] < 0.45
 
 
 def test_the_page_of_trials_of_one_epoch_is_full_too(make_sweep: Callable[..., Any]) -> None:
@@ -99,7 +99,7 @@ def test_a_trials_settings_are_three_lines_at_most_and_push_down_what_follows(ma
 
 def test_the_sweeps_metric_has_half_the_page_and_two_rows_of_panels_beside_it(make_sweep: Callable[..., Any]) -> None:
     sweep = make_sweep()
-    rows = [{name: n + 1.0 for name in ("a", "b", "c", "d", "e", "f/x", "f/y", "g")} for n in range(3)]
+    rows = [dict.fromkeys(("a", "b", "c", "d", "e", "f/x", "f/y", "g"), n + 1.0) for n in range(3)]
     for name in ("0000", "0001"):
         told(sweep, name, [{METRIC: float(name) + 3 - n} | row for n, row in enumerate(rows)])
     found = places(sweep)
@@ -261,7 +261,7 @@ def test_by_step_a_curve_has_its_legends_colour_and_marks_are_faint(make_sweep: 
     handles = axes.get_legend().legend_handles
     assert [line.get_color() for line in curves] == [handle.get_color() for handle in handles]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["generator", "discriminator"]
-    assert list(curves[0].get_ydata())[0] == 2 and list(curves[1].get_ydata())[0] == 1
+    assert curves[0].get_ydata()[0] == 2 and curves[1].get_ydata()[0] == 1
     for mark in marks:
         assert to_hex(mark.get_color()) == LINE and mark.get_zorder() < min(line.get_zorder() for line in curves)
         assert list(mark.get_ydata()) == [0, 1] and mark.get_linewidth() < 1  # over the whole height, and thin
@@ -297,7 +297,7 @@ def test_smoothing_begins_where_a_mean_has_five_steps(make_sweep: Callable[..., 
             thin, thick = drawn[:2]
             assert thin.get_color() == thick.get_color() and thin.get_alpha() < 0.6
             assert thick.get_ydata()[0] == pytest.approx(np.mean([1, 2, 3]))  # at its ends of fewer
-    assert list(drawn[0].get_xdata())[0] == 1 and list(drawn[1].get_xdata())[-1] == 250
+    assert drawn[0].get_xdata()[0] == 1 and drawn[1].get_xdata()[-1] == 250
 
 
 def test_how_many_steps_lie_outside_stands_in_the_corner_of_their_axes(make_sweep: Callable[..., Any]) -> None:

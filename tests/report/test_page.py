@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ def test_columns_are_equal_and_a_gap_apart() -> None:
     places = [inches(figure, whole.column(i, 3).axes()) for i in range(3)]
     lefts, widths = [place[0] for place in places], {place[2] for place in places}
     (width,) = widths
-    gaps = [right - left - width for left, right in zip(lefts, lefts[1:], strict=False)]
+    gaps = [right - left - width for left, right in itertools.pairwise(lefts)]
     assert lefts[0] == 1.0 and round(lefts[2] + width, 5) == 10.3  # both edges are the box's
     assert 0.5 < gaps[0] < 0.8 and gaps[0] == pytest.approx(
         gaps[1], abs=1e-5
@@ -39,7 +40,7 @@ def test_sections_stand_one_below_another_each_below_its_title() -> None:
     tops: list[float] = []
     parts = [(1.0, "first"), (2.5, ""), (0.5, "last")]
     figure = page([Section(height, lambda figure, top: tops.append(top), title) for height, title in parts])
-    assert tuple(figure.get_size_inches())[0] == 13 and figure.dpi == 100
+    assert figure.get_figwidth() == 13 and figure.dpi == 100
     height = figure.get_figheight()
     titles = {text.get_text(): (1 - text.get_position()[1]) * height for text in figure.texts}
     assert list(titles) == ["first", "last"]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from sheets import Drawn, assert_apart, record
 from test_contact_sheet import plain
 
@@ -59,7 +63,7 @@ def test_no_text_lies_upon_another_or_leaves_the_sheet(
         assert each.at[0] >= LEFT
     for left, top, width, height in drawn.pasted:  # pictures stand right of the labels, and within the sheet
         assert (
-            CELLS <= left and left + width <= sheet.width - LEFT and TOP <= top and top + height <= sheet.height - LEFT
+            left >= CELLS and left + width <= sheet.width - LEFT and top >= TOP and top + height <= sheet.height - LEFT
         )
 
 
@@ -182,7 +186,7 @@ def test_the_epoch_of_a_picture_in_a_later_column_is_flagged_within_it(
     assert flag.color == WHITE
     assert left < flag.box[0] < flag.box[2] < right and top < flag.box[1] < flag.box[3] < bottom
     column = CELLS + ROW  # of epoch 3
-    assert column <= left and right < column + CELL / 2 and TOP + ROW + CELL - 40 < top and bottom < TOP + ROW + CELL
+    assert column <= left and right < column + CELL / 2 and top > TOP + ROW + CELL - 40 and bottom < TOP + ROW + CELL
 
 
 def test_an_empty_sweep_says_so_below_its_head(make_sweep: Callable[..., Any], drawn: Drawn) -> None:
@@ -205,7 +209,170 @@ def test_a_name_of_other_letters_is_drawn_with_them(make_sweep: Callable[..., An
     heads = []
     for sweep in ("ελλ", "Жжж"):
         made = make_sweep(sweep, metric=f"{sweep} m")
-        made.trial("0000", **{"a": f"{sweep}"})
+        made.trial("0000", a=f"{sweep}")
         sheet = np.asarray(contact_sheet(made.records))
         heads += [sheet[16:42, LEFT : LEFT + 40], sheet[48:64, LEFT : LEFT + 14]]
     assert (heads[0] != heads[2]).any() and (heads[1] != heads[3]).any()
+
+
+def rows_without_images(make_sweep: Callable[..., Any]) -> Any:
+    sweep = make_sweep()
+    for i, ends in enumerate(("completed", "pruned", "diverged")):
+        sweep.trial(f"000{i}", lr=i)
+        for epoch in (1, 2):
+            metrics = {"frechet_distance": 1.0 + i + 1 / epoch} | {f"m{k:02}": 10.0 * k + i for k in range(9)}
+            report = replace(sweep.report(f"000{i}", epoch), replicas=[ReplicaReport(metrics)])
+            sweep.epoch(f"000{i}", epoch, ends if epoch == 2 else None, report)
+    return sweep
+
+
+def test_a_row_without_images_is_a_plot_and_two_columns_of_metrics(
+    make_sweep: Callable[..., Any], drawn: Drawn
+) -> None:
+    sheet = contact_sheet(rows_without_images(make_sweep).records)
+    height = 130
+    assert sheet.size == (CELLS + 430 + 24 + 2 * 190 + LEFT, TOP + 3 * (height + GAP) + LEFT)
+    assert drawn.pasted == [(CELLS, TOP + i * (height + GAP), 430, height) for i in range(3)]
+    curve, table = drawn.of("frechet_distance by epoch"), drawn.of("other metrics of the last epoch")
+    assert [curve.at, table.at] == [(CELLS + 215, 64 + 15), (CELLS + 454 + 190, 64 + 15)]
+    assert (curve.color, table.color) == (INK, INK)
+    left = CELLS + 430 + 24
+    names = [each for each in drawn.starting("m0") if each.at[1] < TOP + height]
+    assert [each.text for each in names] == [f"m0{k}" for k in range(9)]
+    assert [each.at for each in names] == [
+        (left + k // 8 * 190, TOP + k % 8 * 14.5)
+        for k in range(9)  # of a row 130 pixels high
+    ]
+    values = [drawn.of(f"{10 * k + 1 if k else 1}") for k in (2, 8)]  # of the second trial
+    assert {each.color for each in names} == {FAINT} and {each.color for each in values} == {INK}
+    assert all(abs(each.box[2] - (left + (k // 8 + 1) * 190 - 10)) <= 1 for each, k in zip(values, (2, 8), strict=True))
+
+
+def test_why_a_trial_has_no_more_stands_above_its_metrics_in_its_colour(
+    make_sweep: Callable[..., Any], drawn: Drawn
+) -> None:
+    contact_sheet(rows_without_images(make_sweep).records)
+    why = drawn.of("Stopped early by the scheduler.")
+    top, left = TOP + 130 + GAP, CELLS + 430 + 24
+    assert (why.at, why.color) == ((left, top), AMBER)
+    below = [each for each in drawn.starting("m0") if top <= each.at[1] < top + 130]
+    assert below[0].at == (left, top + 17 + 4) and below[0].box[1] > why.box[3]
+    diverged = drawn.starting("Diverged")[0]
+    assert diverged.color == RED
+
+
+def test_a_trial_without_a_curve_has_its_reason_in_its_place(make_sweep: Callable[..., Any], drawn: Drawn) -> None:
+    sweep = rows_without_images(make_sweep)
+    sweep.trial("0003", lr=3)
+    sweep.records.append("error", trial="0003", epoch=1, traceback="ValueError: " + "many words of why " * 30)
+    contact_sheet(sweep.records)
+    lines = [each for each in drawn.texts if each.at[0] == CELLS and each.at[1] >= TOP + 3 * (130 + GAP)]
+    assert len(lines) == 3 and lines[0].text.startswith("Failed: ") and lines[-1].text.endswith(" …")
+    assert [each.at[1] - lines[0].at[1] for each in lines] == [0, 17, 34] and {each.color for each in lines} == {RED}
+
+
+def test_a_damaged_report_is_said_where_its_metrics_would_be(make_sweep: Callable[..., Any], drawn: Drawn) -> None:
+    sweep = rows_without_images(make_sweep)
+    path = sweep.records.trials["0000"].epochs[2].report.path
+    Path(sweep.records.storage.root, path).write_bytes(b"junk")
+    contact_sheet(sweep.records)
+    said = drawn.of("The report of the last epoch is damaged or missing.")
+    assert (said.at, said.color) == ((CELLS + 430 + 24, TOP), FAINT)
+
+
+def test_metrics_that_have_no_room_are_counted_in_the_last_place(make_sweep: Callable[..., Any], drawn: Drawn) -> None:
+    """Two columns of eight lines have room for sixteen."""
+    for count, more in ((16, None), (17, "and 2 more")):
+        drawn.texts.clear()
+        sweep = make_sweep()
+        for i in range(2):
+            sweep.trial(f"000{i}", lr=i)
+            metrics = {"frechet_distance": 1.0 + i} | {f"m{k:02}": 1.0 * k + i for k in range(count)}
+            report = replace(sweep.report(f"000{i}", 1), replicas=[ReplicaReport(metrics)])
+            sweep.epoch(f"000{i}", 1, "completed", report)
+        contact_sheet(sweep.records)
+        named = [each for each in (*drawn.starting("m0"), *drawn.starting("m1")) if each.at[1] < TOP + 130]
+        assert len(named) == (16 if more is None else 15)
+        told = drawn.starting("and ")
+        assert [each.text for each in told[:1]] == ([] if more is None else [more])
+        if more:
+            assert (told[0].at, told[0].color) == ((CELLS + 454 + 190, TOP + 7 * 14.5), FAINT)
+
+
+class Plotted:
+    """The axes of plots, in the order of the rows."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.figures: list[Any] = []
+        real = Figure.add_axes
+
+        def add(figure: Any, *words: Any, **more: Any) -> Any:
+            self.figures.append(figure)
+            return real(figure, *words, **more)
+
+        monkeypatch.setattr(Figure, "add_axes", add)
+
+
+def test_a_plot_has_its_trial_in_its_ends_colour_over_the_others_in_gray(
+    make_sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plotted = Plotted(monkeypatch)
+    contact_sheet(rows_without_images(make_sweep).records)
+    for figure, color in zip(plotted.figures, ("#168048", "#b07000", "#be2828"), strict=True):
+        assert figure.get_size_inches() == pytest.approx((4.3, 1.3))
+        (axes,) = figure.axes
+        *others, own = axes.lines
+        assert (to_hex(own.get_color()), own.get_marker(), own.get_markersize()) == (color, "o", 3)
+        assert {to_hex(line.get_color()) for line in others} == {"#c4c8ce"} and len(others) == 2
+        assert all(line.get_linewidth() < own.get_linewidth() for line in others)
+        box = axes.get_window_extent()
+        assert (round(box.x0), round(430 - box.x1), round(box.y0), round(130 - box.y1)) == (56, 10, 20, 8)
+        assert not axes.spines["top"].get_visible() and axes.get_xlim() == (0.5, 2.5)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        numbers = [text for text in (*axes.get_xticklabels(), *axes.get_yticklabels()) if text.get_text()]
+        assert {text.get_fontsize() for text in numbers} == {8} and len(axes.get_yticks()) <= 6
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+        low, high = axes.get_ylim()
+        assert (low, high) == pytest.approx((1.5 - 0.08 * 2.5, 4.0 + 0.08 * 2.5))  # the diverged one's last has none
+
+
+def test_a_place_among_the_others_is_a_dot_among_rings(
+    make_sweep: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plotted = Plotted(monkeypatch)
+    sweep = make_sweep()
+    for i, ends in enumerate(("completed", "pruned", None)):
+        trial(sweep, f"000{i}", [1.0 + i], ends, shown=False)
+    contact_sheet(sweep.records)
+    for figure, color, at in zip(plotted.figures, ("#168048", "#b07000", "#3c64aa"), (1, 2, 3), strict=True):
+        (axes,) = figure.axes
+        rings, dot = axes.lines
+        assert sorted(rings.get_xdata()) == sorted({1, 2, 3} - {at}) and list(dot.get_xdata()) == [at]
+        assert not any(rings.get_ydata()) and not any(dot.get_ydata())
+        assert rings.get_markerfacecolor() == "none" and to_hex(rings.get_markeredgecolor()) == "#70767f"
+        assert to_hex(dot.get_color()) == color and dot.get_markersize() > rings.get_markersize()
+        assert {rings.get_linestyle(), dot.get_linestyle()} == {"None"} and {rings.get_marker(), dot.get_marker()} == {
+            "o"
+        }
+        assert list(axes.get_yticks()) == [] and not axes.spines["left"].get_visible()
+        low, high = axes.get_ylim()
+        assert low < 0 < high and low == -high  # in the middle
+
+
+def test_the_room_of_a_row_without_images_grows_with_its_label(make_sweep: Callable[..., Any]) -> None:
+    for settings, expected in ((1, 130), (4, 132), (8, 190), (20, 190)):
+        sweep = make_sweep()
+        for i in range(2):
+            trial(sweep, f"000{i}", [1.0 + i], shown=False, **{f"s{k}": k + i for k in range(settings)})
+        assert contact_sheet(sweep.records).height == TOP + 2 * (expected + GAP) + LEFT
+
+
+def test_without_any_objective_there_is_no_plot_and_no_heading_for_it(
+    make_sweep: Callable[..., Any], drawn: Drawn
+) -> None:
+    sweep = make_sweep()
+    trial(sweep, "0000", [1.0], "diverged", shown=False)
+    contact_sheet(sweep.records)
+    assert not drawn.pasted and not drawn.starting("frechet_distance by")
+    assert [each.text for each in drawn.texts if 64 < each.at[1] < TOP] == ["other metrics of the last epoch"]
