@@ -224,3 +224,10 @@ def test_hundreds_of_epochs_are_a_line_without_marks(make_sweep: Callable[..., A
     told(sweep, "0000", [{METRIC: 1.0 / n} for n in range(1, 61)])
     (line,) = axes_of(sweep)[OWN].lines
     assert len(curve(line)[0]) == 60 and line.get_markersize() == 0
+
+
+def test_scales_are_those_of_absolute_values(make_sweep: Callable[..., Any]) -> None:
+    """Beside -5000 a curve from -2 to -3 is a flat line."""
+    sweep = two(make_sweep(), [{"e/a": -5000.0 * n, "e/b": -2.0 - n, "e/c": 2.0 + n} for n in (1, 2)])
+    axes = axes_of(sweep)
+    assert set(axes) == {OWN, "e/a", "e"} and legend_of(axes["e"]) == ["b", "c"]

@@ -423,6 +423,8 @@ def test_a_table_stands_below_its_heading_in_three_blocks(make_sweep: Callable[.
         assert found[name].get_color() == FAINT and best.get_color() == default.get_color() == INK
         assert best.get_ha() == default.get_ha() == "right"
     assert {(text.get_color(), text.get_fontsize(), text.get_ha()) for text in heads} == {(FAINT, 8, "right")}
+    lowest = max(y for _, y in at.values())
+    assert figure.get_figheight() - lowest == pytest.approx(0.033 + 0.2 + 0.2, abs=1e-3)  # room below it
     assert_readable(figure)
     assert max(bands(figure)) < 0.45
 
@@ -446,6 +448,7 @@ def test_words_about_metrics_are_faint_lines_of_the_page(make_sweep: Callable[..
     assert len(lines) > 3 and {text.get_color() for text in lines} == {FAINT} and {place(t)[0] for t in lines} == {LEFT}
     assert np.diff([place(text)[1] for text in lines]) == pytest.approx([0.165] * (len(lines) - 1), abs=1e-3)
     assert all(name in " ".join(text.get_text() for text in lines) for name in same)
+    assert figure.get_figheight() - place(lines[-1])[1] == pytest.approx(0.165 + 0.2 + 0.2, abs=1e-3)
     assert_readable(figure)
 
 
@@ -453,3 +456,17 @@ def test_a_single_trial_that_was_asked_for_heads_its_column_of_a_table(make_swee
     sweep = make_sweep()
     told(sweep, "0000", [{METRIC: 3.0, "kid": 1.0}], steps=STEPS)
     assert "trial 0000" in words(figure_of(sweep, "0000")) and "kid" in words(figure_of(sweep, "0000"))
+
+
+def test_an_axis_leaves_out_one_step_in_five_hundred_at_either_end(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 1.0}], steps={"loss/a": np.arange(1001.0)})
+    low, high = axes_of(sweep)["loss"].get_ylim()
+    assert (low, high) == pytest.approx((2 - 0.06 * 996, 998 + 0.06 * 996))
+
+
+def test_curves_that_never_move_have_an_axis(make_sweep: Callable[..., Any]) -> None:
+    for value, expected in ((0.0, (-0.05, 0.05)), (-4.0, (-4.2, -3.8))):
+        sweep = make_sweep()
+        told(sweep, "0000", [{METRIC: 1.0}], steps={"loss/a": np.full(9, value)})
+        assert axes_of(sweep)["loss"].get_ylim() == pytest.approx(expected)

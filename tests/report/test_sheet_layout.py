@@ -376,3 +376,15 @@ def test_without_any_objective_there_is_no_plot_and_no_heading_for_it(
     contact_sheet(sweep.records)
     assert not drawn.pasted and not drawn.starting("frechet_distance by")
     assert [each.text for each in drawn.texts if 64 < each.at[1] < TOP] == ["other metrics of the last epoch"]
+
+
+def test_a_long_name_of_a_metric_is_cut_before_its_value(make_sweep: Callable[..., Any], drawn: Drawn) -> None:
+    sweep = make_sweep()
+    for i in range(2):
+        sweep.trial(f"000{i}", lr=i)
+        metrics = {"frechet_distance": 1.0 + i, "n" * 60: 0.125 + i, "ok": 3.0 + i}
+        report = replace(sweep.report(f"000{i}", 1), replicas=[ReplicaReport(metrics)])
+        sweep.epoch(f"000{i}", 1, "completed", report)
+    contact_sheet(sweep.records)
+    name, value = drawn.starting("nnn")[0], drawn.of("0.125")
+    assert name.text.endswith("…") and 2 <= value.box[0] - name.box[2] < 20 and drawn.starting("ok")
