@@ -111,7 +111,23 @@ def test_of_several_files_the_first_by_name_is_told(tmp_path: Path) -> None:
 
 def test_each_package_that_a_file_could_hide_is_looked_for(tmp_path: Path) -> None:
     """Those that are imported by names of their own, and those that come with another one."""
-    for name in ("PIL", "sklearn", "yaml", "google", "dateutil", "attr", "jinja2", "werkzeug", "requests", "json"):
+    for name in (
+        *("PIL", "sklearn", "yaml", "google", "dateutil", "attr", "jinja2", "werkzeug", "requests", "json", "string"),
+        *(
+            "certifi",
+            "click",
+            "filelock",
+            "flask",
+            "packaging",
+            "pandas",
+            "psutil",
+            "pydantic",
+            "scipy",
+            "sympy",
+            "tqdm",
+        ),
+        *("urllib3", "networkx", "rich", "alembic", "sqlalchemy", "joblib", "cloudpickle", "cryptography", "msgpack"),
+    ):
         (tmp_path / f"{name}.py").touch()
         assert hidden.first_hiding(str(tmp_path)) == (str(tmp_path / f"{name}.py"), name)
         (tmp_path / f"{name}.py").unlink()

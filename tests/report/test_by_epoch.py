@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from figures import METRIC, assert_readable, axes_of, curve, figure_of, legend_of, texts_of, told
 
 OWN = f"{METRIC} (lower is better)"
@@ -71,9 +72,12 @@ def test_in_a_shared_panel_the_best_trial_alone_has_bands_and_many_metrics_have_
     make_sweep: Callable[..., Any],
 ) -> None:
     names = ["e/a", "e/b", *(f"f/{letter}" for letter in "abcd")]
-    rows = [{name: [1.0 * n, 2.0 * n] for name in names} for n in (1, 2)]
+    rows = [{name: [1.0 * n + i, 2.0 * n + i] for i, name in enumerate(names)} for n in (1, 2)]
     axes = axes_of(two(make_sweep(seeds=(0, 1)), rows))
     assert len(axes["e"].collections) == 2 and not axes["f"].collections
+    for i, band in enumerate(axes["e"].collections):
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert heights.max() == pytest.approx(i + 3 + np.std([2, 4], ddof=1))  # in the second epoch
     colors = [line.get_color() for line in axes["e"].lines[2:]]
     assert [tuple(band.get_facecolor()[0][:3]) for band in axes["e"].collections] == colors
 
