@@ -192,6 +192,8 @@ def test_samples_are_shown_or_else_the_first_images(make_sweep: Any, texts: list
     only = one_epoch(make_sweep, {"test/samples": test}).records
     contact_sheet(only)
     assert texts[1].endswith("not shown: the images test/samples")
+    contact_sheet(one_epoch(make_sweep, {"test/samples": test, "test/other": test}).records)
+    assert any(text.endswith("not shown: the images test/samples, test/other") for text in texts)
     assert cell(contact_sheet(only, "test/samples"), 0, 0)[0] == 10  # who asks gets them
 
 

@@ -382,3 +382,12 @@ def test_steps_of_an_epoch_that_is_damaged_are_missing_and_others_keep_their_num
     steps = opened(sweep).trial("0000").steps()
     assert list(steps.index) == [*range(12), *range(24, 36)] and steps.columns[0] == "epoch"
     assert list(steps.epoch) == [1] * 12 + [3] * 12
+
+
+def test_a_relative_path_that_is_refused_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads it sees from which folder it was looked for."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for path, why in (("nowhere", "there is no folder {}"), ("empty", r"{} holds no sweep: it has no manifest\.json")):
+        with pytest.raises(GenlabError, match=f"^{why.format(tmp_path / path)}$"):
+            genlab.open(path)
