@@ -28,15 +28,17 @@ def told(
     settings: Mapping[str, Any] | None = None,
     steps: Mapping[str, Sequence[float]] | None = None,
     distributions: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> None:
     """A trial that reported these metrics in its epochs, and nothing else.
 
     Args:
         epochs: metrics by name; a list is those of several seeds.
         steps: curves of every epoch.
+        config: what was not searched.
     """
     own = dict(settings or {})
-    config = {"epochs": max(1, len(epochs)), "seed": 0} | own
+    config = {"epochs": max(1, len(epochs)), "seed": 0} | dict(config or {}) | own
     drawn = {field: checked(kept, Distribution) for field, kept in (distributions or {}).items()}
     sweep.records.append("trial", trial=name, settings=own, config=config, distributions=drawn)
     curves = {key: np.array(curve, np.float32) for key, curve in (steps or {}).items()}

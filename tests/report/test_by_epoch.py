@@ -71,14 +71,14 @@ def test_of_several_seeds_the_mean_and_a_band_of_one_standard_deviation(make_swe
 def test_in_a_shared_panel_the_best_trial_alone_has_bands_and_many_metrics_have_none(
     make_sweep: Callable[..., Any],
 ) -> None:
-    names = ["e/a", "e/b", *(f"f/{letter}" for letter in "abcd")]
+    names = [*(f"e/{letter}" for letter in "abc"), *(f"f/{letter}" for letter in "abcd")]
     rows = [{name: [1.0 * n + i, 2.0 * n + i] for i, name in enumerate(names)} for n in (1, 2)]
     axes = axes_of(two(make_sweep(seeds=(0, 1)), rows))
-    assert len(axes["e"].collections) == 2 and not axes["f"].collections
+    assert len(axes["e"].collections) == 3 and not axes["f"].collections
     for i, band in enumerate(axes["e"].collections):
         heights = band.get_paths()[0].vertices[:, 1]
         assert heights.max() == pytest.approx(i + 3 + np.std([2, 4], ddof=1))  # in the second epoch
-    colors = [line.get_color() for line in axes["e"].lines[2:]]
+    colors = [line.get_color() for line in axes["e"].lines[3:]]
     assert [tuple(band.get_facecolor()[0][:3]) for band in axes["e"].collections] == colors
 
 

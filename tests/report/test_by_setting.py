@@ -116,6 +116,17 @@ def test_a_field_that_only_some_trials_searched_says_so(make_sweep: Callable[...
     assert points(axes["nz (searched in 2 of 4 trials)"]) == [(90.0, 7.0)]
 
 
+def test_a_field_that_a_trial_did_not_search_has_no_place_though_its_config_has_a_value(
+    make_sweep: Callable[..., Any],
+) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 3.0}], settings={"noise": "normal"}, config={"nz": 100})
+    told(sweep, "0001", [{METRIC: 2.0}], settings={"noise": "uniform", "nz": 10}, config={"nz": 100})
+    axes = axes_of(sweep)["nz (searched in 1 of 2 trials)"]
+    assert [curve(line) for line in axes.lines[1:-1]] == [([0.0], [2.0])] and not points(axes)
+    assert ticks(axes) == ["10"]
+
+
 def test_what_is_the_same_in_all_trials_has_no_panel(make_sweep: Callable[..., Any]) -> None:
     space = {"lr": FloatDistribution(0.1, 0.2), "loss": CategoricalDistribution(["a", "b"])}
     sweep = searched(make_sweep(), space, (1.0, {"lr": 0.1, "loss": "a"}), (2.0, {"lr": 0.15, "loss": "a"}))

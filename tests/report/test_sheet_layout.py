@@ -155,7 +155,7 @@ def test_what_confirms_has_a_heading_of_its_own(make_sweep: Callable[..., Any], 
 def test_an_explanation_fills_its_cell_with_faint_words_in_the_middle(
     make_sweep: Callable[..., Any], drawn: Drawn
 ) -> None:
-    contact_sheet(whole(make_sweep, True).records)
+    sheet = np.asarray(contact_sheet(whole(make_sweep, True).records))
     notes = [area for area in drawn.areas if area.color == EMPTY]
     assert len(notes) == 3
     told = {}
@@ -171,6 +171,9 @@ def test_an_explanation_fills_its_cell_with_faint_words_in_the_middle(
         )
     assert set(told) == {"Failed", "Stopped early by the\nscheduler.", "Ended before this epoch."}
     assert told["Failed"].text.count("\n") == 5  # of more there is no room
+    left, top, right, bottom = (round(edge) for edge in told["Stopped early by the\nscheduler."].box)
+    second = np.flatnonzero((sheet[(top + bottom) // 2 + 3 : bottom, left:right] < 200).any((0, 2)))
+    assert second[0] > 10 and abs(second[0] - (right - left - 1 - second[-1])) <= 3  # each line in the middle
 
 
 def test_the_epoch_of_a_picture_in_a_later_column_is_flagged_within_it(
