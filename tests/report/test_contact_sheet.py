@@ -217,6 +217,7 @@ def test_what_cannot_be_shown_is_never_preferred() -> None:
         assert preferred({"a": odd, "samples": odd, "b": good, "c": good}) == "b"
     assert preferred({"a": good, "samples": good}) == "samples"
     assert preferred({"test/samples": good, "a": flat}) is None
+    assert preferred({"testing": good}) == "testing"
 
 
 def columns_of(texts: list[str]) -> list[str]:
