@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import matplotlib
 import pytest
 from figures import inches
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -91,3 +92,9 @@ def test_a_text_in_so_many_lines_says_when_it_is_cut() -> None:
     assert wrapped("one two three four", 2, 9) == ["one two", "three …"]
     assert wrapped("", 2) == [] and wrapped("w " * 70, 1) == [("w " * 70).strip()]
     assert len(wrapped("w " * 71, 2)) == 2
+
+
+def test_a_page_has_its_size_whatever_the_persons_own_settings_are() -> None:
+    with matplotlib.rc_context({"figure.dpi": 50, "figure.figsize": (2, 2)}):
+        figure = page([Section(1.0, lambda figure, top: None)])
+    assert figure.dpi == 100 and tuple(figure.get_size_inches()) == (13, 1.2)
