@@ -235,3 +235,9 @@ def test_scales_are_those_of_absolute_values(make_sweep: Callable[..., Any]) -> 
     sweep = two(make_sweep(), [{"e/a": -5000.0 * n, "e/b": -2.0 - n, "e/c": 2.0 + n} for n in (1, 2)])
     axes = axes_of(sweep)
     assert set(axes) == {OWN, "e/a", "e"} and legend_of(axes["e"]) == ["b", "c"]
+
+
+def test_epochs_that_are_not_finite_are_said_of_either_trial(make_sweep: Callable[..., Any]) -> None:
+    rows: list[dict[str, Any]] = [{"kid": 1.0}, {"kid": np.nan}, {"kid": 3.0}]
+    texts = texts_of(two(make_sweep(), rows, [rows[1], *rows[::2]]))
+    assert "not finite in epoch 2 of trial 0001: kid" in texts and "not finite in epoch 1 of trial 0000: kid" in texts
