@@ -112,11 +112,11 @@ def test_of_several_files_the_first_by_name_is_told(tmp_path: Path) -> None:
 def test_each_package_that_a_file_could_hide_is_looked_for(tmp_path: Path) -> None:
     """Those that are imported by names of their own, and those that come with another one."""
     names = """PIL aiohttp alembic anyio attr attrs blinker cachetools certifi charset_normalizer click cloudpickle
-        colorlog cryptography cuda cycler databricks dateutil fastapi filelock flask fsspec google graphene gunicorn huey
-        idna jinja2 joblib json jsonschema mako markupsafe msgpack narwhals networkx opentelemetry packaging pandas plotly
-        psutil pyarrow pydantic pygments pyparsing referencing requests rich scipy setuptools sklearn sqlalchemy sqlparse
-        starlette string sympy threadpoolctl torchvision tqdm triton typing_extensions tyro urllib3 uvicorn werkzeug yaml
-        zipp"""
+        colorlog cryptography cuda cycler databricks dateutil fastapi filelock flask fsspec google graphene
+        gunicorn huey idna jinja2 joblib json jsonschema mako markupsafe msgpack narwhals networkx
+        opentelemetry packaging pandas plotly psutil pyarrow pydantic pygments pyparsing referencing
+        requests rich scipy setuptools sklearn sqlalchemy sqlparse starlette string sympy threadpoolctl
+        torchvision tqdm triton typing_extensions tyro urllib3 uvicorn werkzeug yaml zipp"""
     for name in names.split():
         (tmp_path / f"{name}.py").touch()
         assert hidden.first_hiding(str(tmp_path)) == (str(tmp_path / f"{name}.py"), name)
