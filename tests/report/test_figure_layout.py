@@ -161,10 +161,11 @@ def test_a_series_is_a_row_of_equal_panels_and_its_legend(make_sweep: Callable[.
 
 
 def test_a_series_that_does_not_change_between_epochs_has_some_height(make_sweep: Callable[..., Any]) -> None:
-    sweep = make_sweep()
     names = [f"a/eps_{i}" for i in range(4)]
-    told(sweep, "0000", [{METRIC: 1.0} | ({names[0]: 5.0} if n else dict.fromkeys(names, 5.0)) for n in range(2)])
-    assert axes_of(sweep)["a/eps_…"].get_ylim() == pytest.approx((4.75, 5.25))
+    for value, expected in ((5.0, (4.75, 5.25)), (0.0, (-0.05, 0.05))):
+        sweep = make_sweep()
+        told(sweep, "0000", [{METRIC: 1.0} | dict.fromkeys(names, value), {METRIC: 1.0, names[0]: value}])
+        assert axes_of(sweep)["a/eps_…"].get_ylim() == pytest.approx(expected)
 
 
 def test_lines_and_bands_have_the_colours_of_the_head(make_sweep: Callable[..., Any]) -> None:
