@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from genlab.grids import PAD, Labels, can_be_shown, check_labels, grid, labelled, margins
+from genlab.grids import (
+    LONGEST,
+    MOST,
+    PAD,
+    Labels,
+    can_be_shown,
+    check_labels,
+    font,
+    grid,
+    labelled,
+    margins,
+    picture_size,
+)
 
 
 def test_a_set_is_put_side_by_side() -> None:
@@ -209,3 +223,83 @@ def test_labels_that_do_not_fit_are_refused(shape: tuple[int, ...], labels: Labe
         check_labels(np.zeros(shape, np.uint8), labels)
     with pytest.raises(ValueError, match=says):
         labelled(np.zeros(shape, np.uint8), *labels)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(5, 6, 1), (1, 9, 4), (1, 5, 6, 3), (2, 5, 6, 3), (7, 5, 6, 1), (0, 5, 6, 1), (2, 3, 5, 6, 4), (3, 1, 2, 2, 1)],
+)
+def test_the_size_of_a_picture_is_known_before_it_is_made(shape: tuple[int, ...]) -> None:
+    images = np.zeros(shape, np.uint8)
+    assert picture_size(images) == grid(images).shape[:2]
+
+
+def test_a_picture_that_would_be_too_large_is_refused_before_it_takes_memory() -> None:
+    pixel = np.zeros((1, 1, 1), np.uint8)
+
+    def of(*shape: int) -> np.ndarray:
+        return np.broadcast_to(pixel, (*shape, 1))
+
+    edge = math.isqrt(MOST)
+    assert edge**2 == MOST and can_be_shown(of(edge, edge)) and not can_be_shown(of(edge, edge + 1))
+    assert can_be_shown(of(1, LONGEST)) and not can_be_shown(of(1, LONGEST + 1))
+    assert can_be_shown(of(LONGEST, 1)) and not can_be_shown(of(LONGEST + 1, 1))
+    cells = (edge - PAD) // 10  # of 8 pixels, 2 apart
+    assert can_be_shown(of(cells**2, 8, 8)) and not can_be_shown(of((cells + 1) ** 2, 8, 8))
+    assert can_be_shown(of(cells, cells, 8, 8)) and not can_be_shown(of(cells + 1, cells + 1, 8, 8))
+    with pytest.raises(ValueError, match=r"of 67,108,864 pixels at most, got uint8 \[1, 65537, 1\]"):
+        grid(of(1, LONGEST + 1))
+    with pytest.raises(ValueError, match=r"C = 1, 3 or 4, got float64 \[2, 2, 1\]"):
+        grid(np.zeros((2, 2, 1)))
+
+
+def test_a_long_name_above_a_column_is_cut_and_stays_a_line() -> None:
+    images = np.full((2, 2, 8, 8, 1), 90, np.uint8)
+    np.testing.assert_array_equal(labelled(images, (), ("n" * 4000, "")), labelled(images, (), ("n" * 39 + "…", "")))
+    assert labelled(images, (), ("n" * 40, "")).shape[0] > labelled(images, (), ("n" * 39, "")).shape[0]
+    np.testing.assert_array_equal(labelled(images, (), ("two\n  lines", "")), labelled(images, (), ("two lines", "")))
+
+
+def test_each_row_has_its_name_at_its_middle_and_its_end_beside_the_images() -> None:
+    images = np.full((3, 2, 40, 24, 1), 90, np.uint8)
+    whole = labelled(images, ["HHH", "H", "HH"])
+    names = (whole[:, : -grid(images).shape[1]] < 128).any(2)
+    for i in range(3):
+        rows = np.flatnonzero(names[2 + i * 42 : 42 + i * 42].any(1))
+        assert abs((rows[0] + rows[-1]) / 2 - 19.5) <= 2
+        assert names.shape[1] - 14 < np.flatnonzero(names[2 + i * 42 : 42 + i * 42].any(0))[-1] < names.shape[1] - 2
+
+
+def test_letters_are_half_as_high_as_images_and_within_what_can_be_read() -> None:
+    for height, size in ((8, 9), (24, 13), (30, 16), (38, 20), (400, 20)):
+        left, top = margins(Labels(("mmm",), ()), height, 90)
+        length = math.ceil(font(size).getlength("mmm"))
+        assert top == 0 and length + 2 * 2 <= left <= length + 2 * size, height
+        gap = (left - length) // 2
+        assert gap == max(2, min(size, (height + 2) // 4))
+    assert margins(Labels(("",), ()), 24, 90) == margins(Labels(), 24, 90) == (0, 0)
+    _, lying = margins(Labels((), ("m",)), 24, 90)
+    assert 13 * 1.25 <= lying <= 13 * 1.25 + 8
+
+
+def test_letters_above_columns_are_made_smaller_before_they_stand_upright() -> None:
+    """Down to nine pixels, which can still be read."""
+    text = "wide name"
+    narrow = math.ceil(font(9).getlength(text)) + PAD  # of images above which they just fit
+    for width, upright in ((narrow, False), (narrow - 1, True)):
+        _, top = margins(Labels((), (text,)), 40, width)
+        assert (top > font(9).getlength(text)) == upright
+        labelled(np.full((1, 1, 40, width, 1), 90, np.uint8), (), (text,))
+    _, high = margins(Labels((), (text,)), 40, 6)  # they are not made smaller still
+    assert math.ceil(font(9).getlength(text)) <= high <= math.ceil(font(9).getlength(text)) + 10
+
+
+def test_a_grid_has_as_many_columns_as_are_asked_for() -> None:
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 3, 1), np.uint8)
+    assert grid(images, 6).shape == (6, 32, 3) and grid(images, 1).shape == (26, 7, 3)
+    assert grid(images).shape == (2 * 4 + 2, 3 * 5 + 2, 3) and grid(images[:0]).shape == (6, 7, 3)
+    assert [grid(images, 4)[2 + 4 * row, 2 + 5 * column, 0] for row in (0, 1) for column in range(4)] == [
+        *range(6),
+        255,
+        255,
+    ]

@@ -93,3 +93,44 @@ def test_each_dependency_is_known_and_what_is_said_to_be_unused_is() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     used = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
     assert "torch" in used and not used & hidden.UNUSED
+
+
+@pytest.mark.parametrize(
+    "name", ["wave", "trace", "pipes", "crypt", "mailbox", "venv", "this", "tkinter", "turtle", "cgi"]
+)
+def test_a_script_may_be_called_as_a_part_of_python_that_nobody_needs(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").touch()
+    assert hidden.first_hiding(str(tmp_path)) is None
+
+
+def test_of_several_files_the_first_by_name_is_told(tmp_path: Path) -> None:
+    for name in ("zipp.py", "ray.py", "numpy.py"):
+        (tmp_path / name).touch()
+    assert hidden.first_hiding(str(tmp_path)) == (str(tmp_path / "numpy.py"), "numpy")
+
+
+def test_each_package_that_a_file_could_hide_is_looked_for(tmp_path: Path) -> None:
+    """Those that are imported by names of their own, and those that come with another one."""
+    names = """PIL aiohttp alembic anyio attr attrs blinker cachetools certifi charset_normalizer click cloudpickle
+        colorlog cryptography cuda cycler databricks dateutil fastapi filelock flask fsspec google graphene
+        gunicorn huey idna jinja2 joblib json jsonschema mako markupsafe msgpack narwhals networkx
+        opentelemetry packaging pandas plotly psutil pyarrow pydantic pygments pyparsing referencing
+        requests rich scipy setuptools sklearn sqlalchemy sqlparse starlette string sympy threadpoolctl
+        torchvision tqdm triton typing_extensions tyro urllib3 uvicorn werkzeug yaml zipp"""
+    for name in names.split():
+        (tmp_path / f"{name}.py").touch()
+        assert hidden.first_hiding(str(tmp_path)) == (str(tmp_path / f"{name}.py"), name)
+        (tmp_path / f"{name}.py").unlink()
+
+
+def test_without_a_folder_to_look_in_first_nothing_is_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    main = sys.modules["__main__"]
+    (tmp_path / "numpy.py").touch()
+    monkeypatch.setattr(main, "__file__", str(tmp_path / "sweep.py"), raising=False)
+    monkeypatch.setattr(sys, "path", [])
+    hidden.check()
+    monkeypatch.setattr(sys, "path", [str(tmp_path.parent), str(tmp_path)])
+    hidden.check()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        hidden.check()

@@ -61,9 +61,8 @@ def sections(trials: Sequence[TrialRecord], shown: Sequence[Trained], metric: st
 
 
 def _judged(trials: Sequence[TrialRecord]) -> dict[str, float]:
-    """The finite objectives by the names of their trials."""
-    found = {trial.name: trial.objective for trial in trials}
-    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+    """The objectives by the names of their trials, of those that have one."""
+    return {trial.name: trial.objective for trial in trials if trial.objective is not None}
 
 
 def _limits(values: np.ndarray, marked: Sequence[float], crosses: bool) -> tuple[float, float, bool]:

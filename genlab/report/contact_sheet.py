@@ -20,7 +20,7 @@ from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.records import Records, TrialRecord, rank
 
 COLUMNS, ROWS, CONFIRMS = 6, 20, 5  # epochs at most; trials; rows more for trials that confirm
-FEWEST, ACROSS = 3, 1500  # epochs of wide images; pixels side by side from which on there are fewer than six epochs
+ACROSS = 1500  # pixels side by side from which on there are fewer than six epochs
 LOOKED = 24  # epochs of one trial that are looked at for images
 SETTINGS = 8  # lines of them in a label
 LOWEST = 130  # pixels: of a row without images
@@ -131,7 +131,7 @@ class ImageCells:
         self._key = key
         self._wide, self._high = cells.size(*cells.arranged(*first))
         self._cell = max(CELL, self._wide)
-        most = max(FEWEST, min(COLUMNS, ACROSS // (self._cell + GAP)))
+        most = min(COLUMNS, ACROSS // (self._cell + GAP))  # of the widest cells three
         self._epochs = [epochs[i - 1] for i in spread(len(epochs), most)]
         self.width = len(self._epochs) * (self._cell + GAP) - GAP
         self.height = max(CELL, self._high)

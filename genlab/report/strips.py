@@ -147,7 +147,7 @@ class MetricStrips:
 def _objectives(trial: TrialRecord) -> dict[int, float]:
     """By epoch, those that there are."""
     found = {epoch: record.objective for epoch, record in sorted(trial.epochs.items())}
-    return {epoch: value for epoch, value in found.items() if value is not None and np.isfinite(value)}
+    return {epoch: value for epoch, value in found.items() if value is not None}
 
 
 def _limits(values: np.ndarray, logarithmic: bool) -> tuple[float, float]:

@@ -261,3 +261,105 @@ def test_what_is_not_there_is_one_line_and_exit_2(show: Any, make_sweep: Any, tm
     ):
         said = show(*words, code=2)
         assert said.startswith("genlab: ") and said.count("\n") == 1 and why in said
+
+
+def test_long_lines_are_whole_in_a_file(show: Any, make_sweep: Any) -> None:
+    """However wide the terminal is said to be: a traceback can be copied."""
+    sweep = make_sweep("s" * 90, metric="m" * 90)
+    sweep.trial("0000", note="n" * 90)
+    trace = f"Traceback\n  {'w ' * 200}w\n\nx.py:3, in f: ValueError: {'why ' * 90}.\n\n\n"
+    sweep.records.append("error", trial="0000", epoch=1, traceback=trace)
+    url = sweep.records.storage.url
+    assert show("show", f"{url}/trials/0000").endswith(trace.rstrip("\n") + "\n")
+    head = f"{sweep.records.name}: stopped, 1 trial (1 failed), judged by {'m' * 90} (lower is better)\n"
+    assert show("show", url).startswith(head)
+
+
+def test_a_trial_that_confirms_says_whose_setting_it_trains(show: Any, make_sweep: Any) -> None:
+    sweep = make_sweep(mode="max")
+    sweep.whole_trial("0000", 2, lr=0.1)
+    sweep.whole_trial("confirm-0000", 2, lr=0.1)
+    url = sweep.records.storage.url
+    said = lines(show("show", f"{url}/trials/confirm-0000"))
+    assert said[1] == "trains the setting of trial 0000 again on fresh seeds"
+    assert "trains the setting" not in show("show", f"{url}/trials/0000")
+    whole = lines(show("show", url))
+    assert whole[0].endswith("(higher is better)")
+    assert f"all of the best: genlab show {url}/trials/0000" in whole
+    assert whole.index("best first") < whole.index("trained again on fresh seeds")
+    assert not any(line.startswith(("contact sheet", "curves", "train it again")) for line in whole)
+
+
+def test_of_a_trial_without_epochs_nothing_is_shown_that_lies_nowhere(show: Any, make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.trial("0000", lr=0.2)
+    said = lines(show("show", f"{sweep.records.storage.url}/trials/0000"))
+    assert said[:2] == [f"trial 0000 of {sweep.records.name}: unfinished after epoch 0 of 3, no objective", "config"]
+    assert not any("metrics by epoch" in line for line in said)
+
+
+@pytest.mark.parametrize(("epochs", "left_out"), [(8, None), (9, ", 1 epochs left out")])
+def test_up_to_eight_epochs_are_shown_in_columns(epochs: int, left_out: str | None, show: Any, make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.trial("0000", epochs=9)
+    for epoch in range(1, epochs + 1):
+        sweep.epoch("0000", epoch)
+    said = show("show", f"{sweep.records.storage.url}/trials/0000")
+    assert f"metrics by epoch{left_out or ''}" in lines(said) and len(row(said, "kid")) == 1 + 8
+    assert "is damaged or missing" not in said
+    numbers = next(line for line in said.splitlines() if line.startswith("┃") and " 9 " in line.replace("8", "9"))
+    assert numbers.split()[-2] == str(epochs)
+
+
+def test_tables_tell_their_columns(show: Any, make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("0000", 1, lr=0.1)
+    sweep.whole_trial("confirm-0000", 1, lr=0.1)
+    heads = [
+        [cell.strip() for cell in line.strip("┃").split("┃")]
+        for line in show("show", sweep.records.storage.url).splitlines()
+        if line.startswith("┃")
+    ]
+    own = ["trial", "frechet_distance", "", "epoch", "settings"]
+    assert heads == [own, [*own[:2], "test/frechet_distance", *own[2:]]]
+
+
+def test_what_cannot_be_read_is_told_by_its_name_below_the_table(
+    show: Any, make_sweep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason: one sweep must not hide the others."""
+    sweep = make_sweep()
+    monkeypatch.setattr("genlab.results.SweepResults.ends", lambda self: 1 / 0)
+    said = lines(show("list", sweep.storage.url, code=1))
+    assert said == [
+        "sweep state trials metric best of trial",
+        f"{sweep.records.name} cannot be read",
+        f"{sweep.records.name}: ZeroDivisionError: division by zero",
+    ]
+
+
+def test_nobody_need_read_what_a_command_says(make_sweep: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As `genlab list | head -1`: no traceback, and the exit code of what was done."""
+    sweep = make_sweep()
+    with (tmp_path / "said").open("w") as said:
+
+        class Unread:
+            encoding = "utf-8"
+
+            def fileno(self) -> int:
+                return said.fileno()
+
+            def write(self, text: str) -> int:
+                raise BrokenPipeError
+
+            flush = write
+
+        monkeypatch.setattr(sys, "stdout", Unread())
+        monkeypatch.setattr(sys, "argv", ["genlab", "list", sweep.storage.url])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+    assert exit.value.code == 0
+
+
+def test_control_characters_in_an_error_are_written_out(show: Any) -> None:
+    assert "no\\x1b[2Jwhere" in show("show", "no\x1b[2Jwhere", code=2)

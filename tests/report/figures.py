@@ -28,15 +28,17 @@ def told(
     settings: Mapping[str, Any] | None = None,
     steps: Mapping[str, Sequence[float]] | None = None,
     distributions: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> None:
     """A trial that reported these metrics in its epochs, and nothing else.
 
     Args:
         epochs: metrics by name; a list is those of several seeds.
         steps: curves of every epoch.
+        config: what was not searched.
     """
     own = dict(settings or {})
-    config = {"epochs": max(1, len(epochs)), "seed": 0} | own
+    config = {"epochs": max(1, len(epochs)), "seed": 0} | dict(config or {}) | own
     drawn = {field: checked(kept, Distribution) for field, kept in (distributions or {}).items()}
     sweep.records.append("trial", trial=name, settings=own, config=config, distributions=drawn)
     curves = {key: np.array(curve, np.float32) for key, curve in (steps or {}).items()}
@@ -114,3 +116,22 @@ def assert_readable(figure: Figure) -> None:
     inner = [axes.get_window_extent() for axes in figure.axes]
     for i, box in enumerate(inner):
         assert not any(box.overlaps(other) for other in inner[:i])
+
+
+def inches(figure: Figure, axes: Any) -> tuple[float, ...]:
+    """Left, top, width and height of axes."""
+    box, (width, height) = axes.get_position(), figure.get_size_inches()
+    return tuple(
+        round(float(value), 6)
+        for value in (box.x0 * width, (1 - box.y1) * height, box.width * width, box.height * height)
+    )
+
+
+def bands(figure: Figure) -> list[float]:
+    """Heights in inches of what is empty all across a figure: above its first part, between its parts, below the last
+    one."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    filled = (np.asarray(canvas.buffer_rgba())[..., :3] < 255).any((1, 2))
+    edges = np.flatnonzero(np.diff(filled.astype(int), prepend=1, append=1))
+    return [float(high - low) / figure.dpi for low, high in edges.reshape(-1, 2)]

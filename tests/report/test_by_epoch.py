@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from figures import METRIC, assert_readable, axes_of, curve, figure_of, legend_of, texts_of, told
 
 OWN = f"{METRIC} (lower is better)"
@@ -70,11 +71,14 @@ def test_of_several_seeds_the_mean_and_a_band_of_one_standard_deviation(make_swe
 def test_in_a_shared_panel_the_best_trial_alone_has_bands_and_many_metrics_have_none(
     make_sweep: Callable[..., Any],
 ) -> None:
-    names = ["e/a", "e/b", *(f"f/{letter}" for letter in "abcd")]
-    rows = [{name: [1.0 * n, 2.0 * n] for name in names} for n in (1, 2)]
+    names = [*(f"e/{letter}" for letter in "abc"), *(f"f/{letter}" for letter in "abcd")]
+    rows = [{name: [1.0 * n + i, 2.0 * n + i] for i, name in enumerate(names)} for n in (1, 2)]
     axes = axes_of(two(make_sweep(seeds=(0, 1)), rows))
-    assert len(axes["e"].collections) == 2 and not axes["f"].collections
-    colors = [line.get_color() for line in axes["e"].lines[2:]]
+    assert len(axes["e"].collections) == 3 and not axes["f"].collections
+    for i, band in enumerate(axes["e"].collections):
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert heights.max() == pytest.approx(i + 3 + np.std([2, 4], ddof=1))  # in the second epoch
+    colors = [line.get_color() for line in axes["e"].lines[3:]]
     assert [tuple(band.get_facecolor()[0][:3]) for band in axes["e"].collections] == colors
 
 
@@ -224,3 +228,16 @@ def test_hundreds_of_epochs_are_a_line_without_marks(make_sweep: Callable[..., A
     told(sweep, "0000", [{METRIC: 1.0 / n} for n in range(1, 61)])
     (line,) = axes_of(sweep)[OWN].lines
     assert len(curve(line)[0]) == 60 and line.get_markersize() == 0
+
+
+def test_scales_are_those_of_absolute_values(make_sweep: Callable[..., Any]) -> None:
+    """Beside -5000 a curve from -2 to -3 is a flat line."""
+    sweep = two(make_sweep(), [{"e/a": -5000.0 * n, "e/b": -2.0 - n, "e/c": 2.0 + n} for n in (1, 2)])
+    axes = axes_of(sweep)
+    assert set(axes) == {OWN, "e/a", "e"} and legend_of(axes["e"]) == ["b", "c"]
+
+
+def test_epochs_that_are_not_finite_are_said_of_either_trial(make_sweep: Callable[..., Any]) -> None:
+    rows: list[dict[str, Any]] = [{"kid": 1.0}, {"kid": np.nan}, {"kid": 3.0}]
+    texts = texts_of(two(make_sweep(), rows, [rows[1], *rows[::2]]))
+    assert "not finite in epoch 2 of trial 0001: kid" in texts and "not finite in epoch 1 of trial 0000: kid" in texts

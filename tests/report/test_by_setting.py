@@ -116,6 +116,17 @@ def test_a_field_that_only_some_trials_searched_says_so(make_sweep: Callable[...
     assert points(axes["nz (searched in 2 of 4 trials)"]) == [(90.0, 7.0)]
 
 
+def test_a_field_that_a_trial_did_not_search_has_no_place_though_its_config_has_a_value(
+    make_sweep: Callable[..., Any],
+) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 3.0}], settings={"noise": "normal"}, config={"nz": 100})
+    told(sweep, "0001", [{METRIC: 2.0}], settings={"noise": "uniform", "nz": 10}, config={"nz": 100})
+    axes = axes_of(sweep)["nz (searched in 1 of 2 trials)"]
+    assert [curve(line) for line in axes.lines[1:-1]] == [([0.0], [2.0])] and not points(axes)
+    assert ticks(axes) == ["10"]
+
+
 def test_what_is_the_same_in_all_trials_has_no_panel(make_sweep: Callable[..., Any]) -> None:
     space = {"lr": FloatDistribution(0.1, 0.2), "loss": CategoricalDistribution(["a", "b"])}
     sweep = searched(make_sweep(), space, (1.0, {"lr": 0.1, "loss": "a"}), (2.0, {"lr": 0.15, "loss": "a"}))
@@ -187,3 +198,49 @@ def test_many_fields_wrap_and_stay_readable(make_sweep: Callable[..., Any]) -> N
     axes = axes_of(sweep)
     assert len(axes) == 9 and len({round(own.get_position().y0, 3) for own in axes.values()}) == 3
     assert_readable(figure_of(sweep))
+
+
+def ticks(axes: Any) -> list[str]:
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
+def test_up_to_six_numbers_that_nobody_drew_are_ticks(make_sweep: Callable[..., Any]) -> None:
+    for count in (6, 7):
+        sweep = make_sweep()
+        for i in range(count):
+            told(sweep, f"{i:04d}", [{METRIC: float(i)}], settings={"a": 7.25 * (i + 1)})
+        expected = ["7.25", "14.5", "21.75", "29", "36.25", "43.5"] if count == 6 else None
+        assert (ticks(axes_of(sweep)["a"]) == expected) == (count == 6)
+
+
+def test_names_of_values_have_twelve_letters_and_there_are_twelve_of_them(make_sweep: Callable[..., Any]) -> None:
+    for count, every in ((12, 1), (13, 2), (25, 3)):
+        sweep = make_sweep()
+        values = [f"{i:02}" + "-" * (10 + i % 2) for i in range(count)]
+        for i, value in enumerate(values):
+            told(sweep, f"{i:04d}", [{METRIC: float(i)}], settings={"a": value})
+        axes = axes_of(sweep)["a"]
+        assert list(axes.get_xticks()) == [*range(0, count, every)]
+        assert ticks(axes) == [v if len(v) == 12 else f"{v[:5]}…{v[-6:]}" for v in values[::every]]
+        assert {len(text) for text in ticks(axes)} == {12}
+
+
+def test_a_value_that_is_none_of_the_choices_stands_after_them(make_sweep: Callable[..., Any]) -> None:
+    """As a default that lies outside of what is searched."""
+    space = {"width": CategoricalDistribution([64, 16])}
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 3.0}], settings={"width": 8})
+    drawn = {"width": json.loads(distribution_to_json(space["width"]))}
+    for name, width in (("0001", 16), ("0002", 64)):
+        told(sweep, name, [{METRIC: 1.0 + int(name)}], settings={"width": width}, distributions=drawn)
+    axes = axes_of(sweep)["width"]
+    assert (
+        ticks(axes) == ["64", "16", "8"] and points(axes) == [(0.0, 3.0)] and marked(axes) == [(2.0, 3.0), (1.0, 2.0)]
+    )
+
+
+def test_the_best_trial_lies_over_the_default_one_and_is_marked_by_itself(make_sweep: Callable[..., Any]) -> None:
+    space = {"dropout": FloatDistribution(0.0, 0.5)}
+    axes = axes_of(searched(make_sweep(), space, (1.0, {"dropout": 0.2}), (3.0, {"dropout": 0.3})))["dropout"]
+    (best,) = axes.lines[1:-1]
+    assert curve(best) == ([0.2], [1.0]) and best.get_color() == "#1f5fbf" and points(axes) == [(0.3, 3.0)]

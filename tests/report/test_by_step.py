@@ -145,3 +145,36 @@ def test_epochs_that_are_many_are_named_here_and_there(make_sweep: Callable[...,
     names = [tick.get_text() for tick in axes.child_axes[0].get_xticklabels()]
     assert names[0] == "epoch 1" and names[-1] == "30" and len(names) == 8
     assert [mark.get_xdata()[0] for mark in axes.lines[1:]] == [4 * int(name.split()[-1]) for name in names]
+
+
+def test_a_curve_has_one_colour_in_both_trials(make_sweep: Callable[..., Any]) -> None:
+    """Also where one of them has fewer curves."""
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 9.0}], steps={"loss/b": np.full(9, 2.0)})
+    told(sweep, "0001", [{METRIC: 1.0}], steps={"loss/a": np.ones(9), "loss/b": np.full(9, 3.0)})
+    axes = axes_of(sweep)
+    colors = {line.get_ydata()[0]: line.get_color() for own in ("loss", "loss 2") for line in axes[own].lines[:2]}
+    assert colors[2.0] == colors[3.0] != colors[1.0] and legend_of(axes["loss 2"]) == ["a", "b"]
+
+
+def test_scales_of_other_values_are_absolute_and_of_both_trials(make_sweep: Callable[..., Any]) -> None:
+    for default, best in ((-300.0, 0.5), (0.5, -300.0)):
+        sweep = make_sweep()
+        for name, value in (("0000", default), ("0001", best)):
+            steps = {"high": np.array([value, np.nan]), "low": np.full(2, 0.7)}
+            told(sweep, name, [{METRIC: 9.0 - int(name)}], steps=steps)
+        assert [*axes_of(sweep)] == ["value", "value 2", "value 3", "value 4"]  # two rows of two trials
+
+
+def test_a_long_name_in_the_legend_has_lines_of_twenty_four_letters(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 1.0}], steps={"loss/twenty four letters now and more": np.ones(9)})
+    assert legend_of(axes_of(sweep)["loss"]) == ["twenty four letters now\nand more"]
+
+
+def test_nothing_known_of_steps_is_no_row(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 1.0}], steps={"loss/a": np.full(5, np.nan)})
+    assert axes_of(sweep)["loss"].get_ylim() == (0, 1)  # of what was never finite an empty one
+    told(sweep, "0001", [{METRIC: 0.5}])
+    assert not any(name.startswith("loss") for name in axes_of(sweep, "0001"))

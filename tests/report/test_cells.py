@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -166,3 +167,57 @@ def test_whatever_is_shown_fits_its_cell(shape: Any, width: int, height: int, na
         pixels = drawn(*ready, *room)
         assert pixels.dtype == np.uint8 and (pixels < 250).any()
         assert pixels.shape[0] <= room[1] and pixels.shape[1] <= room[0]
+
+
+def test_a_large_picture_is_blended_wherever_its_lines_lie() -> None:
+    """Of four pixels one is seen where every fourth is taken."""
+    for first in range(4):
+        picture = np.full((4 * HIGHEST, 4 * HIGHEST, 1), 255, np.uint8)
+        picture[:, first::4] = 0
+        shown = seen(picture)
+        assert shown.shape == (HIGHEST, HIGHEST, 3) and (abs(shown[5:-5, 5:-5].astype(int) - 191) < 30).all()
+
+
+def test_images_among_others_are_blended_up_to_twice_their_size_and_then_repeated() -> None:
+    line = np.zeros((30, 30, 1), np.uint8)
+    line[:, 15:] = 240
+    levels = {within: set(np.unique(seen(line[None, None], within=(within, within)))) for within in (54, 64, 99)}
+    assert len(levels[54]) > 3 and levels[64] == levels[99] == {0, 240, 255}
+
+
+@pytest.mark.parametrize(("letters", "shown"), [(16, "n" * 16), (17, "n" * 15 + "…"), (40, "n" * 15 + "…")])
+def test_a_label_has_sixteen_letters(letters: int, shown: str) -> None:
+    images = np.zeros((1, 2, 8, 8, 1), np.uint8)
+    own, labels = arranged(images, Labels(("n" * letters,), ("a", "n" * letters)))
+    assert own is images and labels == Labels((shown,), ("a", shown))
+
+
+def test_a_set_has_no_labels() -> None:
+    assert arranged(np.zeros((3, 8, 8, 1), np.uint8), Labels())[1] == Labels()
+
+
+def test_with_labels_the_images_are_as_large_as_the_rest_lets_them_be() -> None:
+    images = np.full((3, 4, 32, 32, 1), 90, np.uint8)
+    for labels in (Labels(("image", "a", "b"), ()), Labels((), tuple("0123")), Labels(("x", "y", "z"), tuple("0123"))):
+        for within in ((190, 190), (240, 150), (480, 280)):
+            pixels = seen(images, labels, within)
+            height, width = pixels.shape[:2]
+            assert height <= within[1] and width <= within[0]
+            assert height > within[1] - 3 * 32 or width > within[0] - 4 * 32
+            edge = math.sqrt((pixels[..., 0] == 90).sum() / 12)
+            assert edge > 0.6 * min(within[0] / 4, within[1] / 3)
+            assert abs(edge - round(edge)) < 0.4  # squares stay squares
+
+
+def test_letters_in_a_cell_are_small() -> None:
+    """Those of a cell stand beside images of a hundred pixels and more."""
+    images = np.full((1, 1, 300, 300, 1), 90, np.uint8)
+    pixels = seen(images, Labels((), ("H",)), (190, 190))
+    rows = np.flatnonzero((pixels < 60).any((1, 2)))
+    assert 7 <= rows[-1] - rows[0] + 1 <= 10
+
+
+def test_images_of_eight_pixels_have_their_labels() -> None:
+    images = np.full((4, 4, 8, 8, 1), 90, np.uint8)
+    assert (seen(images, Labels(("a", "b", "c", "d")), (90, 8 * 4 + 10)) < 60).any()
+    assert not (seen(images, Labels(("a", "b", "c", "d")), (90, 7 * 4 + 10)) < 60).any()

@@ -24,7 +24,7 @@ from genlab.report.contact_sheet import (
     preferred,
     spread,
 )
-from genlab.tracking.epoch_reports import ReplicaReport
+from genlab.tracking.epoch_reports import EpochReport, ReplicaReport
 
 
 def plain(level: int, channels: int = 1) -> np.ndarray:
@@ -192,6 +192,8 @@ def test_samples_are_shown_or_else_the_first_images(make_sweep: Any, texts: list
     only = one_epoch(make_sweep, {"test/samples": test}).records
     contact_sheet(only)
     assert texts[1].endswith("not shown: the images test/samples")
+    contact_sheet(one_epoch(make_sweep, {"test/samples": test, "test/other": test}).records)
+    assert any(text.endswith("not shown: the images test/samples, test/other") for text in texts)
     assert cell(contact_sheet(only, "test/samples"), 0, 0)[0] == 10  # who asks gets them
 
 
@@ -215,6 +217,7 @@ def test_what_cannot_be_shown_is_never_preferred() -> None:
         assert preferred({"a": odd, "samples": odd, "b": good, "c": good}) == "b"
     assert preferred({"a": good, "samples": good}) == "samples"
     assert preferred({"test/samples": good, "a": flat}) is None
+    assert preferred({"testing": good}) == "testing"
 
 
 def columns_of(texts: list[str]) -> list[str]:
@@ -329,3 +332,28 @@ def test_settings_of_several_lines_and_of_any_letters_are_drawn(make_sweep: Any,
         sweep.whole_trial(f"0000{i}", 1, prompt=text)
     contact_sheet(sweep.records)
     assert "one two" in texts and any(text.startswith("äää") and text.endswith("…") for text in texts)
+
+
+@pytest.mark.parametrize(("width", "columns"), [(190, 6), (240, 6), (241, 5), (290, 5), (291, 4), (365, 4), (366, 3)])
+def test_of_wider_images_there_are_fewer_epochs(width: int, columns: int, make_sweep: Any, texts: list[str]) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000")
+    for epoch in range(1, 8):
+        images = {"figure": np.full((100, width, 3), 9, np.uint8)}
+        sweep.epoch("00000", epoch, "completed" if epoch == 7 else None, images=images)
+    sheet = contact_sheet(sweep.records)
+    assert len(columns_of(texts)) == columns
+    assert sheet.width >= MARGIN + LABEL + columns * (width + GAP) - GAP + MARGIN
+
+
+def test_of_a_long_trial_some_epochs_are_looked_at(make_sweep: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = make_sweep()
+    sweep.trial("00000")
+    for epoch in range(1, 61):
+        sweep.epoch("00000", epoch, "completed" if epoch == 60 else None, images=plain(epoch))
+    read, real = [], EpochReport.read
+    monkeypatch.setattr(EpochReport, "read", staticmethod(lambda *words: read.append(words[1].path) or real(*words)))
+    sheet = contact_sheet(sweep.records)
+    assert len({*read}) <= 24
+    shown = [cell(sheet, 0, column)[0] for column in range(6)]
+    assert shown[0] == 1 and shown[-1] == 60 and all(9 <= gap <= 15 for gap in np.diff(shown))

@@ -181,3 +181,11 @@ def test_the_picture(make_sweep: Callable[..., Any]) -> None:
     assert picture.tobytes() == curves(sweep.records).tobytes() and not plt.get_fignums()
     pixels = np.asarray(picture).reshape(-1, 3)
     assert (pixels == (0x1F, 0x5F, 0xBF)).all(1).sum() > 100  # the best trial's blue
+
+
+def test_one_trial_is_no_trials_and_the_most_seeds_are_said(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep(mode="max")
+    told(sweep, "0000", [{METRIC: 1.0}])
+    assert texts_of(sweep)[1] == f"{METRIC}, higher is better  ·  1 trial (1 completed)"
+    told(sweep, "0001", [{METRIC: [2.0, 3.0, 4.0]}])
+    assert texts_of(sweep)[1].endswith("  ·  means of 3 seeds, and bands of one standard deviation")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genlab.report.groups import LINES, related, scales, series
 
@@ -83,6 +85,22 @@ def test_every_metric_has_one_panel() -> None:
     assert sorted(name for group in found for name in group.names) == sorted(names)
     assert all(len(group.names) == len(group.labels) == len(set(group.labels)) <= LINES for group in found)
     assert len({group.title for group in found}) == len(found)
+
+
+NAMES = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join), unique=True)
+
+
+@given(NAMES, st.data())
+def test_whatever_the_names_are_each_has_one_place(names: list[str], data: st.DataObject) -> None:
+    largest = {name: data.draw(st.sampled_from([0.0, 0.3, 30.0, 1e4])) for name in names}
+    found = related(names, largest)
+    assert sorted(name for group in found for name in group.names) == sorted(names)
+    firsts = [names.index(group.names[0]) for group in found]
+    assert firsts == sorted(firsts) and len({group.title for group in found}) == len(found)
+    for group in found:
+        assert len(group.names) <= LINES and len({name.partition("/")[0] for name in group.names}) == 1
+        known = [largest[name] for name in group.names]
+        assert max(known) <= 1 or max(known) <= 25 * min(value for value in known if value)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_contact_sheet import cell, plain
 
+from genlab.errors import GenlabError
 from genlab.report.contact_sheet import BAND, CELL, COLUMN_HEAD, GAP, HEAD, LABEL, MARGIN, contact_sheet
 from genlab.tracking.epoch_reports import ReplicaReport
 
@@ -163,6 +164,20 @@ def test_the_first_replica_is_shown(make_sweep: Callable[..., Any]) -> None:
         sweep.epoch(f"0000{i}", 1, "completed", report=replace(sweep.report(f"0000{i}", 1), replicas=replicas))
     sheet = contact_sheet(sweep.records)
     assert [cell(sheet, row, 0)[0] for row in range(2)] == [10, 30]
+
+
+def test_the_first_replica_says_which_images_are_shown(make_sweep: Callable[..., Any], written: list[Written]) -> None:
+    sweep = make_sweep(seeds=(4, 5))
+    replicas = [
+        ReplicaReport({"frechet_distance": 1.0}, {}, own)
+        for own in ({"a": plain(10), "b": plain(20)}, {"b": plain(30), "c": plain(40)})
+    ]
+    sweep.trial("00000")
+    sweep.epoch("00000", 1, "completed", report=replace(sweep.report("00000", 1), replicas=replicas))
+    assert cell(contact_sheet(sweep.records), 0, 0)[0] == 10
+    assert written[1].text.endswith("images: a")
+    with pytest.raises(GenlabError, match="no report has the images 'd': valid names: a, b"):
+        contact_sheet(sweep.records, "d")
 
 
 def test_a_label_has_the_settings_that_differ_by_name(make_sweep: Callable[..., Any], written: list[Written]) -> None:

@@ -316,3 +316,10 @@ def test_any_objectives_can_be_drawn(objectives: list[float], make_sweep: Callab
         for i, objective in enumerate(objectives):
             told(sweep, f"000{i}", [objective] * epochs)
         assert contact_sheet(sweep.records).width > PLOT
+
+
+def test_an_objective_of_0_has_its_place(make_sweep: Callable[..., Any], lines: list[Line]) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [1.0, 0.0])
+    contact_sheet(sweep.records)
+    assert [(line.x, line.y) for line in lines] == [([1, 2], [1.0, 0.0])]

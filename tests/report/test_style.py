@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from matplotlib.figure import Figure
+from PIL import Image, ImageColor, ImageDraw
 
 from genlab.grids import font
-from genlab.report.style import fitting, is_logarithmic, told
+from genlab.report.style import ENDS, FAINT, INK, LINE, fitting, is_logarithmic, make_logarithmic, pixels, told
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,46 @@ def test_a_text_is_cut_where_there_is_no_room(text: str) -> None:
 )
 def test_positive_values_of_two_decades_want_a_logarithmic_axis(values: list[float], expected: bool) -> None:
     assert is_logarithmic(np.array(values)) is expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (10_000.0, "10000"),
+        (999_999.0, "999999"),
+        (0.0, "0"),
+        (-0.5, "-0.5"),
+        (1e-10, "1e-10"),
+        (99.996, "100"),
+        (7, "7"),
+    ],
+)
+def test_numbers_have_four_digits_and_those_before_the_point(value: float, text: str) -> None:
+    assert told(value) == text
+
+
+@pytest.mark.parametrize("which", ["x", "y"])
+def test_numbers_of_a_logarithmic_axis_are_written_out(which: Literal["x", "y"]) -> None:
+    axes = Figure().add_axes((0.1, 0.1, 0.8, 0.8))
+    make_logarithmic(axes, which)
+    scales = {"x": axes.get_xscale(), "y": axes.get_yscale()}
+    assert scales == {"x": "linear", "y": "linear"} | {which: "log"}
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    major, minor = axis.get_major_formatter(), axis.get_minor_formatter()
+    assert [major(value, 0) for value in (0.001, 1.0, 1000.0, 1e7)] == ["0.001", "1", "1000", "1e+07"]
+    assert minor(2.0, 0) == ""
+
+
+def test_colours_tell_how_a_trial_ended_and_what_matters_is_darker() -> None:
+    def brightness(color: str) -> float:
+        return sum(ImageColor.getrgb(color)) / 3
+
+    assert brightness(INK) < 60 < brightness(FAINT) < 150 < brightness(LINE) < 240
+    assert ENDS["diverged"] == ENDS["failed"] and len({*ENDS.values()}) == 4
+
+
+def test_a_figure_as_pixels() -> None:
+    figure = Figure((2, 1), 100, facecolor="#102030")
+    found = pixels(figure)
+    assert found.shape == (100, 200, 3) and found.dtype == np.uint8 and (found == (16, 32, 48)).all()
+    assert found.flags.owndata and found.flags.c_contiguous

@@ -118,3 +118,27 @@ def test_why_a_trial_has_no_more_epochs(ends: str | None, why: str, make_sweep: 
     assert why_no_more(trial) == why
     sweep.error("0000", 2)
     assert why_no_more(trial) == "Failed: ValueError: the loss has no gradient"
+
+
+def test_a_gap_in_the_steps_may_be_a_million_and_ten_times_those_that_are_known(make_sweep: Callable[..., Any]) -> None:
+    for first, damaged in ((1_000_000 + 10 * 8, []), (1_000_000 + 10 * 8 + 1, [2])):
+        sweep = make_sweep()
+        sweep.trial("0000")
+        sweep.epoch("0000", 1, steps=4)
+        sweep.epoch("0000", 2, "completed", report=replace(sweep.report("0000", 2, 4), first_step=first))
+        found = trained(sweep.records, sweep.records.trials["0000"], "")
+        assert found.damaged == damaged and len(found.steps["score/real"]) == (4 if damaged else first + 4)
+
+
+def test_of_several_seeds_a_spread_for_each_metric_and_the_first_ones_steps(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep(seeds=(3, 4))
+    told(sweep, "0000", [{METRIC: [1.0, 3.0], "kid": [2.0, 2.0]}, {METRIC: [5.0, 5.5], "kid": [1.0, 4.0]}])
+    found = trained(sweep.records, sweep.records.trials["0000"], "")
+    assert {epoch: dict(own) for epoch, own in found.metrics.items()} == {
+        1: {METRIC: 2.0, "kid": 2.0},
+        2: {METRIC: 5.25, "kid": 2.5},
+    }
+    assert found.spreads[1][METRIC] == np.std([1.0, 3.0], ddof=1) and found.spreads[1]["kid"] == 0.0
+    assert found.spreads[2]["kid"] == np.std([1.0, 4.0], ddof=1) and set(found.spreads[2]) == {METRIC, "kid"}
+    told(sweep, "0001", [{METRIC: 1.0}])
+    assert trained(sweep.records, sweep.records.trials["0001"], "").spreads == {1: {}}

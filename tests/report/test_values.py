@@ -77,8 +77,12 @@ def test_test_data_stand_apart(make_sweep: Callable[..., Any]) -> None:
 
 def test_a_name_with_test_in_it_is_no_test_data(make_sweep: Callable[..., Any]) -> None:
     sweep = make_sweep()
-    told(sweep, "0000", [{METRIC: 3.0 - n, "contest/a": 1.0 + n, "a/test/b": 2.0 + n} for n in range(2)])
-    assert {"contest/a", "a/test/b"} <= set(axes_of(sweep)) and "on test data" not in texts_of(sweep)
+    told(
+        sweep,
+        "0000",
+        [{METRIC: 3.0 - n, "contest/a": 1.0 + n, "a/test/b": 2.0 + n, "tests": 1.0 + n} for n in range(2)],
+    )
+    assert {"contest/a", "a/test/b", "tests"} <= set(axes_of(sweep)) and "on test data" not in texts_of(sweep)
 
 
 def test_seeds_that_agree_have_a_spread_of_0(make_sweep: Callable[..., Any]) -> None:
@@ -190,3 +194,38 @@ def test_nothing_that_was_reported_is_left_out(make_sweep: Callable[..., Any]) -
     lines = sum(len(axes.lines) for axes in figure.axes)
     assert all(part in words for name in [METRIC, *names, "same"] for part in name.replace("_", "/").split("/"))
     assert lines == 1 + len(names) + 1  # and the series over its numbers
+
+
+def test_the_sweeps_own_metric_is_in_the_head_and_in_no_table(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 3.0, "kid": 1.0}])
+    texts = texts_of(sweep)
+    assert "kid" in texts and METRIC not in texts and f"{METRIC} 3, completed" in texts[2]
+
+
+def test_a_metric_that_is_constant_and_another_in_each_trial_says_whose(make_sweep: Callable[..., Any]) -> None:
+    """Of a trial that has none nothing is said; neither is a role of a trial alone."""
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 9.0 - n, "only": 4.0, "epoch_seconds": 2.0 + n} for n in range(3)])
+    told(sweep, "0001", [{METRIC: 5.0 - n, "both": 1.0, "epoch_seconds": 7.0 + n} for n in range(3)])
+    texts = texts_of(sweep)
+    assert "the same in every epoch: both 1 (best) · only 4 (default setting)" in texts
+    assert "median of the epochs: epoch_seconds 8 (best), 3 (default setting)" in texts
+    assert {"the same in every epoch: only 4", "median of the epochs: epoch_seconds 3"} <= {*texts_of(sweep, "0000")}
+
+
+def test_words_come_in_the_order_of_their_weight(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    common = {"same": 1.0, "epoch_seconds": 1.0, "gone": np.nan}
+    rows = [{METRIC: 3.0 - n, "kid": kid} | common for n, kid in enumerate((1.0, np.nan, 2.0))]
+    told(sweep, "0000", [*rows, {METRIC: 0.5, "same": 1.0}])
+    path = sweep.records.trials["0000"].epochs[4].report.path
+    Path(sweep.records.storage.root, path).write_bytes(b"junk")
+    assert [text.partition(":")[0] for text in texts_of(sweep)[-5:]] == [
+        "the same in every epoch",
+        "median of the epochs",
+        "never finite",
+        "not finite in epoch 2 of trial 0000",
+        "left out, since damaged or missing",
+    ]
+    assert texts_of(sweep)[-1].endswith("missing: epoch 4 of trial 0000")

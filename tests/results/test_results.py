@@ -273,3 +273,121 @@ def test_neither_ray_nor_mlflow_nor_torch_is_loaded(make_sweep: Any) -> None:
     code += "print(*({'ray', 'mlflow', 'torch'} & {*sys.modules}), {'load', 'open'} - {*dir(genlab)})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_what_has_no_such_images_is_told_by_its_epoch(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("0000", 3)
+    trial = opened(sweep).trial("0000")
+    for ask in (trial.images, trial.picture):
+        with pytest.raises(
+            GenlabError, match="the report of epoch 1 of trial 0000 has no images 'sampels': did you mean"
+        ):
+            ask("sampels", 1)
+    for replica in (-1, 1):
+        with pytest.raises(GenlabError, match=f"trial 0000 has 1 replicas: there is no number {replica}"):
+            trial.images(replica=replica)
+
+
+def test_a_report_is_that_of_the_epoch_that_was_asked_for(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("0000", 3)
+    trial = opened(sweep).trial("0000")
+    assert [trial.report(epoch).epoch for epoch in (1, 2, 3, None)] == [1, 2, 3, 3]
+    assert list(trial.metrics_by_epoch()) == [1, 2, 3]
+    assert trial.metrics_by_epoch()[2] == sweep.report("0000", 2).metrics()
+    for epoch in (0, 4):
+        with pytest.raises(GenlabError, match=f"trial 0000 has no epoch {epoch}: it has 1, 2, 3"):
+            trial.report(epoch)
+
+
+def test_a_sweep_and_a_trial_are_told_in_a_line(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    assert repr(opened(sweep)) == f"<{sweep.records.name}, stopped: 0 trials; none ran to its end>"
+    own = [ReplicaReport({"frechet_distance": 1.23456789})]
+    sweep.trial("0000")
+    sweep.epoch("0000", 1, "completed", report=replace(sweep.report("0000", 1), replicas=own))
+    sweep.trial("0001")
+    sweep.error("0001", 1)
+    sweep.whole_trial("confirm-0001", 1, "pruned")
+    results = opened(sweep)
+    told = "2 trials (1 completed, 1 failed); best: trial 0000, frechet_distance 1.23457"
+    assert repr(results) == f"<{results.name}, stopped: {told}>"
+    assert repr(results.trial("0000")) == (
+        f"<trial 0000 of {results.name}: completed after epoch 1, frechet_distance 1.23457>"
+    )
+    assert repr(results.trial("0001")) == f"<trial 0001 of {results.name}: failed after epoch 0, no objective>"
+    assert make_sweep().records and opened(sweep).ends() == "2 trials (1 completed, 1 failed)"
+    single = make_sweep("single")
+    single.trial("0000")
+    assert opened(single).ends() == "1 trial (1 unfinished)"
+
+
+def test_the_summary_is_that_of_the_last_end(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("0000")
+    sweep.end(best="0000", gain=1.0)
+    sweep.whole_trial("0001")
+    sweep.end(best="0001", gain=2.0)
+    assert (opened(sweep).summary["best"], opened(sweep).summary["gain"]) == ("0001", 2.0)
+
+
+def test_the_trials_best_first_and_the_confirming_ones_apart(make_sweep: Any) -> None:
+    sweep = three_trials(make_sweep)
+    results = opened(sweep)
+    assert [trial.name for trial in results.ranked()] == ["0000", "0001", "0002"]
+    assert [trial.name for trial in results.ranked(confirming=True)] == ["confirm-0000"]
+    trial = results.ranked()[0]
+    assert trial.sweep is results and trial.record is results.records.trials["0000"]
+
+
+def test_names_that_a_trial_did_not_search_have_the_value_that_it_had(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("0000", 1, ngf=16)
+    sweep.whole_trial("0001", 1, lr=0.5, confirms="x")
+    sweep.whole_trial("confirm-0000", 1, ngf=16, confirms="y")
+    table = opened(sweep).trials()
+    assert table.loc["0000", ["ngf", "lr"]].tolist() == [16, 0.1] and table.loc["0001", ["ngf", "lr"]].tolist() == [
+        8,
+        0.5,
+    ]
+    assert pd.isna(table["confirms"]["0000"]) and table["confirms"]["0001"] == "x"
+    confirming = opened(sweep).trials(confirming=True)
+    assert (confirming["setting/confirms"].tolist(), confirming["confirms"].tolist()) == (["y"], ["0000"])
+    assert confirming.index.dtype == object and confirming.index.name == "trial"
+
+
+def test_a_metric_that_only_some_trials_have_is_missing_in_the_others(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    for name, more in (("0000", {}), ("0001", {"rare": 7.0, "failure": 1.0, "epoch": 2.0})):
+        sweep.trial(name)
+        own = [ReplicaReport({"frechet_distance": float(name) + 1} | more)]
+        sweep.epoch(name, 1, "completed", report=replace(sweep.report(name, 1), replicas=own))
+    table = opened(sweep).trials()
+    assert np.isnan(table.rare["0000"]) and table.rare["0001"] == 7.0
+    assert table["metric/failure"]["0001"] == 1.0 and table["metric/epoch"]["0001"] == 2.0
+    assert table.failure.isna().all() and list(table.columns)[-1] == "failure"
+    curves = opened(sweep).curves()
+    assert curves.rare.isna().tolist() == [True, False] and set(curves.dtypes) == {np.dtype(float)}
+    own = opened(sweep).trial("0001").curves()
+    assert own.index.name == "epoch" and list(own.index) == [1] and own.index.dtype == int
+    assert opened(sweep).trial("0000").steps().index.name == "step"
+
+
+def test_steps_of_an_epoch_that_is_damaged_are_missing_and_others_keep_their_numbers(make_sweep: Any) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("0000", 3)
+    path = sweep.records.trials["0000"].epochs[2].report.path
+    Path(sweep.records.storage.root, path).write_bytes(b"junk")
+    steps = opened(sweep).trial("0000").steps()
+    assert list(steps.index) == [*range(12), *range(24, 36)] and steps.columns[0] == "epoch"
+    assert list(steps.epoch) == [1] * 12 + [3] * 12
+
+
+def test_a_relative_path_that_is_refused_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads it sees from which folder it was looked for."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for path, why in (("nowhere", "there is no folder {}"), ("empty", r"{} holds no sweep: it has no manifest\.json")):
+        with pytest.raises(GenlabError, match=f"^{why.format(tmp_path / path)}$"):
+            genlab.open(path)
