@@ -349,6 +349,19 @@ def test_of_what_could_not_be_written_nothing_counts_and_its_states_stay(
     assert [*run.records.trials] == ["0000"] and run.records.trials["0000"].last.epoch == 1
 
 
+def test_a_state_that_is_found_needless_after_all_is_committed_goes_with_the_end(tmp_path: Path) -> None:
+    """The thread that commits may be quicker than Tune's, and no later event reminds it."""
+    run = new_run(tmp_path)
+    spare_states, run.spare_states = run.spare_states, lambda record: None
+    for epoch in (1, 2):
+        run.commit("0000", result(epoch, 3.0 - epoch))
+    run.settle()
+    spare_states(run.records.trials["0000"])
+    assert deleted(run) == []
+    run.settle()
+    assert deleted(run) == ["trials/0000/epoch_0001.state"]
+
+
 def test_states_that_nothing_needs_leave_the_storage(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     named = [run.records.storage.write(f"trials/0000/{name}", b"x").path for name in ("gone", "kept")]
