@@ -127,6 +127,11 @@ def test_bad_sweeps_are_refused(changes: dict[str, Any], says: str) -> None:
         plan(toy_sweep(**changes), **({"grid": True, "workers": 2} if "grid" in changes else {}))
 
 
+def test_a_sweep_without_a_grid_is_told_how_to_have_one() -> None:
+    with pytest.raises(GenlabError, match="the sweep 'toy' has no grid: give it one, or name choices by --set"):
+        plan(toy_sweep(), grid=True)
+
+
 def test_without_asha_there_is_no_first_rung() -> None:
     assert plan(toy_sweep(grace_epochs=9, trials=10), scheduler="fifo").epochs == 3
 
