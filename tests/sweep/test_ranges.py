@@ -140,6 +140,21 @@ def test_what_does_not_suit_its_field_is_refused(field: str, values: Any, says: 
     assert says in str(refused.value)
 
 
+def test_a_long_call_is_said_with_its_first_eight_values() -> None:
+    values = [*range(1, 8), [9], "x" * 99]
+    for count, said in (
+        (8, "choice(1, 2, 3, 4, 5, 6, 7, [9]): [9]"),
+        (9, "choice(1, 2, 3, 4, 5, 6, 7, [9], ...): [9]"),
+    ):
+        with pytest.raises(GenlabError) as refused:
+            plan({"size": choice(*values[:count])})
+        assert str(refused.value).startswith(f"the space's size is {said} is a list: write choice(9)")
+    for length, said in ((58, f"'{'x' * 58}'"), (59, f"'{'x' * 56}...")):  # with quotes 60 characters at most
+        with pytest.raises(GenlabError) as refused:
+            plan({"size": uniform(0, "x" * length)})  # type: ignore[arg-type]
+        assert str(refused.value).startswith(f"the space's size is uniform(0, {said}): {said} is no number")
+
+
 def test_ranges_of_one_value_and_steps_that_do_not_fit_are_taken() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
