@@ -21,6 +21,8 @@ from one_process import Curve, CurveConfig, CurveReplica, Machine, at, curve_swe
 
 from genlab.errors import GenlabError
 from genlab.sweep import command
+from genlab.sweep.command import execute
+from genlab.sweep.options import Options
 from genlab.tasks import ClassifierConfig, FromTask
 from genlab.tracking import storage as storage_module
 from genlab.tracking.claims import Heartbeat
@@ -225,6 +227,27 @@ def test_driver_and_lanes_wait_for_a_storage_that_is_away(
     assert machine.run(curve_sweep(task=Needing), grid=True) == 0
     assert faults[0] < 0 and "trying again" in capsys.readouterr().out
     assert {trial.ends for trial in machine.records.trials.values()} == {"completed"}
+
+
+def test_a_sweep_that_trained_is_not_cleared_away_whatever_fails_at_its_end(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> int:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr("genlab.sweep.summary.summarize", fails)
+    with pytest.raises(ZeroDivisionError):
+        machine.run(curve_sweep(), grid=True)
+    assert {trial.ends for trial in machine.records.trials.values()} == {"completed"}
+    assert machine.records.storage.names("drivers") == []
+
+
+def test_the_storage_is_looked_at_as_it_was_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a relative one can be refused where there may be several machines."""
+    seen: list[str] = []
+    monkeypatch.chdir(Path(machine.storage.url).parent)
+    monkeypatch.setattr("genlab.lanes.cluster.check_storage", seen.append)
+    assert execute(curve_sweep(), Options(storage="results", grid=True), __file__) == 0 and seen == ["results"]
 
 
 def test_a_driver_stops_once_another_one_has_taken_its_sweep_over(

@@ -175,6 +175,8 @@ def test_the_latest_sweep_is_one_of_this_very_name(tmp_path: Path) -> None:
         Path(records.storage.url).rename(tmp_path / name)
     found = resumed(toy_sweep(), Options(resume=LATEST), storage)
     assert found.name == "toy-20260102-000000-2"
+    with pytest.raises(GenlabError, match=r"there is no sweep 't\.y'"):  # a dot is a dot
+        resumed(toy_sweep(name="t.y"), Options(resume=LATEST), storage)
     found.append("start", options={"trials": 9, "lanes": 2})
     found.append("start", options={"trials": 30})
     assert Records.open(storage, found.name).options() == {"trials": 30, "lanes": 2}

@@ -188,7 +188,7 @@ def test_settings_grids_conditions_and_counts_may_be_numpys() -> None:
     rows = [{"size": np.int64(32), "rate": np.float32(0.25)}, {"size": np.int16(8), "rate": 1}]
     grid = plan({}, {"grid": True}, grid=rows).grid
     assert grid == [{"size": 16, "rate": 0.5}, {"size": 32, "rate": 0.25}, {"size": 8, "rate": 1.0}]
-    conditions: Any = {"rate": {"size": {np.int64(8), np.int64(16)}}, "flag": {"size": (np.int64(16),)}}
+    conditions: Any = {"rate": {"size": {np.int64(8), np.int64(16)}}, "flag": {"size": frozenset({np.int64(16)})}}
     space = {"size": choice(np.int64(8), 16, 32), "rate": uniform(0, 1), "flag": choice(False, True)}
     searched = plan(space, conditions=conditions, trials=np.int64(7), reduction_factor=np.int64(2))
     assert searched.trials == 7 and searched.default == {"size": 16, "rate": 0.5, "flag": False}
