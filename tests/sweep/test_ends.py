@@ -306,7 +306,9 @@ def test_a_driver_that_fails_sums_up_and_closes_its_runs(
     assert machine.run(curve_sweep(), grid=True) == 1
     said = capsys.readouterr()
     assert "KeyError: 'a fault of ours'" in said.err and "Traceback" in said.err
-    assert "stopped: the driver failed: " in said.out and f"--resume {machine.records.name}" in said.out
+    (why,) = [line for line in said.out.splitlines() if line.startswith("stopped: ")]
+    assert why.startswith("stopped: the driver failed: ") and why.endswith("KeyError: 'a fault of ours'")
+    assert f"--resume {machine.records.name}" in said.out
     assert machine.drains[-1].closed and machine.pools[-1].closed
 
 
@@ -437,6 +439,13 @@ def test_a_sweep_leaves_a_ray_that_it_joined_and_no_other(machine: Machine, monk
     with pytest.raises(GenlabError):
         machine.run(curve_sweep(), grid=True)
     assert left == ["left", "left"] and Records.sweeps(machine.storage) == sweeps
+
+    def gone() -> None:
+        raise ConnectionError("Ray is gone")
+
+    monkeypatch.setattr("ray.shutdown", gone)
+    with pytest.raises(GenlabError, match="there is no room"):  # and not what a Ray that is gone says
+        machine.run(curve_sweep(), grid=True)
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
