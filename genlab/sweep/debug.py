@@ -89,7 +89,7 @@ def _begin(plan: Plan, storage: Storage) -> Any:
     context = Context(device=device, data_root=plan.options.get("data_root"))
     files = prepare(kind, [config], context, storage, plan.script_digest()).files
     context = dataclasses.replace(context, prepared=prepared(config, files, context, storage))
-    return Trial(kind, config, context, replicas=plan.seeds, script=plan.script)
+    return Trial(kind, config, context, replicas=plan.seeds)
 
 
 def _advance(trial: Any, metric: str, console: Console, storage: Storage, folder: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import pdb
 import sys
@@ -84,16 +85,16 @@ def test_it_trains_the_first_setting_here_and_keeps_its_images_alone(
 def test_it_trains_where_lanes_would(
     gpus: float | None, device: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[str] = []
+    seen: list[tuple[str, str | None]] = []
 
     def start(task: Any) -> Any:
-        seen.append(task.context.device)
+        seen.append((task.context.device, task.context.data_root))
         return ShowingReplica(task.config, task.context)
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(Showing, "start", start)
-    assert machine.run(curve_sweep(task=Showing), debug=True, gpus_per_worker=gpus) == 0
-    assert seen == [device]
+    assert machine.run(curve_sweep(task=Showing), debug=True, gpus_per_worker=gpus, data_root="/data") == 0
+    assert seen == [(device, "/data")]
 
 
 def test_what_the_task_raises_comes_as_it_is(machine: Machine) -> None:
@@ -175,9 +176,34 @@ class Judged(Curve):
 
 
 def test_it_prepares_what_the_trial_needs_and_says_so(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    handlers = logging.getLogger("genlab").handlers[:]
     assert machine.run(curve_sweep(task=Judged), debug=True) == 0
+    assert logging.getLogger("genlab").handlers == handlers  # a notebook would have each line twice the next time
     assert capsys.readouterr().out.startswith("preparing what trials need once: judge (classifier)\nepoch 1/3")
     assert len(machine.storage.names("prepared")) == 1
+
+
+class First(Curve):
+    @property
+    def data(self) -> Any:
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondConfig(CurveConfig):
+    def prepare(self) -> Any:
+        return {"first": FromTask(CurveConfig(epochs=1), First)}
+
+
+class Second(Curve):
+    Config = SecondConfig
+
+
+def test_what_it_prepared_by_a_task_of_the_script_is_there_for_the_sweep(machine: Machine) -> None:
+    assert machine.run(curve_sweep(task=Second), debug=True) == 0
+    (made,) = machine.storage.names("prepared")
+    assert machine.run(curve_sweep(task=Second), grid=True) == 0
+    assert machine.storage.names("prepared") == [made]
 
 
 def test_the_bar_follows_every_step(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -327,6 +327,14 @@ def test_a_search_ends_where_nothing_is_left_that_the_config_takes(
     assert exhausted_line(plan, outcome(records.trials.values(), "min")) is None
 
 
+def test_what_is_left_is_found_behind_all_that_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few settings in a row a config may refuse."""
+    monkeypatch.setattr("genlab.sweep.space.REFUSED", 2)
+    space = Space(plan_of({"megabytes": integer(1, 30)}).scope)
+    known = {space.key({"megabytes": number}) for number in range(1, 30)}
+    assert [space.decode(row) for row in space.untried(known)] == [{"megabytes": 30}]
+
+
 def test_settings_are_counted_up_to_what_is_asked_for() -> None:
     space = Space(strict().scope)
     assert [space.count(most) for most in (1, 5, 6, 7, 100)] == [1, 5, 6, 6, 6]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
@@ -13,14 +14,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import one_process
 import pytest
 from made_sweeps import kinds
 from one_process import Curve, CurveConfig, CurveReplica, Machine, at, curve_sweep, machine
 
 from genlab.errors import GenlabError
 from genlab.sweep import command
+from genlab.sweep.command import execute
+from genlab.sweep.options import Options
 from genlab.tasks import ClassifierConfig, FromTask
 from genlab.tracking import storage as storage_module
+from genlab.tracking.claims import Heartbeat
 from genlab.tracking.epoch_reports import EpochReport
 from genlab.tracking.events import KINDS
 from genlab.tracking.local import LocalFolder
@@ -224,6 +229,43 @@ def test_driver_and_lanes_wait_for_a_storage_that_is_away(
     assert {trial.ends for trial in machine.records.trials.values()} == {"completed"}
 
 
+def test_a_sweep_that_trained_is_not_cleared_away_whatever_fails_at_its_end(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> int:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr("genlab.sweep.summary.summarize", fails)
+    with pytest.raises(ZeroDivisionError):
+        machine.run(curve_sweep(), grid=True)
+    assert {trial.ends for trial in machine.records.trials.values()} == {"completed"}
+    assert machine.records.storage.names("drivers") == []
+
+
+def test_the_storage_is_looked_at_as_it_was_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a relative one can be refused where there may be several machines."""
+    seen: list[str] = []
+    monkeypatch.chdir(Path(machine.storage.url).parent)
+    monkeypatch.setattr("genlab.lanes.cluster.check_storage", seen.append)
+    assert execute(curve_sweep(), Options(storage="results", grid=True), __file__) == 0 and seen == ["results"]
+
+
+def test_a_driver_stops_once_another_one_has_taken_its_sweep_over(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beating: list[Heartbeat] = []
+
+    def beat(folder: Storage) -> Heartbeat:
+        beating.append(Heartbeat(folder))
+        return beating[-1]
+
+    monkeypatch.setattr(command, "Heartbeat", beat)
+    machine.before = at("0001", 2, lambda: beating[0].lost("process 7 on another has taken the sweep over"))
+    assert machine.run(curve_sweep(), grid=True) == 1
+    assert "stopped: process 7 on another has taken the sweep over\n" in capsys.readouterr().out
+    assert machine.records.trials["0001"].ends is None
+
+
 def test_storage_that_fails_while_preparing_stops_the_sweep(machine: Machine) -> None:
     machine.before = at("prepare", 0, lambda: {"kind": "storage", "value": "no space is left"})
     assert machine.run(curve_sweep(), grid=True) == 1
@@ -264,7 +306,9 @@ def test_a_driver_that_fails_sums_up_and_closes_its_runs(
     assert machine.run(curve_sweep(), grid=True) == 1
     said = capsys.readouterr()
     assert "KeyError: 'a fault of ours'" in said.err and "Traceback" in said.err
-    assert "stopped: the driver failed: " in said.out and f"--resume {machine.records.name}" in said.out
+    (why,) = [line for line in said.out.splitlines() if line.startswith("stopped: ")]
+    assert why.startswith("stopped: the driver failed: ") and why.endswith("KeyError: 'a fault of ours'")
+    assert f"--resume {machine.records.name}" in said.out
     assert machine.drains[-1].closed and machine.pools[-1].closed
 
 
@@ -339,6 +383,25 @@ def test_a_dry_run_checks_all_and_starts_nothing(machine: Machine, capsys: pytes
         machine.run(curve_sweep(task=Locked), grid=True, dry_run=True)
 
 
+def test_whoever_tries_the_task_first_is_told_what_a_lane_would_be(machine: Machine) -> None:
+    options: dict[str, Any] = {"seeds": 2, "data_root": "/data", "gpus_per_worker": 0.5, "set": ("level=7,8",)}
+    for dry_run in (True, False):
+        assert machine.run(curve_sweep(epoch_deadline=12.5), dry_run=dry_run, trials=2, **options) == 0
+        order = dict(machine.tried[-1].order)
+        assert order.pop("config")["level"] == 7.0  # trial 0's
+        assert order.pop("script_digest") == hashlib.sha256(Path(one_process.__file__).read_bytes()).hexdigest()
+        assert order == {
+            "step": dry_run,
+            "metric": "loss",
+            "replicas": 2,
+            "storage": machine.storage.url,
+            "script": one_process.__file__,
+            "data_root": "/data",
+            "gpus": 0.5,
+            "epoch_deadline": 12.5,
+        }
+
+
 def test_what_a_lane_could_not_load_is_refused_before_any_lane_starts(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,6 +440,13 @@ def test_a_sweep_leaves_a_ray_that_it_joined_and_no_other(machine: Machine, monk
         machine.run(curve_sweep(), grid=True)
     assert left == ["left", "left"] and Records.sweeps(machine.storage) == sweeps
 
+    def gone() -> None:
+        raise ConnectionError("Ray is gone")
+
+    monkeypatch.setattr("ray.shutdown", gone)
+    with pytest.raises(GenlabError, match="there is no room"):  # and not what a Ray that is gone says
+        machine.run(curve_sweep(), grid=True)
+
 
 def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
     """The exit code of the script with these words; its handler of SIGTERM stays."""
@@ -395,6 +465,7 @@ def test_exit_codes_of_a_script(
         ("--set", "levle=3"): ("curve: ", "levle"),
         ("--trials", "0"): ("--trials", "at least 1"),
         ("--tirals", "2"): ("--tirals",),
+        ("--set", "\x1b[2Jlevel"): ("--set \\x1b[2Jlevel: write it as KEY=VALUE",),  # it wipes no terminal
     }
     for wrong, says in refused.items():
         capsys.readouterr()
@@ -424,6 +495,7 @@ def test_sigterm_while_ray_starts_is_an_interruption_and_so_are_two(
 
     monkeypatch.setattr("genlab.lanes.cluster.connect", terminated)
     assert typed(monkeypatch, "--storage", machine.storage.url) == 130
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN  # also while the process ends
     assert "interrupted before anything was trained" in capsys.readouterr().err
 
 

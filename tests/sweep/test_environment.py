@@ -6,7 +6,7 @@ import getpass
 import os
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,14 @@ def test_versions_the_user_and_the_command_without_its_password(monkeypatch: pyt
     assert environment(None)["command"] == "main(SWEEP)"  # in a notebook, whose arguments are the kernel's
     assert found["torch"] == version("torch") and found["ray"] == version("ray") and found["genlab"]
     assert found["user"] == "somebody"
+
+    def not_installed(package: str) -> str:
+        if package == "torchvision":
+            raise PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr("genlab.sweep.environment.importlib.metadata.version", not_installed)
+    assert found.keys() - environment("lsgan.py").keys() == {"torchvision"}
 
     def nobody() -> str:
         raise KeyError("no such user")

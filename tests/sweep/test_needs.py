@@ -99,6 +99,11 @@ def test_settings_that_make_no_trial_need_nothing() -> None:
     assert widths(made) == [8, 9]
 
 
+def test_values_that_the_config_refuses_beside_each_other_need_nothing() -> None:
+    """Each is taken by itself: a flat network, and a second layer."""
+    assert widths(plan({"network": choice("raw", "deep", "flat"), "layer": choice(0, 1)})) == [8, 9]
+
+
 def test_the_rows_of_a_grid() -> None:
     rows = [{"network": "deep", "layer": layer} for layer in (0, 3)] + [{"network": "raw"}]
     assert widths(plan({}, grid=rows, options={"grid": True})) == [8, 11]
@@ -138,6 +143,22 @@ def test_a_config_without_a_task_is_refused_before_anything_starts() -> None:
         Config: Any = Orphan
 
     with pytest.raises(GenlabError, match=r"toy names no task: write FromTask\(config, TheTask\) for ToyConfig"):
+        make(toy_sweep(task=Task), {}, "script.py")
+
+
+def test_the_config_of_what_is_trained_before_is_checked_as_that_of_a_trial() -> None:
+    class Judging(ToyConfig):
+        width: int = 4
+
+    @dataclass(frozen=True, kw_only=True)
+    class Judged(ToyConfig):
+        def prepare(self) -> Mapping[str, Any]:
+            return {"judge": FromTask(Judging(), toys.Toy)}
+
+    class Task(toys.Toy):
+        Config: Any = Judged
+
+    with pytest.raises(GenlabError, match=r"Judging \(.*\) is no dataclass, so that width would have no effect"):
         make(toy_sweep(task=Task), {}, "script.py")
 
 

@@ -92,8 +92,9 @@ def test_a_text_is_told_how_to_be_written(notebook: Machine) -> None:
 
 
 def test_help_is_no_error(notebook: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    command.main(curve_sweep(), ["--help"])
-    assert "--trials N" in capsys.readouterr().out
+    command.main(curve_sweep(trials=7), ["--help"])
+    said = capsys.readouterr().out
+    assert "--trials N" in said and "The sweep 'curve': loss, min, best of 7 trials." in said
 
 
 def test_what_fails_is_an_error(notebook: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,6 +127,11 @@ def test_bad_sweeps_are_refused(changes: dict[str, Any], says: str) -> None:
         plan(toy_sweep(**changes), **({"grid": True, "workers": 2} if "grid" in changes else {}))
 
 
+def test_a_sweep_without_a_grid_is_told_how_to_have_one() -> None:
+    with pytest.raises(GenlabError, match="the sweep 'toy' has no grid: give it one, or name choices by --set"):
+        plan(toy_sweep(), grid=True)
+
+
 def test_without_asha_there_is_no_first_rung() -> None:
     assert plan(toy_sweep(grace_epochs=9, trials=10), scheduler="fifo").epochs == 3
 
@@ -170,6 +175,8 @@ def test_the_latest_sweep_is_one_of_this_very_name(tmp_path: Path) -> None:
         Path(records.storage.url).rename(tmp_path / name)
     found = resumed(toy_sweep(), Options(resume=LATEST), storage)
     assert found.name == "toy-20260102-000000-2"
+    with pytest.raises(GenlabError, match=r"there is no sweep 't\.y'"):  # a dot is a dot
+        resumed(toy_sweep(name="t.y"), Options(resume=LATEST), storage)
     found.append("start", options={"trials": 9, "lanes": 2})
     found.append("start", options={"trials": 30})
     assert Records.open(storage, found.name).options() == {"trials": 30, "lanes": 2}

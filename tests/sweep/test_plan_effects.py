@@ -188,6 +188,13 @@ def test_the_digest_of_a_script_is_that_of_its_content(tmp_path: Path) -> None:
     assert make(GAN, {}, str(script)).script_digest() == ""  # genlab's own task is not in it
 
 
+def test_a_folder_of_images_that_may_have_moved_is_one_that_all_trials_share() -> None:
+    made = plan(changed(settings={"dataset": "image_folder:/now/here"}))
+    assert made.places({"ngf": 16}) == {"dataset": "image_folder:/now/here"}
+    assert made.places({"dataset": "image_folder:/of/this/row"}) == {}
+    assert plan(dataset="mnist").places({"ngf": 16}) == {}
+
+
 def test_resources_in_words() -> None:
     assert describe_resources({"CPU": 2, "GPU": 1}) == "2 CPUs and 1 GPU"
     assert describe_resources({"CPU": 1.0, "GPU": 0.5}) == "1 CPU and 0.5 GPUs"

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import toys
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from toys import ToyConfig, toy_sweep
 
 from genlab.errors import GenlabError
@@ -138,6 +138,23 @@ def test_what_does_not_suit_its_field_is_refused(field: str, values: Any, says: 
     with pytest.raises(GenlabError) as refused:
         plan({field: values})
     assert says in str(refused.value)
+    several = isinstance(values, CategoricalDistribution) and len(values.choices) > 1
+    assert not several or "one by one" not in str(refused.value)
+
+
+def test_a_long_call_is_said_with_its_first_eight_values() -> None:
+    values = [*range(1, 8), [9], "x" * 99]
+    for count, said in (
+        (8, "choice(1, 2, 3, 4, 5, 6, 7, [9]): [9]"),
+        (9, "choice(1, 2, 3, 4, 5, 6, 7, [9], ...): [9]"),
+    ):
+        with pytest.raises(GenlabError) as refused:
+            plan({"size": choice(*values[:count])})
+        assert str(refused.value).startswith(f"the space's size is {said} is a list: write choice(9)")
+    for length, said in ((58, f"'{'x' * 58}'"), (59, f"'{'x' * 56}...")):  # with quotes 60 characters at most
+        with pytest.raises(GenlabError) as refused:
+            plan({"size": uniform(0, "x" * length)})  # type: ignore[arg-type]
+        assert str(refused.value).startswith(f"the space's size is uniform(0, {said}): {said} is no number")
 
 
 def test_ranges_of_one_value_and_steps_that_do_not_fit_are_taken() -> None:
@@ -173,7 +190,7 @@ def test_settings_grids_conditions_and_counts_may_be_numpys() -> None:
     rows = [{"size": np.int64(32), "rate": np.float32(0.25)}, {"size": np.int16(8), "rate": 1}]
     grid = plan({}, {"grid": True}, grid=rows).grid
     assert grid == [{"size": 16, "rate": 0.5}, {"size": 32, "rate": 0.25}, {"size": 8, "rate": 1.0}]
-    conditions: Any = {"rate": {"size": {np.int64(8), np.int64(16)}}, "flag": {"size": (np.int64(16),)}}
+    conditions: Any = {"rate": {"size": {np.int64(8), np.int64(16)}}, "flag": {"size": frozenset({np.int64(16)})}}
     space = {"size": choice(np.int64(8), 16, 32), "rate": uniform(0, 1), "flag": choice(False, True)}
     searched = plan(space, conditions=conditions, trials=np.int64(7), reduction_factor=np.int64(2))
     assert searched.trials == 7 and searched.default == {"size": 16, "rate": 0.5, "flag": False}

@@ -15,7 +15,7 @@ from made_sweeps import kinds, manifest
 from one_process import Actor, CurveConfig, curve_sweep
 from ray.exceptions import GetTimeoutError, RaySystemError
 
-from genlab.errors import StorageError
+from genlab.errors import GenlabError, StorageError
 from genlab.sweep import uniform
 from genlab.sweep.driver import Driver
 from genlab.sweep.plan import make
@@ -349,6 +349,19 @@ def test_of_what_could_not_be_written_nothing_counts_and_its_states_stay(
     assert [*run.records.trials] == ["0000"] and run.records.trials["0000"].last.epoch == 1
 
 
+def test_a_state_that_is_found_needless_after_all_is_committed_goes_with_the_end(tmp_path: Path) -> None:
+    """The thread that commits may be quicker than Tune's, and no later event reminds it."""
+    run = new_run(tmp_path)
+    spare_states, run.spare_states = run.spare_states, lambda record: None
+    for epoch in (1, 2):
+        run.commit("0000", result(epoch, 3.0 - epoch))
+    run.settle()
+    spare_states(run.records.trials["0000"])
+    assert deleted(run) == []
+    run.settle()
+    assert deleted(run) == ["trials/0000/epoch_0001.state"]
+
+
 def test_states_that_nothing_needs_leave_the_storage(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     named = [run.records.storage.write(f"trials/0000/{name}", b"x").path for name in ("gone", "kept")]
@@ -584,6 +597,31 @@ def test_a_mailbox_that_is_slow_is_asked_again_a_ray_that_is_gone_stops_the_swee
     run = new_run(tmp_path)
     run.why = "interrupted"
     assert watch(run, [GetTimeoutError("gone"), look()]) == [("look",)] and run.why == "interrupted"
+
+
+def test_whoever_hears_while_another_thread_does_waits_no_longer_than_it_was_told(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.pool = SimpleNamespace(look=lambda timeout: pytest.fail("it is heard twice at once"), lanes=2)
+    driver = Driver(run)
+    with driver.hearing, pytest.raises(TimeoutError, match="the mailbox has not answered for 0 s"):
+        driver._hear(timeout=0.01)
+    heard: list[float] = []
+    run.pool.look = lambda timeout: heard.append(timeout) or look()
+    for _ in range(2):  # each lets the next one hear
+        driver._hear(timeout=7)
+    assert heard == [7, 7]
+
+
+def test_data_of_another_stream_or_one_less_are_others(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    train, test = [{"name": "digits", "digest": "a"}], [{"name": "digits", "digest": "b"}]
+    driver = Driver(run)
+    driver._check_data({"data": {"train": train}, "metrics": {}})
+    for data, names in (({"train": train, "test": test}, "test"), ({}, "train"), ({"test": train}, "test, train")):
+        with pytest.raises(GenlabError, match=rf"not those that the sweep began with \({names}\): .* now\. Resume"):
+            driver._check_data({"data": data, "metrics": {}})
+    driver._check_data({"data": {"train": train}, "metrics": {}})
+    assert len(run.records.events) == 2  # they are noted once
 
 
 def test_all_that_trials_need_is_prepared_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

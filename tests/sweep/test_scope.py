@@ -57,6 +57,19 @@ def test_values_change_until_a_field_is_searched() -> None:
     assert by_default.searching("layer", {"layer": 0}) == {"layer": 0}
     out_of_reach = scope({"layer": choice(0, 1), "lr": uniform(0.0, 1.0)}, {"layer": {"lr": [2.0]}})
     assert out_of_reach.searching("layer", {"layer": 0, "lr": 0.01}) is None
+    # a network has its default where it is not searched, whatever its value would be if it were
+    unsearched = {"fail_at": 0, "network": "deep", "layer": 1}
+    assert CHAIN.searching("layer", unsearched) == {"fail_at": 7, "network": "deep", "layer": 1}
+
+
+def test_no_values_search_a_field_whose_conditions_cannot_all_hold() -> None:
+    space = {"layer": choice(0, 1), "network": choice("flat", "deep"), "fail_at": choice(0, 7)}
+    against_each_other = {"network": {"fail_at": [7]}, "layer": {"fail_at": [0], "network": ["deep"]}}
+    beyond_reach = {"network": {"fail_at": [9]}, "layer": {"network": ["deep"]}}
+    for conditions in (against_each_other, beyond_reach):
+        made = scope(space, conditions, network="flat")
+        for fail_at in (0, 7):
+            assert made.searching("layer", {"fail_at": fail_at, "network": "flat", "layer": 0}) is None
 
 
 def test_each_field_has_its_default_or_else_its_first_value() -> None:

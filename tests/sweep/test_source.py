@@ -82,6 +82,37 @@ def test_what_a_task_does_counts_and_how_it_is_written_does_not(digests: Any) ->
     assert (beside != before[0]) and (script == before[1])
 
 
+def test_each_file_of_the_author_counts_and_what_is_installed_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that a function alone leads to, and two of the same name."""
+
+    def load(name: str, file: str, text: str) -> ModuleType:
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        module = ModuleType(name)
+        module.__file__ = str(path)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(compile(text, path, "exec"), vars(module))
+        return module
+
+    def found(first: int, second: int, installed: int) -> dict[str, str]:
+        load("helpers_of_one", "one/helpers.py", f"def one():\n    return {first}\n")
+        load("helpers_of_two", "two/helpers.py", f"def two():\n    return {second}\n")
+        load("from_a_wheel", "lib/site-packages/from_a_wheel.py", f"def three():\n    return {installed}\n")
+        load("from_a_distribution", "lib/dist-packages/from_it.py", f"def four():\n    return {installed}\n")
+        lines = ["from helpers_of_one import one", "from helpers_of_two import two", "from from_a_wheel import three"]
+        lines += ["import json", "import from_a_distribution", "from genlab.tasks import CustomTask"]
+        return source.digests(load("the_task", "the_task.py", "\n".join([*lines, "class Own(CustomTask): ..."])).Own)
+
+    before = found(1, 1, 1)
+    assert before.keys() == {"genlab", "the_task.py", "helpers.py"} and found(1, 1, 2) == before
+    changed = [found(2, 1, 1), found(1, 2, 1), found(2, 2, 1)]
+    assert len({one["helpers.py"] for one in [before, *changed]}) == 4
+    assert all(source.changed(before, one) == ["helpers.py"] for one in changed)
+
+
 def test_of_genlab_what_trains_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(genlab.__file__).parent
     for name in source.TRAINS:
@@ -102,6 +133,11 @@ def test_of_genlab_what_trains_counts(tmp_path: Path, monkeypatch: pytest.Monkey
         changed = source.digests(None)
         assert changed != before
         before = changed
+
+
+def test_what_is_changed_is_named_also_where_it_is_new_or_gone() -> None:
+    before, now = {"genlab": "a", "gone.py": "b", "own.py": "c"}, {"genlab": "a", "own.py": "d", "new.py": "e"}
+    assert source.changed(before, now) == ["gone.py", "new.py", "own.py"] and source.changed(now, now) == []
 
 
 def test_other_code_is_refused_on_resume_unless_it_is_accepted(

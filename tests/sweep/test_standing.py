@@ -84,3 +84,12 @@ def test_what_could_not_be_written_is_taken_back(tmp_path: Path) -> None:
     told.records.forget()
     assert (standing.update().epochs, standing.searched) == (0, 1)
     assert standing.running == fold(told.records.events)
+    for name, times in (("0000", 3), ("0001", 4), ("0002", 3)):
+        for _ in range(times):
+            told.step(name, 5, 1.0)
+        if name == "0000":
+            told.records.commit()
+    standing.update()
+    told.records.forget()  # the first trial's end alone was written
+    assert (standing.update().ended, standing.ended_epochs, standing.epochs) == (1, 3, 3)
+    assert [trial.name for trial in standing.first(9)] == ["0000"]

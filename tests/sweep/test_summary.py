@@ -404,7 +404,26 @@ def test_a_sheet_that_cannot_be_drawn_and_an_end_that_cannot_be_written_cost_not
     assert ended.notified == [len(ended.records.events)]
     monkeypatch.setattr(ended.records, "append", fails)
     ended.notified.clear()
-    assert ended.end(capsys) == (0, lines) and ended.notified == []
+    assert ended.end(capsys) == (0, lines) and ended.notified == []  # it has said just that before
+    monkeypatch.undo()
+    ended.trial("0001", 0.4, settings={"lr": 0.02})
+    monkeypatch.setattr(ended.records, "append", fails)
+    code, lines = ended.end(capsys)
+    assert code == 1 and said(lines, "best: ") == "trial 0001, loss 0.4" and said(lines, "stopped: ") == "no space"
+    assert lines[-1].endswith(f"--resume {ended.records.name}") and ended.notified == []
+
+
+def test_what_the_drain_noted_is_said_once_all_is_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = Ended(tmp_path)
+    ended.trial("0000", 0.5)
+
+    def close() -> int:
+        ended.drain.notes += ["one thing", "another"]
+        return 0
+
+    ended.drain.close = close
+    lines = ended.end(capsys)[1]
+    assert lines[-3:-1] == ["one thing", "another"]
 
 
 PAGE = "http://127.0.0.1:5000/#/experiments/1/runs"

@@ -47,6 +47,7 @@ def saying(**methods: Any) -> type[Task]:
         ),
         ({"space": {"lr": (0.1, 0.01)}}, r"the space's lr is \(0.1, 0.01\): write choice\(0.1, 0.01\)"),
         ({"space": {"lr": {0.01}}}, r"write choice\(0.01\)"),
+        ({"space": {"lr": frozenset({0.01})}}, r"write choice\(0.01\)"),
         ({"space": {"lr": {"low": 0.1, "high": 1}}}, r"the space's lr is a dict: write choice\(\.\.\.\), uniform\(low"),
         ({"space": {"lr": 0.1}}, r"lr is the float 0.1: write choice.*, or name it in the sweep's settings"),
         ({"space": {"lr": "0.1"}}, "lr is the str '0.1': write choice"),

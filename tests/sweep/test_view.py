@@ -196,7 +196,7 @@ def test_values_and_messages_in_few_characters() -> None:
 
 
 def test_how_many_lanes_are_up_and_what_genlab_logs_meanwhile_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     watched = Watched(tmp_path)
     watched.view.lanes_up(2, 3, {2: "no GPU", 1: "the node is gone"})
@@ -205,6 +205,7 @@ def test_how_many_lanes_are_up_and_what_genlab_logs_meanwhile_is_shown(
     watched.view.lanes_up(3, 3, {})
     assert "3/3 lanes  " in str(watched.view._table().title)
     log = logging.getLogger("genlab.tracking.storage")
+    caplog.set_level(logging.INFO, "genlab")  # as --debug leaves it in a notebook
     with watched.view.logs():
         with watched.view:
             log.warning("/results cannot be written: %s", "no space")
