@@ -63,7 +63,7 @@ def _renamed(runs: Runs, folder: Storage, name: str, manifest: Manifest, note: C
             f"{folder.url} was sent to {shown(runs.tracking_uri)} from another storage, as {manifest.name}: all of it "
             f"would be there twice. Call it {manifest.name} again"
         )
-    beside = Storage(storage).sweep(manifest.name)
+    beside = Storage(storage).below(manifest.name)
     if _began(beside) == manifest.created:
         raise Refused(
             f"{folder.url} is a copy of {beside.url}, or a link to it, which was sent before: all of it would be at "

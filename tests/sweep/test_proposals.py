@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any
 
 import pytest
 from made_sweeps import manifest
-from optuna.distributions import FloatDistribution, IntDistribution, distribution_to_json
+from optuna.distributions import FloatDistribution, IntDistribution
 from test_needs import Needy
 from toys import toy_sweep
 from tune_stand_in import END, commit, play, search
 
 from genlab.sweep import Sweep, choice, integer, log_uniform, uniform
 from genlab.sweep import search as searching
-from genlab.sweep.plan import Plan, make
+from genlab.sweep.plan import Plan, distribution_record, make
 from genlab.sweep.proposals import STARTUP
 from genlab.sweep.search import MODELLED, scheduler
 from genlab.tracking.records import Records, TrialRecord
@@ -156,7 +155,7 @@ def known(plan: Plan, records: Records, rows: list[dict[str, Any]], unfinished: 
     """Records of complete trials, the good ones in the middle of their list, and of those that still train."""
     for i, settings in enumerate([*rows, *unfinished]):
         name, config = f"{i:04d}", dataclasses.asdict(plan.config(settings))
-        distributions = {field: json.loads(distribution_to_json(plan.space[field])) for field in settings}
+        distributions = {field: distribution_record(plan.space[field]) for field in settings}
         records.append("trial", trial=name, settings=settings, config=config, distributions=distributions)
         if i < len(rows):
             commit(records, name, 1, abs(i - len(rows) / 2), "completed")

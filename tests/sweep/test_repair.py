@@ -74,7 +74,6 @@ def test_a_damaged_confirmation_is_what_it_was(machine: Machine) -> None:
     # in one session, in which each epoch is trained once
     assert len({one["session"] for one in machine.pools[-1].asked if one["trial"] != "prepare"}) == 1
     assert [(kind(e), getattr(e, "epoch", None)) for e in after.events[len(before.events) :]] == [
-        ("start", None),
         ("repair", 1),
         ("repair", 2),
         ("repair", 3),

@@ -169,13 +169,14 @@ def test_a_claim_that_was_long_not_renewed_has_lapsed_for_good(
     mine.stop()
 
 
-def test_claims_are_seen_whatever_their_number(storage: Storage) -> None:
-    claim(storage, "drivers/99999999.json", OTHER)
+def test_claims_are_seen_whatever_their_number(storage: Storage, clock: Clock) -> None:
+    claim(storage, "drivers/99999999.json", OTHER | {"time": NOW - 60})
     first = Heartbeat(storage)
     assert storage.names("drivers") == ["100000000.json", "99999999.json"]
     with pytest.raises(GenlabError, match=f"process {os.getpid()} on"):
         Heartbeat(storage)
     first.stop()
+    clock.now += 60
     claim(storage, f"drivers/{10**12 - 1}.json", OTHER)
     with pytest.raises(CorruptFile, match=r"drivers/999999999999\.json is no claim"):
         Heartbeat(storage)

@@ -71,6 +71,7 @@ def test_who_is_cut_off_while_runs_are_renamed_goes_on(
         move(self, run, name)
 
     with monkeypatch.context() as patched:
+        patched.setattr("genlab.tracking.replay.PAUSES", ())
         patched.setattr(Runs, "move", cut)
         (result,) = replay(sweep.storage.url, tracking_uri=database)
         assert result.unreachable and result.left == sweep.n

@@ -157,6 +157,9 @@ class Made:
             raise Unreachable(f"no answer to {event.n}")
         self.sent.append(key)
 
+    def look_for_doubles(self) -> None:
+        pass
+
     def interrupted(self, time: float) -> None:
         pass
 
