@@ -141,14 +141,16 @@ class EventFiles:
         faults = self.folder.faults
         if not self._newest or (faults == self._faults and self.folder.exists(f"events/{self._newest}")):
             return 0
-        _, contents = self._contents()
+        names, contents = self._contents()
         there = {_range(name)[0]: len(_split(data)) for name, data in contents.items()}
+        # no batch may reach beyond the end of a segment: once the segments before that are there again, it counts anew
+        ends = [last + 1 for _, last in map(_range, names) if last]
         gone, n = 0, 1
         while n <= self.last:
             if n in there:
                 n += there[n]
                 continue
-            end = min((first for first in there if first > n), default=self.last + 1)
+            end = min((first for first in (*there, *ends) if first > n), default=self.last + 1)
             self.folder.write_new(batch_path(n), _lines(events[n - 1 : end - 1]))
             gone, n = gone + end - n, end
         self._note(self.folder.names("events"))

@@ -254,6 +254,22 @@ def test_what_was_written_and_is_gone_is_written_again(
     assert EventFiles(folder).read() == (known, None) and len(folder.names("events")) <= 5 + 5 + len(known) // 5 + 1
 
 
+def test_a_segment_beyond_what_is_gone_counts_again_with_those_before_it(
+    short: None, new_folder: Callable[[], Storage]
+) -> None:
+    folder = new_folder()
+    files, known = EventFiles(folder), list[AnyEvent]()
+    for count in (1, 4, 1, 1, 3, 1):
+        commit(files, known, count)
+    for path in (segment_path(1, 5), batch_path(8), batch_path(11)):  # of 6 to 10 the segment stays, and two batches
+        folder.delete(path)
+    folder.faults += 1
+    assert files.restore(known) == 9
+    for _ in range(8):
+        commit(files, known, 2)
+        assert EventFiles(folder).read() == (known, None)
+
+
 def test_it_is_noticed_that_the_newest_events_are_gone_and_what_is_there_stays(
     make_sweep: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
