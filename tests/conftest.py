@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ keep_bytecode()
 # before torch is imported, here and in whatever the tests start: layers this small lose more to threads that wait for
 # each other, on a busy machine, than they gain from a second core
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# a process of several has no script; without one, `main` takes itself to be in a notebook
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = __file__
 # on a busy machine examples may take long
 settings.register_profile("genlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("genlab")
@@ -26,6 +30,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-reliability", action="store_true", help="write docs/RELIABILITY.md from what these tests find"
     )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite. What is asked for by name has this one, and so have slow tests: a sweep of
+    theirs takes all cores."""
+    is_whole = config.args_source is not pytest.Config.ArgsSource.ARGS and "not slow" in config.option.markexpr
+    return 2 if is_whole else 0
 
 
 class WritesReliability:

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import psutil
+import pytest
 import toy_script
 
 # of each kind of Ray's servers, what any of them would do for whoever may ask
@@ -54,6 +55,7 @@ def answer(port: int, call: str, token: str | None) -> str | None:
     return "OK"
 
 
+@pytest.mark.slow
 def test_no_other_machine_reaches_a_sweep_and_nobody_without_its_token(tmp_path: Path) -> None:
     """Seen again and again from its start to its end, with two workers that train as one."""
     home = tmp_path / "home"

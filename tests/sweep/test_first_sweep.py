@@ -46,6 +46,7 @@ def test_what_the_page_expects_is_looked_for(expected: str, printed: str, well: 
     assert matches(expected, printed) is well
 
 
+@pytest.mark.slow
 def test_the_page_does_what_it_says(
     shared_ray: str, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
