@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from genlab.errors import GenlabError
 from genlab.tracking.address import shown
+from genlab.tracking.artifacts import SWEEP
 from genlab.tracking.manifest import Manifest, read_manifest
 from genlab.tracking.runs import STORAGE, TRIAL, Run, Runs
 from genlab.tracking.server import Refused
@@ -28,7 +29,7 @@ def find(runs: Runs, folder: Storage, name: str, manifest: Manifest, note: Calla
         Refused: it is a copy or a link, or may be one.
     """
     found = list(runs.search(name))
-    if name != manifest.name and not any(_is_parent(run) for run in found):
+    if not any(_is_parent(run) for run in found):
         found += _renamed(runs, folder, name, manifest, note)
     return without_doubles(runs, name, found, note)
 
@@ -46,32 +47,32 @@ def without_doubles(runs: Runs, name: str, found: Iterable[Run], note: Callable[
         else:
             kept[trial] = run
     if doubles:
-        note(f"{doubles} runs of {name} were at {shown(runs.tracking_uri)} twice: one of each is kept")
+        note(f"{shown(runs.tracking_uri)} had {doubles} of the runs of {name} twice: one of each is kept")
     return kept
 
 
 def _renamed(runs: Runs, folder: Storage, name: str, manifest: Manifest, note: Callable[[str], None]) -> list[Run]:
-    """Runs that were sent when the folder had the name in its manifest; they are called by its new one now. The sweep's
-    own run is the last, so that a sender that is cut off finds it under the old name again."""
-    earlier = list(runs.search(manifest.name))
-    own = [run for run in earlier if _is_parent(run) and run.began == int(manifest.created * 1000)]
+    """Runs that were sent when the folder had another name; they are called by its new one now. The sweep's own run is
+    the last, so that a sender that is cut off finds it under the old name again."""
+    own = [run for run in runs.search_origin(manifest.name) if run.began == int(manifest.created * 1000)]
     if not own:
         return []
-    storage = posixpath.dirname(folder.url)
+    storage, before = posixpath.dirname(folder.url), own[0].tags[SWEEP]
     if own[0].tags.get(STORAGE) != storage:
         raise Refused(
-            f"{folder.url} was sent to {shown(runs.tracking_uri)} from another storage, as {manifest.name}: all of it "
-            f"would be there twice. Call it {manifest.name} again"
+            f"{folder.url} was sent to {shown(runs.tracking_uri)} from another storage, as {before}: all of it would "
+            f"be there twice. Call it {before} again"
         )
-    beside = Storage(storage).below(manifest.name)
+    earlier = list(runs.search(before))
+    beside = Storage(storage).below(before)
     if _began(beside) == manifest.created:
         raise Refused(
             f"{folder.url} is a copy of {beside.url}, or a link to it, which was sent before: all of it would be at "
             f"{shown(runs.tracking_uri)} twice"
         )
-    for run in [*(run for run in earlier if run not in own), *own]:
+    for run in sorted(earlier, key=_is_parent):
         runs.move(run, name)
-    note(f"the folder {name} was called {manifest.name}: so were its {len(earlier)} runs")
+    note(f"the folder {name} was called {before}: so were its {len(earlier)} runs")
     return earlier
 
 

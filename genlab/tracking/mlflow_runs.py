@@ -32,7 +32,7 @@ from genlab.tracking.events import (
 from genlab.tracking.manifest import Manifest
 from genlab.tracking.points import epoch_points, report_points
 from genlab.tracking.records import CONFIRMS, CONTACT_SHEET, CURVES
-from genlab.tracking.runs import MISSING, PARAM, SENT, STORAGE, TRIAL, Run, Runs
+from genlab.tracking.runs import MISSING, ORIGIN, PARAM, SENT, STORAGE, TRIAL, Run, Runs
 from genlab.tracking.schema import as_json
 from genlab.tracking.server import EventRefused, Refused, fault, page
 from genlab.tracking.storage import MANIFEST, Storage
@@ -372,6 +372,7 @@ class Publisher:
     def _create_parent(self, runs: Runs) -> Run:
         manifest = self.manifest
         asked = {
+            ORIGIN: manifest.name,
             STORAGE: posixpath.dirname(self.folder.url),
             "genlab.metric": manifest.metric,
             "genlab.mode": manifest.mode,

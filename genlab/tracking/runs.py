@@ -38,7 +38,8 @@ KIND = "custom_model_development"  # the UI then opens on runs and charts, not o
 LEFT = 600.0  # seconds after which what a process left that was making a database is removed
 THUMBNAIL = 256  # pixels along the longer edge of the copy that MLflow makes of an image
 SENT, MISSING = "genlab.sent_epoch", "genlab.missing_epochs"
-STORAGE = "genlab.storage"  # of the sweep's own run: the folder or URL that the sweep's folder lies in
+# of the sweep's own run: the name of the sweep's folder when it began, and the folder or URL that it lies in
+ORIGIN, STORAGE = "genlab.origin", "genlab.storage"
 TRIAL = "genlab.trial"  # a trial's name; the sweep's own run has none
 LOGGED = "mlflow.loggedImages"  # by this tag the UI knows that a run has images
 
@@ -97,11 +98,18 @@ class Runs:
 
     def search(self, sweep: str, trial: str | None = None) -> Iterator[Run]:
         """The runs of this sweep, or those of one trial of it, that were not deleted, newest first."""
+        return self._found(of_sweep(sweep) + (f" and tags.`{TRIAL}` = '{trial}'" if trial else ""))
+
+    def search_origin(self, name: str) -> Iterator[Run]:
+        """The own runs of sweeps whose folder had this name when they began."""
+        return self._found(f"tags.`{ORIGIN}` = '{name}'")
+
+    def _found(self, condition: str) -> Iterator[Run]:
         token = None
         while True:
             page = self._client.search_runs(
                 [self.experiment],
-                of_sweep(sweep) + (f" and tags.`{TRIAL}` = '{trial}'" if trial else ""),
+                condition,
                 max_results=1000,
                 order_by=["attributes.start_time DESC"],
                 page_token=token,

@@ -54,6 +54,12 @@ def test_a_folder_that_was_renamed_takes_its_runs_along(make_sweep: Any, databas
     sweep.whole_trial("00002", 2)
     assert replay(sweep.storage.url, tracking_uri=database)[0].left == 0
     assert_complete(sweep, database)
+    for name in ("better", sweep.before, "last"):  # as often as one likes
+        former = sweep.records.name
+        renamed(sweep, name)
+        (result,) = replay(sweep.storage.url, tracking_uri=database)
+        assert (result.left, result.notes) == (0, [f"the folder {name} was called {former}: so were its 4 runs"])
+        assert_complete(sweep, database)
 
 
 @pytest.mark.parametrize("call", [1, 2, 3])
@@ -180,5 +186,5 @@ def test_who_sends_to_the_same_server_by_another_name_leaves_no_double(
     (result,) = replay(sweep.storage.url, tracking_uri=uri)
     monkeypatch.undo()
     assert [(one.left, one.problem) for one in (result, *others)] == [(0, None)] * 2
-    assert result.notes == [f"2 runs of {sweep.records.name} were at {uri} twice: one of each is kept"]
+    assert result.notes == [f"{uri} had 2 of the runs of {sweep.records.name} twice: one of each is kept"]
     assert_complete(sweep, uri)

@@ -57,7 +57,9 @@ class Hand:
         self.storage.make()
         environment = {"git_commit": "0123abcd", "user": "someone", "source": "sweeps/hand.py", "torch": "2.5"}
         options = {"tracking_uri": "https://me:secret@host/x"}
-        self.manifest = manifest("hand", created=MADE, metric="kid", options=options, environment=environment)
+        self.manifest = manifest(
+            "hand", name=name, created=MADE, metric="kid", options=options, environment=environment
+        )
 
     def event(self, kind: str, **content: Any) -> AnyEvent:
         n = len(self.events) + 1
@@ -269,7 +271,7 @@ def test_runs_begin_and_end_as_their_trials_do(database: str, tmp_path: Path) ->
         | {"genlab.trial": "confirm-0000-0", "genlab.env.seed": "7", "genlab.confirms": "true"}
         | {"genlab.sent_epoch": "2", "genlab.ends": "completed"},
         "hand-1": {"genlab.metric": "kid", "genlab.mode": "min", "genlab.task": "gan", "genlab.sent_epoch": "0"}
-        | {"genlab.storage": sweep.storage.url.rpartition("/")[0]}
+        | {"genlab.origin": "hand-1", "genlab.storage": sweep.storage.url.rpartition("/")[0]}
         | {"genlab.data": '{"mnist": [{"n": 60}]}', "genlab.best": "0000", "genlab.ended": "1760000015.5"}
         | {"genlab.best_run_id": there["0000"].info.run_id, "mlflow.note.content": NOTE}
         | {f"genlab.{key}": SUMMARY[key] for key in ("command", "checkpoint")},
@@ -405,7 +407,7 @@ def test_of_a_run_that_is_there_twice_the_one_that_holds_most_goes_on_alone(data
     none = SUMMARY | {"best": None, "objective": None, "gain": 0.0}
     sweep.event("end", summary=Summary(**none))
     again = sweep.send(database)
-    assert again.notes == [f"2 runs of hand-1 were at {database} twice: one of each is kept"]
+    assert again.notes == [f"{database} had 2 of the runs of hand-1 twice: one of each is kept"]
     assert {client.get_run(run).info.lifecycle_stage for run in doubles} == {"deleted"}
     assert client.get_run(child).data.metrics["kid"] == 9.0
     ended = client.get_run(parent)
