@@ -33,6 +33,8 @@ class StorageError(GenlabError):
 def nearest(wrong: str, valid: Iterable[str]) -> str:
     """The end of a sentence that refuses `wrong`: the nearest valid names, or all of them where none is near."""
     names = sorted(valid)
+    if not names:
+        return "there is none"
     close = difflib.get_close_matches(wrong, names, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"

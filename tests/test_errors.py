@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import genlab
-from genlab.errors import GenlabError, last_line, place, told
+from genlab.errors import GenlabError, last_line, nearest, place, told
 
 SCRIPT = """
 import json
@@ -151,3 +151,8 @@ def test_errors_of_one_place_are_alike_whatever_their_message(tmp_path: Path) ->
         f"{trace.format(line)}RuntimeError: {message}" for line, message in ((3, 1), (3, 2), (4, 1))
     )
     assert place(first) == place(second) == "/b/torch/x.py:3, in backward: RuntimeError" != place(other)
+
+
+def test_where_there_is_no_valid_name_that_is_said() -> None:
+    assert nearest("energy", []) == "there is none"
+    assert nearest("energy", ["kl"]) == "valid names: kl"

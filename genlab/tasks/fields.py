@@ -7,7 +7,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -132,8 +132,17 @@ def hints(kind: type[Config]) -> dict[str, Any]:
 def _hint(kind: type[Config], name: str) -> Any:
     every = hints(kind)
     if name not in every:
-        raise GenlabError(f"{kind.__name__} has no field {name!r}: {nearest(name, every)}")
+        value, typed = getattr(kind, name, None), {one for base in kind.__mro__ for one in _annotated(base)}
+        if name not in typed and isinstance(value, bool | int | float | str | tuple):
+            cure = f"write its type, as in {name}: {type(value).__name__} = {value!r}"
+        else:
+            cure = nearest(name, every)
+        raise GenlabError(f"{kind.__name__} has no field {name!r}: {cure}")
     return every[name]
+
+
+def _annotated(kind: type) -> Iterable[str]:
+    return vars(kind).get("__annotations__", {})
 
 
 def options(hint: Any) -> tuple[Any, ...]:

@@ -170,9 +170,10 @@ class LocalFolder:
                 number = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             except OSError as error:
                 raise self._unsafe(path, folder, name, error) from None
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                os.close(number)
+                raise NotRegular(f"{self.where(path)} is no regular file: nothing is read from it")
             with open(number, "rb") as file:
-                if not stat.S_ISREG(os.fstat(number).st_mode):
-                    raise NotRegular(f"{self.where(path)} is no regular file: nothing is read from it")
                 yield file
 
     @contextlib.contextmanager

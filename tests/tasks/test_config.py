@@ -41,6 +41,12 @@ def test_an_unknown_field_is_refused_with_the_nearest() -> None:
     with pytest.raises(GenlabError, match="GANConfig has no field 'implementation'"):  # of the class, not of a trial
         build(GANConfig, {"implementation": "mine:Task"})
 
+    class Untyped(GANConfig):
+        width = 32
+
+    with pytest.raises(GenlabError, match=r"Untyped has no field 'width': write its type, as in width: int = 32$"):
+        build(Untyped, {"width": 16})
+
 
 @pytest.mark.parametrize(
     ("name", "value"),
