@@ -68,8 +68,17 @@ def own_database(storage: Storage) -> str:
 def _with_folder(uri: str) -> str:
     """
     Raises:
-        GenlabError: it is a database in a folder that is not there. None is made: it may be away, as when its mount is.
+        GenlabError: it is a SQLite database that keeps nothing, or lies elsewhere than it says, or in a folder that is
+            not there. None is made: it may be away, as when its mount is.
     """
+    if uri.lower().startswith("sqlite"):
+        path, _, query = uri.partition(":///")[2].partition("?")
+        if sqlite_file(uri) is None or os.path.basename(path) == ":memory:":
+            raise GenlabError(f"{uri} names no file that would be kept: write sqlite:///PATH")
+        found = _CUT.search(path)
+        if found or (query and not re.match(r"\w+=", query)):
+            cut = found[0] if found else "?"
+            raise GenlabError(f"the database {uri} would lie elsewhere: MLflow takes no {cut!r} in a path")
     if (database := sqlite_file(uri)) and not os.path.isdir(folder := os.path.dirname(database)):
         raise GenlabError(f"there is no folder {folder} for the database {uri}: make it, or name another database")
     return uri

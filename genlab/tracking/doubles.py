@@ -26,9 +26,14 @@ def find(runs: Runs, folder: Storage, name: str, manifest: Manifest, note: Calla
         note: called with a line on what was done to the server.
 
     Raises:
-        Refused: it is a copy or a link, or may be one.
+        Refused: it is a copy or a link, or may be one; or another sweep of this name is there.
     """
     found = list(runs.search(name))
+    if any(_is_parent(run) and run.began != _milliseconds(manifest) for run in found):
+        raise Refused(
+            f"{shown(runs.tracking_uri)} has another sweep called {name}, which began at another time: give the folder "
+            f"{folder.url} another name, and send it again"
+        )
     if not any(_is_parent(run) for run in found):
         found += _renamed(runs, folder, name, manifest, note)
     return without_doubles(runs, name, found, note)
@@ -54,7 +59,7 @@ def without_doubles(runs: Runs, name: str, found: Iterable[Run], note: Callable[
 def _renamed(runs: Runs, folder: Storage, name: str, manifest: Manifest, note: Callable[[str], None]) -> list[Run]:
     """Runs that were sent when the folder had another name; they are called by its new one now. The sweep's own run is
     the last, so that a sender that is cut off finds it under the old name again."""
-    own = [run for run in runs.search_origin(manifest.name) if run.began == int(manifest.created * 1000)]
+    own = [run for run in runs.search_origin(manifest.name) if run.began == _milliseconds(manifest)]
     if not own:
         return []
     storage, before = posixpath.dirname(folder.url), own[0].tags[SWEEP]
@@ -74,6 +79,11 @@ def _renamed(runs: Runs, folder: Storage, name: str, manifest: Manifest, note: C
         runs.move(run, name)
     note(f"the folder {name} was called {before}: so were its {len(earlier)} runs")
     return earlier
+
+
+def _milliseconds(manifest: Manifest) -> int:
+    """When the sweep was begun, as MLflow has it."""
+    return int(manifest.created * 1000)
 
 
 def _began(folder: Storage) -> float | None:

@@ -73,7 +73,7 @@ class Publisher:
         self._unsure: set[str] = set()  # trials of events whose answer was lost; "" for the sweep's own
         self._parent = Run("", "")
         self._children: dict[str, Run] = {}
-        self._said: Summary | None = None  # of the end that went by here last
+        self._said: tuple[str | float | None, ...] | None = None  # what the end said that went by here last
         self._passed: dict[str, int] = {}  # the last epoch of each trial that went by here, sent now or earlier
 
     def publish(self, event: AnyEvent) -> None:
@@ -263,7 +263,6 @@ class Publisher:
         elif epoch > run.sent:
             self._open(run)
             self._send_report(run, event)
-            run.clean = True
         elif self.look:
             self._restore_images(run, event)
         self._passed[event.trial] = max(epoch, self._passed.get(event.trial, 0))
@@ -290,10 +289,10 @@ class Publisher:
         sweep that was extended has one of its own. Where nothing new came out there is none."""
         ended = float(self._parent.tags.get(ENDED, 0.0))
         if event.time < ended:
-            self._said = event.summary
+            self._said = _found(event.summary)
             return
         anew, summary = event.time > ended, event.summary
-        news, self._said = summary != self._said, summary
+        news, self._said = _found(summary) != self._said, _found(summary)
         parent = self._open_parent() if anew else self._parent
         self._files(parent, {"summary.json": json.dumps(as_json(summary), indent=1)}, anew)
         for picture in (CONTACT_SHEET, CURVES):
@@ -419,6 +418,11 @@ def _images(report: EpochReport) -> Iterator[tuple[str, ReplicaReport, str]]:
         for key, images in replica.images.items():
             if images.size:
                 yield (f"{key}/seed_{report.seeds[i]}" if i else key), replica, key
+
+
+def _found(summary: Summary) -> tuple[str | float | None, ...]:
+    """What came out: what the commands are, and how many trials there were, makes no new point."""
+    return summary.best, summary.objective, summary.gain
 
 
 def _note(name: str, summary: Summary) -> str:

@@ -187,11 +187,14 @@ class Runs:
         """
         self._check_place(run, posixpath.join(folder or "", name))
         self._check_there()
+        known = self._names.get((run.id, folder), {})  # what is looked up later knows what was tried here
+        known[name] = False
         with tempfile.TemporaryDirectory() as temporary:
             path = os.path.join(temporary, name)
             with open(path, "wb") as file:
                 file.write(data)
             self._place(run).log_artifact(path, folder)
+        known[name] = True
 
     def image(self, run: Run, image: np.ndarray, key: str, step: int, time: float, look: bool) -> None:
         """An image under the UI's step slider: the files and the tag of MLflow's `log_image`.
@@ -235,7 +238,7 @@ class Runs:
 
     def _listed(self, run: Run, folder: str | None = None) -> dict[str, bool]:
         """Names of a run's artifacts in a folder, and whether each is a file with something in it: asked for once,
-        since nobody else sends meanwhile."""
+        since nobody else sends meanwhile, and what is sent here is noted."""
         if (run.id, folder) not in self._names:
             self._check_place(run, folder or "")
             found = self._place(run).list_artifacts(folder)

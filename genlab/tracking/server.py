@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sqlite3
 from types import ModuleType
 from urllib.parse import quote, urlencode
 
@@ -85,6 +86,8 @@ def fault(error: Exception, tracking_uri: str) -> Exception:
         status = error.response.status_code
     elif isinstance(error, OSError) and error.errno in FOR_GOOD:
         return EventRefused(f"{type(error).__name__}: {said}")
+    elif isinstance(error, sqlite3.OperationalError):  # locked, or full; or no database of MLflow's
+        return EventRefused(said) if "no such" in said else Unreachable(said)
     elif isinstance(error, OSError) or type(error).__module__.startswith(("sqlalchemy", "urllib3", "botocore")):
         return Unreachable(said)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,26 @@ def test_a_database_that_is_a_link_may_be_anybodys(storage: Storage, tmp_path: P
         chosen(storage, None, None)
     uri: Any = own_database(storage)
     assert chosen(storage, uri, None) == uri  # its user says so
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("sqlite:///{here}/a%41b.db", "takes no '%41' in a path"),
+        ("sqlite:///{here}/q?r/m.db", "takes no '?' in a path"),
+        ("sqlite:///:memory:", "names no file that would be kept"),
+        ("sqlite://", "names no file"),
+        ("SQLITE:///{here}/m.db", "names no file"),
+    ],
+)
+def test_a_database_that_would_lie_elsewhere_is_refused(
+    uri: str, says: str, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = uri.format(here=tmp_path)
+    with pytest.raises(GenlabError, match=re.escape(says)):
+        chosen(storage, uri, None)
+    monkeypatch.setenv(address.VARIABLE, uri)
+    with pytest.raises(GenlabError, match=re.escape(says)):
+        chosen(storage, None, uri)
+    fine = f"sqlite:///{tmp_path}/m.db?timeout=9"
+    assert chosen(storage, fine, None) == fine

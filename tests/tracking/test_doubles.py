@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_sweeps import Seen, assert_complete
+from made_sweeps import MadeSweep, Seen, assert_complete
 
 from genlab.tracking.records import Records
 from genlab.tracking.replay import replay
@@ -188,3 +188,21 @@ def test_who_sends_to_the_same_server_by_another_name_leaves_no_double(
     assert [(one.left, one.problem) for one in (result, *others)] == [(0, None)] * 2
     assert result.notes == [f"{uri} had 2 of the runs of {sweep.records.name} twice: one of each is kept"]
     assert_complete(sweep, uri)
+
+
+def test_another_sweep_of_the_same_name_is_refused_and_not_mixed(
+    make_sweep: Any, database: str, tmp_path: Path
+) -> None:
+    """Begun in one second on two machines. With another name for its folder it is sent."""
+    sweep, other = sent(make_sweep, database), MadeSweep(tmp_path / "elsewhere", metric="kid")
+    other.whole_trial("00000", 1)
+    folder = Path(other.storage.root)
+    (folder / other.records.name).rename(folder / sweep.records.name)
+    (result,) = replay(other.storage.url, tracking_uri=database)
+    assert result.left == other.n and f"has another sweep called {sweep.records.name}" in str(result.problem)
+    assert_complete(sweep, database)
+    (folder / sweep.records.name).rename(folder / "other")
+    assert replay(other.storage.url, tracking_uri=database)[0].left == 0
+    other.records = Records.open(other.storage, "other")
+    assert_complete(other, database)
+    assert_complete(sweep, database)

@@ -402,7 +402,7 @@ def test_of_a_run_that_is_there_twice_the_one_that_holds_most_goes_on_alone(data
     doubles = []
     for tags, sent in (({}, "-1"), ({"genlab.trial": "0000"}, "0")):
         tags |= {"genlab.sweep": "hand-1", "genlab.sent_epoch": sent}
-        doubles.append(client.create_run(sender.runs.experiment, 1_760_000_000_000, tags).info.run_id)
+        doubles.append(client.create_run(sender.runs.experiment, 1_760_000_000_500, tags).info.run_id)
     sweep.epoch(one("0000", 2, 9.0))
     none = SUMMARY | {"best": None, "objective": None, "gain": 0.0}
     sweep.event("end", summary=Summary(**none))

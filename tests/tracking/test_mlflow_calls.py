@@ -191,6 +191,38 @@ def test_one_epoch_that_is_refused_keeps_no_other_back(make_sweep: Any, database
     assert seen.children["00000"].data.tags["genlab.missing_epochs"] == ""
 
 
+def test_epochs_whose_points_were_refused_get_no_second_image(make_sweep: Any, database: str, monkeypatch: Any) -> None:
+    """As where the experiment is deleted in mid-sweep: images lie in no database. Another sender goes on."""
+    sweep = make_sweep(seeds=(1, 2))
+    sweep.whole_trial("00000", 4)
+    with monkeypatch.context() as patched:
+        failing(patched, "log_batch", invalid, lambda *_, metrics=(), **__: bool(metrics), after=False)
+        sender = publisher(sweep, database)
+        publish(sender, sweep)
+    assert len(sender.unsent) == 4
+    publish(publisher(sweep, database), sweep)
+    assert_complete(sweep, database)
+
+
+def test_a_sender_that_goes_on_and_is_cut_off_sends_no_second_image(
+    make_sweep: Any, database: str, monkeypatch: Any
+) -> None:
+    """What it looked up at first does not hold what it has sent since."""
+    sweep = make_sweep()
+    sweep.whole_trial("00000", 3)
+    first, sender = publisher(sweep, database), publisher(sweep, database)
+    for event in sweep.records.events[:2]:
+        first.publish(event)
+    for event in sweep.records.events[:3]:
+        sender.publish(event)
+    with monkeypatch.context() as patched:
+        failing(patched, "log_batch", lost, lambda *_, metrics=(), **__: bool(metrics), after=False)
+        with pytest.raises(Unreachable):
+            sender.publish(sweep.records.events[3])
+    publish(sender, sweep)
+    assert_complete(sweep, database)
+
+
 def test_a_trial_whose_run_is_refused_keeps_no_other_back(make_sweep: Any, database: str, monkeypatch: Any) -> None:
     sweep = make_sweep()
     sweep.whole_trial("00000", 1)

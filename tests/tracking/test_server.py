@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socketserver
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +57,12 @@ def raised(said: int | str | Exception) -> Exception:
         (requests.HTTPError("without an answer"), Unreachable),
         (TimeoutError("x"), Unreachable),
         (sqlalchemy.exc.OperationalError("x", {}, Exception("database is locked")), Unreachable),
+        (sqlite3.OperationalError("database is locked"), Unreachable),
+        (sqlite3.OperationalError("no such table: experiments"), EventRefused),
+        (sqlite3.DatabaseError("file is not a database"), EventRefused),
+        (IsADirectoryError(errno.EISDIR, "x"), EventRefused),
+        (OSError(errno.ENAMETOOLONG, "x"), EventRefused),
+        (OSError(errno.ENOSPC, "x"), Unreachable),
         (ValueError("x"), EventRefused),
     ],
 )
