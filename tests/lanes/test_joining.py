@@ -159,6 +159,17 @@ def test_without_one_a_sweep_starts_its_own(joins: Joins, heads: list[str]) -> N
         assert sorted(joins.done) == ["imported", "started"]
 
 
+def test_an_ipv6_address_is_joined(joins: Joins) -> None:
+    try:
+        head = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"no IPv6: {error}")
+    with head:
+        address = f"[::1]:{head.getsockname()[1]}"
+        cluster.connect(address)
+        assert {"address": address, **cluster.CALM} in joins.done
+
+
 def test_a_ray_that_another_account_noted_is_not_joined(
     joins: Joins, heads: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -72,6 +72,19 @@ def test_when_the_sweep_ends_all_lanes_go_home_at_once() -> None:
     run(scenario())
 
 
+def test_when_the_sweep_ends_lanes_go_home_also_while_one_is_asked() -> None:
+    async def scenario() -> None:
+        box = await started()
+        ask(box, "0000")
+        assert (await take(box, number=1))["trial"] == "0000"
+        waiting = taking(box, number=0)
+        await after(0.5)
+        await box.close()
+        assert await at_once(waiting) is None
+
+    run(scenario())
+
+
 def test_what_is_left_of_a_former_group_starts_again_at_once() -> None:
     async def scenario() -> None:
         box = await started()

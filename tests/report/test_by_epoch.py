@@ -73,7 +73,8 @@ def test_in_a_shared_panel_the_best_trial_alone_has_bands_and_many_metrics_have_
 ) -> None:
     names = [*(f"e/{letter}" for letter in "abc"), *(f"f/{letter}" for letter in "abcd")]
     rows = [{name: [1.0 * n + i, 2.0 * n + i] for i, name in enumerate(names)} for n in (1, 2)]
-    axes = axes_of(two(make_sweep(seeds=(0, 1)), rows))
+    default = [{name: [50.0 * n, 90.0 * n] for name in names} for n in (1, 2)]
+    axes = axes_of(two(make_sweep(seeds=(0, 1)), rows, default))
     assert len(axes["e"].collections) == 3 and not axes["f"].collections
     for i, band in enumerate(axes["e"].collections):
         heights = band.get_paths()[0].vertices[:, 1]

@@ -202,15 +202,22 @@ def test_settings_differ_that_are_written_alike(make_sweep: Callable[..., Any], 
     assert label(written, 0)[3:] == label(written, 1)[3:] == ["width", "16"]
 
 
-def test_the_spread_is_that_of_the_last_epoch(make_sweep: Callable[..., Any], written: list[Written]) -> None:
+@pytest.mark.parametrize(
+    ("last", "shown"),
+    [((3.0, 4.0), "3.5 ± 0.71"), ((0.0301, 0.0302), "0.03015 ± 7.1e-05"), ((100, 900), "500 ± 5.7e+02")],
+)
+def test_the_spread_is_that_of_the_last_epoch(
+    last: Any, shown: str, make_sweep: Callable[..., Any], written: list[Written]
+) -> None:
+    """With two digits, however small or large it is."""
     sweep = make_sweep(seeds=(0, 1))
     sweep.trial("00000")
-    for epoch, values in enumerate([(1.0, 9.0), (3.0, 4.0)], 1):
+    for epoch, values in enumerate([(1.0, 9.0), last], 1):
         replicas = [ReplicaReport({"frechet_distance": value}, {}, {"samples": plain(9)}) for value in values]
         report = replace(sweep.report("00000", epoch), replicas=replicas)
         sweep.epoch("00000", epoch, "completed" if epoch == 2 else None, report=report)
     contact_sheet(sweep.records)
-    assert label(written, 0)[1] == "3.5 ± 0.71"
+    assert label(written, 0)[1] == shown
 
 
 @pytest.mark.parametrize(("count", "lines", "rest"), [(8, 8, None), (9, 7, "and 2 more"), (12, 7, "and 5 more")])

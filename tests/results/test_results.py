@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import genlab
-from genlab.errors import GenlabError
+from genlab.errors import GenlabError, StorageError
 from genlab.grids import Labels, grid, labelled
 from genlab.sealed import seal
 from genlab.tracking.claims import Heartbeat
@@ -382,6 +382,22 @@ def test_steps_of_an_epoch_that_is_damaged_are_missing_and_others_keep_their_num
     steps = opened(sweep).trial("0000").steps()
     assert list(steps.index) == [*range(12), *range(24, 36)] and steps.columns[0] == "epoch"
     assert list(steps.epoch) == [1] * 12 + [3] * 12
+
+
+def test_where_the_storage_does_not_answer_no_table_lacks_an_epoch(
+    make_sweep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep()
+    sweep.whole_trial("0000", 3)
+    found = opened(sweep)
+
+    def fails(*_: Any) -> Any:
+        raise StorageError("no answer")
+
+    monkeypatch.setattr("genlab.tracking.storage.Storage.read_named", fails)
+    for read in (found.trial("0000").steps, found.trials, found.curves, found.trial("0000").curves):
+        with pytest.raises(StorageError):
+            read()
 
 
 def test_a_relative_path_that_is_refused_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

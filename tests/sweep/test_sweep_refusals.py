@@ -194,7 +194,9 @@ def run(folder: Path, *, first: str = "", field: str = "", space: str = "choice(
     [
         (
             {"first": FUTURE, "field": "loss: Literal['a', 'b'] = 'a'"},
-            "OwnConfig.loss (own.py:14) is annotated by Literal['a', 'b'], which lanes cannot look up",
+            "OwnConfig.loss (own.py:14) is annotated by Literal['a', 'b'], which lanes cannot look up: they get the "
+            "class without the script, and `from __future__ import annotations` keeps Literal as text. Take that "
+            "import out of the script, or move the config to a module that is installed",
         ),
         ({"space": "[0.1, 0.2]"}, "the space's lr is [0.1, 0.2]: write choice(0.1, 0.2)"),
         ({"field": "nz: int"}, "OwnConfig has no value for nz: give the field a default in the class"),
