@@ -227,7 +227,7 @@ def test_a_sweep_that_ends_again_with_nothing_new_gets_no_second_point(make_swee
     ends = []
     for objective, gain in ((12.0, 1.0), (12.0, 1.0), (11.0, 1.0), (11.0, 1.0)):
         sweep.records.append("start", options={"lanes": len(ends) + 1})
-        sweep.end(objective=objective, gain=gain)
+        sweep.end(objective=objective, gain=gain, command=f"--cpus-per-worker {len(ends) + 1}")  # these follow from it
         ends.append(sweep.n)
         send(sweep, database)
     other = f"{database}.other"
