@@ -189,3 +189,9 @@ def test_one_trial_is_no_trials_and_the_most_seeds_are_said(make_sweep: Callable
     assert texts_of(sweep)[1] == f"{METRIC}, higher is better  ·  1 trial (1 completed)"
     told(sweep, "0001", [{METRIC: [2.0, 3.0, 4.0]}])
     assert texts_of(sweep)[1].endswith("  ·  means of 3 seeds, and bands of one standard deviation")
+
+
+def test_an_objective_of_0_was_reached(make_sweep: Callable[..., Any]) -> None:
+    sweep = make_sweep()
+    told(sweep, "0000", [{METRIC: 2.0}, {METRIC: 0.0}])
+    assert texts_of(sweep)[2] == f"trial 0000, best and default setting: {METRIC} 0, completed after epoch 2"

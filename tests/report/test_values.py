@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from figures import METRIC, assert_readable, axes_of, curve, figure_of, texts_of, told
 
 from genlab.tracking.epoch_reports import ReplicaReport
@@ -229,3 +230,14 @@ def test_words_come_in_the_order_of_their_weight(make_sweep: Callable[..., Any])
         "left out, since damaged or missing",
     ]
     assert texts_of(sweep)[-1].endswith("missing: epoch 4 of trial 0000")
+
+
+@pytest.mark.parametrize(("trials", "letters"), [(1, 34), (2, 25)])
+def test_a_name_has_as_many_letters_as_its_trials_leave_it(
+    trials: int, letters: int, make_sweep: Callable[..., Any]
+) -> None:
+    sweep, long = make_sweep(), "n" * letters
+    for i in range(trials):
+        told(sweep, f"{i:04d}", [{METRIC: 3.0 - i, long: 1.0, f"{long}m": 2.0}], settings={"lr": 0.1 + i})
+    shown = {text for text in texts_of(sweep) if text.startswith("nnn")}
+    assert shown == {long, f"{'n' * (letters - 1)}…"}
