@@ -29,8 +29,8 @@ from genlab.sweep.sweep import Sweep
 from genlab.tasks.fields import as_dict
 from genlab.tracking import address
 from genlab.tracking.claims import Heartbeat
-from genlab.tracking.manifest import FORMAT, Identity, Manifest, read_manifest
-from genlab.tracking.records import STAMP, Records
+from genlab.tracking.manifest import FORMAT, Identity, Manifest
+from genlab.tracking.records import Records
 from genlab.tracking.storage import Storage
 
 ONE_SIGNAL = 1.0  # seconds in which a signal that comes again is the same one
@@ -248,24 +248,9 @@ def _which(sweep: Sweep, options: Options, storage: Storage, earlier: Records | 
 
 
 def _of_name(sweep: Sweep, storage: Storage) -> list[str]:
-    """The folders of the sweeps of this name, the latest last; also those that were renamed."""
+    """The folders of the sweeps of this name, the latest last."""
     pattern = re.compile(re.escape(sweep.name) + r"-\d{8}-\d{6}(-\d+)?")
-    found: dict[str, str] = {}  # how each was called when it began, by its folder
-    for one in Records.sweeps(storage):
-        if pattern.fullmatch(one):
-            found[one] = one
-        elif not STAMP.search(one):
-            with contextlib.suppress(GenlabError):
-                began = read_manifest(storage.below(one))
-                if began.sweep == sweep.name:
-                    found[one] = began.name
-    return sorted(found, key=lambda one: _began(found[one]))
-
-
-def _began(name: str) -> tuple[str, int]:
-    """When a sweep began, by the name of its folder then: the second, and which one of it."""
-    match = STAMP.search(name)
-    return (match[1], int(match[2] or 1)) if match else ("", 0)
+    return [one for one in Records.sweeps(storage) if pattern.fullmatch(one)]
 
 
 def _check_same(records: Records, plan: Plan, accept_code: bool) -> dict[str, Any]:

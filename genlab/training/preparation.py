@@ -35,6 +35,7 @@ from genlab.tasks import (
 from genlab.tasks.fields import as_dict
 from genlab.tasks.prepared import Source
 from genlab.tasks.returned import Named
+from genlab.tracking.local import NotRegular
 from genlab.tracking.storage import Storage, read_file
 from genlab.training.checkpoints import LARGEST, Checkpoint, load
 from genlab.training.trial import Trial
@@ -188,7 +189,7 @@ def _copy(source: FromCheckpoint | FromWeights, storage: Storage) -> tuple[str, 
         content = read_file(source.path, LARGEST)
     except FileNotFoundError:
         raise GenlabError(f"there is no file {source.path}, which prepare() names") from None
-    except StorageError as error:  # not the sweep's storage: nothing of it is at fault
+    except (StorageError, NotRegular) as error:  # not the sweep's storage: nothing of it is at fault
         raise GenlabError(f"{source.path}, which prepare() names, cannot be read: {error}") from None
     if isinstance(source, FromCheckpoint):
         checkpoint = Checkpoint.decode(content, source.path)
