@@ -108,13 +108,14 @@ class LocalFolder:
             return os.listdir(folder)
 
     def sizes(self, path: str) -> dict[str, int]:
-        """Bytes of each regular file in the folder `path`, by name."""
+        """Bytes of each regular file in the folder `path`, by name, without those that are deleted meanwhile."""
+        found: dict[str, int] = {}
         with self._folder(path) as folder, os.scandir(folder) as entries:
-            return {
-                entry.name: entry.stat(follow_symlinks=False).st_size
-                for entry in entries
-                if entry.is_file(follow_symlinks=False)
-            }
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.is_file(follow_symlinks=False):
+                        found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return found
 
     def exists(self, path: str, odd: bool = False) -> bool:
         """Whether there is such a regular file, or such a folder; if `odd`, also a link, or whatever else.

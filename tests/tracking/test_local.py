@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,22 @@ class TestAFolderThatGoesAway:
         new.make()
         with pytest.raises(FileExistsError):
             new.make(new=True)
+
+
+def test_a_file_that_is_deleted_while_sizes_are_read_hides_no_other(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by the thread that clears away what nobody names, while a resume looks for damaged epochs."""
+    for name in ("a", "b", "c"):
+        storage.write(f"own/{name}", b"four")
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def deleting(folder: int) -> Iterator[Any]:
+        with scandir(folder) as entries:
+            listed = list(entries)
+            storage.delete("own/b")
+            yield listed
+
+    monkeypatch.setattr(os, "scandir", deleting)
+    assert storage.sizes("own") == {"a": 4, "c": 4}
