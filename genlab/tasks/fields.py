@@ -7,7 +7,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -132,17 +132,13 @@ def hints(kind: type[Config]) -> dict[str, Any]:
 def _hint(kind: type[Config], name: str) -> Any:
     every = hints(kind)
     if name not in every:
-        value, typed = getattr(kind, name, None), {one for base in kind.__mro__ for one in _annotated(base)}
-        if name not in typed and isinstance(value, bool | int | float | str | tuple):
+        value = getattr(kind, name, None)
+        if name not in typing.get_type_hints(kind) and isinstance(value, bool | int | float | str | tuple):
             cure = f"write its type, as in {name}: {type(value).__name__} = {value!r}"
         else:
             cure = nearest(name, every)
         raise GenlabError(f"{kind.__name__} has no field {name!r}: {cure}")
     return every[name]
-
-
-def _annotated(kind: type) -> Iterable[str]:
-    return vars(kind).get("__annotations__", {})
 
 
 def options(hint: Any) -> tuple[Any, ...]:

@@ -43,12 +43,12 @@ def chosen(storage: Storage, option: str | None, recorded: str | None) -> str:
             the database that is named.
     """
     if option:
-        return _with_folder(option)
+        return _usable(option)
     if recorded is None or same(recorded, own_database(storage)):
         return _checked(own_database(storage))
     by_environment = os.environ.get(VARIABLE)
     if by_environment and same(by_environment, recorded):
-        return _with_folder(by_environment)
+        return _usable(by_environment)
     raise GenlabError(
         f"its records name {shown(recorded)}, and nothing is sent to an address that this start does not name: name "
         "it, or another one, by --tracking-uri"
@@ -65,7 +65,7 @@ def own_database(storage: Storage) -> str:
     return f"sqlite:///{folder}/mlflow.db"
 
 
-def _with_folder(uri: str) -> str:
+def _usable(uri: str) -> str:
     """
     Raises:
         GenlabError: it is a SQLite database that keeps nothing, or lies elsewhere than it says, or in a folder that is
