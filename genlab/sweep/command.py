@@ -112,8 +112,8 @@ def execute(sweep: Sweep, options: Options, script: str | None) -> int:
         if earlier is not None:
             _check_same(earlier, plan, options.accept_code)
     storage.check_writable()
-    recorded = earlier.options().get("tracking_uri") if earlier else given.get("tracking_uri")
-    tracking_uri = address.chosen(storage, options.tracking_uri, str(recorded) if recorded else None)
+    before = earlier.options().get("tracking_uri") if earlier else given.get("tracking_uri")
+    tracking_uri = address.chosen(storage, options.tracking_uri, str(before) if before else None)
     tried = _try_elsewhere(plan, storage, options.dry_run)
     try:
         if options.debug:
